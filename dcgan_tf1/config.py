@@ -1,0 +1,172 @@
+"""What a run is: one frozen dataclass, its presets, its JSON, and the folders it writes to.
+
+Each field of `Config` is defined once, here: its default, its range and its help line make the command-line
+flag of the same name, the validation, and the record in every checkpoint.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dcgan_tf1.errors import UsageError
+
+IMAGE_SIZE = 32
+"""Side of the images that the networks see, in pixels; 28x28 data is padded by 2."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "reference": {
+        "batch_size": 256,
+        "g_steps": 2,
+        "lr_g": 2e-4,
+        "lr_d": 2e-4,
+        "beta1": 5e-5,
+        "g_channels": (256, 64, 32, 16),
+        "d_channels": (16, 32, 64),
+        "g_batch_norm": "first",
+        "output_kernel": 32,
+        "checkpoint_every": 5000,
+    },
+}
+
+
+def _option(default: Any, help: str, *, low=None, high=None, choices=None, length=None, identity=False) -> Any:
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length, "identity": identity}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a training run. Every value is checked when the object is made.
+
+    Fields marked `identity` cannot change over the life of a run: a resume with another value is refused.
+
+    Raises:
+        UsageError: a value has the wrong type or lies outside its range.
+    """
+
+    preset: str = _option("default", "recipe that sets the defaults below", choices=tuple(PRESETS), identity=True)
+    model: str = _option("dcgan32", "family of networks", choices=("dcgan32",), identity=True)
+    dataset: str = _option("auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images")
+    data_dir: str = _option("", "folder of MNIST's four IDX files (.gz or not) or mnist.npz")
+    iterations: int = _option(150_000, "steps to train to, in all", low=1, high=10**9)
+    batch_size: int = _option(64, "images a step", low=2, high=8192)
+    g_steps: int = _option(1, "generator updates a step", low=1, high=16)
+    lr_g: float = _option(1e-3, "Adam's learning rate of the generator", low=1e-9, high=1)
+    lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
+    beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
+    beta2: float = _option(0.999, "Adam's decay of the gradients' square", low=0, high=0.999999)
+    seed: int = _option(0, "seed of weights, shuffling and noise", low=0, high=2**63 - 1, identity=True)
+    z_dim: int = _option(100, "width of the latent vector", low=1, high=4096, identity=True)
+    g_channels: tuple[int, ...] = _option(
+        (512, 128, 64),
+        "generator's hidden channels from 4x4 up, each twice the size of the last",
+        low=1,
+        high=4096,
+        length=(1, 4),
+        identity=True,
+    )
+    d_channels: tuple[int, ...] = _option(
+        (32, 64, 128),
+        "discriminator's channels from 16x16 down, each half the size of the last",
+        low=1,
+        high=4096,
+        length=(1, 4),
+        identity=True,
+    )
+    g_batch_norm: str = _option(
+        "all", "generator's hidden layers with batch norm", choices=("all", "first"), identity=True
+    )
+    output_kernel: int = _option(5, "side of the generator's output kernel", low=1, high=2 * IMAGE_SIZE, identity=True)
+    sample_every: int = _option(1000, "steps between sample grids", low=1, high=10**9)
+    checkpoint_every: int = _option(1000, "steps between checkpoints", low=1, high=10**9)
+    log_every: int = _option(10, "steps between rows of metrics.csv", low=1, high=10**9)
+    max_to_keep: int = _option(5, "checkpoints to keep", low=1, high=10**6)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+
+    @classmethod
+    def of(cls, **values: Any) -> "Config":
+        """A config of `values` over the defaults of its preset."""
+        preset = values.get("preset", "default")
+        return cls(**{**PRESETS.get(preset, {}), **values})
+
+    @classmethod
+    def from_json(cls, record: Any) -> "Config":
+        """The inverse of `to_json`.
+
+        Raises:
+            UsageError: `record` is no such object: a field is missing, unknown, of the wrong type or out of range.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(record, dict) or sorted(record) != sorted(names):
+            difference = set(record) ^ set(names) if isinstance(record, dict) else {type(record).__name__}
+            raise UsageError(f"config: fields {sorted(map(str, difference))[:3]} are missing or unknown")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that the `json` module writes, and `from_json` reads."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **values: Any) -> "Config":
+        """A copy with `values` changed."""
+        return dataclasses.replace(self, **values)
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    """Raise UsageError unless `value` is one that `field` may have."""
+    rule = field.metadata
+    low, high = rule["low"], rule["high"]
+    flag = f"--{field.name}"
+    if rule["choices"]:
+        if value not in rule["choices"]:
+            raise UsageError(f"{flag}: found {value!r}, expected one of {', '.join(rule['choices'])}")
+    elif field.type is str:
+        if not isinstance(value, str) or "\0" in value:
+            raise UsageError(f"{flag}: found {value!r}, expected text")
+    elif rule["length"]:
+        shortest, longest = rule["length"]
+        if not isinstance(value, tuple) or not shortest <= len(value) <= longest:
+            raise UsageError(f"{flag}: found {value!r}, expected {shortest} to {longest} numbers, comma-separated")
+        for item in value:
+            _check_number(flag, item, int, low, high)
+    else:
+        _check_number(flag, value, field.type, low, high)
+
+
+def _check_number(flag: str, value: Any, kind: Any, low: float, high: float) -> None:
+    """Raise UsageError unless `value` is a finite number of `kind` from `low` to `high`."""
+    right_type = type(value) is int or (kind is float and type(value) is float and math.isfinite(value))
+    if not right_type or not low <= value <= high:
+        number = "an integer" if kind is int else "a number"
+        raise UsageError(f"{flag}: found {_short(value)}, expected {number} from {low} to {high}")
+
+
+def _short(value: Any) -> str:
+    """`value` for an error line; integers of thousands of digits cannot be printed, nor would they help."""
+    if type(value) is int and abs(value) >= 10**20:
+        return "an integer of over 20 digits"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Folders(NamedTuple):
+    """Where a run writes. They are no part of its identity: a run can be moved."""
+
+    samples: Path
+    checkpoints: Path
+    logs: Path
+
+    @classmethod
+    def of(cls, out_dir=".", sample_dir=None, checkpoint_dir=None, log_dir=None) -> "Folders":
+        """`sample_image/`, `checkpoints/` and `logs/` under `out_dir`, but for those given."""
+        out = Path(out_dir)
+        return cls(
+            Path(sample_dir) if sample_dir else out / "sample_image",
+            Path(checkpoint_dir) if checkpoint_dir else out / "checkpoints",
+            Path(log_dir) if log_dir else out / "logs",
+        )

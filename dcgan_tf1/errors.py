@@ -1,0 +1,53 @@
+"""One exception per exit code. Each message is one line: the flag or file, what was found, what was expected."""
+
+
+class DcganError(Exception):
+    """Base of every error a user can cause; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class UsageError(DcganError):
+    """A flag or a configuration value is wrong."""
+
+    exit_code = 2
+
+
+class DataError(DcganError):
+    """The data set is missing or malformed."""
+
+    exit_code = 3
+
+
+class CheckpointError(DcganError):
+    """A checkpoint is missing, damaged or belongs to another run."""
+
+    exit_code = 4
+
+
+class OutputError(DcganError):
+    """A file or folder cannot be written."""
+
+    exit_code = 5
+
+
+class DivergedError(DcganError):
+    """A loss or a weight became NaN or infinite."""
+
+    exit_code = 6
+
+
+class BusyError(DcganError):
+    """Another process holds the run."""
+
+    exit_code = 75
+
+
+LINE_WIDTH = 200
+
+
+def one_line(message: object) -> str:
+    """`message` as a single printable line of at most 200 characters."""
+    line = " ".join(str(message).split())
+    line = line.encode("ascii", "backslashreplace").decode() if not line.isprintable() else line
+    return line if len(line) <= LINE_WIDTH else line[: LINE_WIDTH - 3] + "..."

@@ -1,0 +1,219 @@
+"""What a run tells: metrics.csv, TensorBoard events, the progress bar, and the figure of the curves."""
+
+import csv
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from dcgan_tf1.errors import DataError, OutputError
+from dcgan_tf1.files import write_whole
+
+v1 = tf.compat.v1
+
+COLUMNS = ("step", "d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z")
+"""Of metrics.csv. d_x and d_g_z are D(x) and D(G(z)): mean probability of being real, of reals and of fakes."""
+_LINE_SECONDS = 10
+
+
+class MetricsCsv:
+    """metrics.csv, continued from a checkpoint: rows after its step are dropped, those before it stay as they are.
+
+    Raises (also in every method):
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        self.path = folder / "metrics.csv"
+        with _writing(self.path):
+            self._file = self.path.open("ab+")
+            self._file.seek(0)
+            end = 0
+            for number, line in enumerate(self._file):
+                if not line.endswith(b"\n") or (number and not _row_until(line, step)):
+                    break
+                end += len(line)
+            self._file.truncate(end)
+            if end == 0:
+                self._file.write((",".join(COLUMNS) + "\n").encode())
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add the row of `step`. Nine digits tell any two float32 apart."""
+        with _writing(self.path):
+            self._file.write((f"{step}," + ",".join(f"{metrics[c]:.9g}" for c in COLUMNS[1:]) + "\n").encode())
+
+    def sync(self) -> None:
+        """Make the rows so far durable, so that a checkpoint never knows more than the file."""
+        with _writing(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write what is left and close."""
+        with _writing(self.path):
+            self._file.close()
+
+
+class Events:
+    """TensorBoard events, one file for each start of the run, named by its first step.
+
+    TensorBoard reads the files in the order of their names, and drops what it has read of later steps where a
+    session starts again; so a resumed run is one clean line, whatever the clock says.
+
+    Raises (also in every method):
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        self._folder = folder
+        start = f"events.out.tfevents.{step:012d}"
+        with _writing(folder):
+            for path in folder.glob("events.out.tfevents.*"):
+                if path.name > start + "~":
+                    path.unlink()
+            self._path = folder / f"{start}.{sum(path.name.startswith(start) for path in folder.iterdir()):04d}"
+            self._writer = tf.io.TFRecordWriter(str(self._path))
+        self._write(v1.Event(file_version="brain.Event:2"))
+        started = v1.SessionLog(status=v1.SessionLog.START)
+        self._write(v1.Event(step=step + 1, session_log=started))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the values of `step`."""
+        summary = v1.Summary(value=[v1.Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
+        self._write(v1.Event(step=step, summary=summary))
+
+    def image(self, step: int, tag: str, png: bytes, height: int, width: int) -> None:
+        """Add a picture to `step`."""
+        image = v1.Summary.Image(height=height, width=width, colorspace=1, encoded_image_string=png)
+        self._write(v1.Event(step=step, summary=v1.Summary(value=[v1.Summary.Value(tag=tag, image=image)])))
+
+    def sync(self) -> None:
+        """Hand the events so far to the operating system."""
+        with _writing(self._path):
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is left and close."""
+        with _writing(self._path):
+            self._writer.close()
+
+    def _write(self, event: v1.Event) -> None:
+        event.wall_time = time.time()
+        with _writing(self._path):
+            self._writer.write(event.SerializeToString())
+
+
+class Progress:
+    """A bar on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self, step: int, iterations: int):
+        self._bar = tqdm(
+            total=iterations,
+            initial=step,
+            unit="it",
+            dynamic_ncols=True,
+            smoothing=0.1,
+            disable=not sys.stderr.isatty(),
+        )
+        self._iterations = iterations
+        self._since = (time.monotonic(), step)
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the metrics of `step`."""
+        shown = "d_loss {d_loss:.2f}, g_loss {g_loss:.2f}, D(x) {d_x:.2f}, D(G(z)) {d_g_z:.2f}".format(**metrics)
+        if not self._bar.disable:
+            self._bar.set_postfix_str(shown, refresh=False)
+            self._bar.update(step - self._bar.n)
+            return
+        then, last = self._since
+        now = time.monotonic()
+        if now - then >= _LINE_SECONDS:
+            rate = (step - last) / (now - then)
+            left = time.strftime("%H:%M:%S", time.gmtime((self._iterations - step) / rate))
+            print(f"step {step}/{self._iterations}, {rate:.1f} it/s, {left} left, {shown}", flush=True)
+            self._since = (now, step)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+def plot_curves(folder: Path) -> Path:
+    """Draw metrics.csv of `folder` to curves.png beside it: losses above, probabilities below.
+
+    Raises:
+        DataError: there is no metrics.csv with rows.
+        OutputError: the figure cannot be written.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    source = folder / "metrics.csv"
+    try:
+        with source.open(newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{source}: {error}; expected the metrics of a run") from error
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise DataError(f"{source}: found no rows; expected the columns {','.join(COLUMNS)}")
+
+    steps = [row["step"] for row in rows]
+    figure, (losses, chances) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
+    blue, orange = "#4477aa", "#ee7733"
+    for axes, names in ((losses, {"d_loss": blue, "g_loss": orange}), (chances, {"d_x": blue, "d_g_z": orange})):
+        for name, colour in names.items():
+            values = [row[name] for row in rows]
+            axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
+            axes.plot(steps, _smooth(values), color=colour, label={"d_x": "D(x)", "d_g_z": "D(G(z))"}.get(name, name))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, ncols=2, loc="upper right")
+    losses.set_ylabel("loss")
+    chances.set(xlabel="step", ylabel="probability of real", ylim=(0, 1))
+    figure.align_ylabels()
+    target = folder / "curves.png"
+    write_whole(target, lambda file: figure.savefig(file, format="png", dpi=150))
+    plt.close(figure)
+    return target
+
+
+def _smooth(values: list[float]) -> list[float]:
+    """Exponential moving average over about a twentieth of the curve."""
+    weight = 1 / max(1.0, len(values) / 20)
+    average, smoothed = values[0], []
+    for value in values:
+        average += weight * (value - average)
+        smoothed.append(average)
+    return smoothed
+
+
+def _row_until(line: bytes, step: int) -> bool:
+    """Whether `line` is a whole row of a step up to `step`."""
+    first, *others = line.split(b",")
+    return first.isdigit() and len(others) == len(COLUMNS) - 1 and int(first) <= step
+
+
+class _writing:
+    """Turns the ways in which writing to `path` fails into OutputError."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, (OSError, tf.errors.OpError)):
+            reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+            raise OutputError(f"{self._path}: {reason}; expected room and permission to write it") from error

@@ -1,0 +1,173 @@
+"""The session loop."""
+
+import signal
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from dcgan_tf1 import checkpoint, data, images
+from dcgan_tf1.config import Config, Folders
+from dcgan_tf1.errors import DivergedError
+from dcgan_tf1.gan import build_gan, session
+from dcgan_tf1.runlog import Events, MetricsCsv, Progress, plot_curves
+
+GRID = 6
+"""Snapshots are GRID x GRID images."""
+_STEP_DIGITS = 7
+
+
+def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkpoint.Checkpoint | None) -> int:
+    """Train from `start` (None: from scratch) to `config.iterations` steps; the caller holds the run's lock.
+
+    Returns:
+        0, or the number of the signal that stopped the run (after the step at hand, committed).
+
+    Raises:
+        DivergedError: a loss or a variable is NaN or infinite; the last checkpoint is from before it.
+        OutputError: something cannot be written; the last checkpoint is intact.
+    """
+    gan = build_gan(config, dataset.images.shape[1])
+    snapshot_every = min(config.sample_every, config.iterations)
+    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, (GRID * GRID, config.z_dim))
+    machine = checkpoint.machine_record()
+    source = {"name": dataset.name, "digest": dataset.digest}
+
+    with session(gan) as sess:
+        print(f"device: {_device(sess, machine)}")
+        if start:
+            _restore(sess, gan, start, machine)
+            print(f"resumed at step {start.step} of {config.iterations}", flush=True)
+        else:
+            sess.run(gan.init_op)
+            print(f"starting fresh, to {config.iterations} steps", flush=True)
+        step = committed = start.step if start else 0
+        table, events = MetricsCsv(folders.logs, step), Events(folders.logs, step)
+        progress = Progress(step, config.iterations)
+        collapse = Collapse()
+        clock = (time.monotonic(), step)
+
+        def snapshot() -> None:
+            picture = images.grid(sess.run(gan.samples, {gan.sample_z: snapshot_z}), GRID)
+            images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, scale=3)
+            events.image(step, "samples", images.png(picture), *picture.shape)
+
+        def commit() -> None:
+            if not sess.run(gan.finite):
+                raise DivergedError(_diverged("a weight", step, committed))
+            table.sync()
+            events.sync()
+            checkpoint.commit(
+                folders.checkpoints,
+                step,
+                lambda prefix: gan.saver.save(sess, prefix, write_meta_graph=False, write_state=False),
+                config,
+                source,
+                machine,
+            )
+            progress.say(f"committed {step}")
+
+        if not start:
+            reals = dataset.images[data.batch_indices(len(dataset.images), GRID * GRID, config.seed, 0)]
+            images.save_png(folders.samples / "real.png", images.grid(_padded(reals), GRID), scale=3)
+            snapshot()
+            commit()
+
+        feeds = [gan.images, gan.z]
+        train_step = sess.make_callable(gan.train_op, feeds)
+        train_and_measure = sess.make_callable((gan.train_op, gan.metrics), feeds)
+        with Stop() as stop:
+            while step < config.iterations and not stop.signal:
+                chosen = data.batch_indices(len(dataset.images), config.batch_size, config.seed, step)
+                z = data.latent(config.seed, data.Stream.TRAIN, step, (config.batch_size, config.z_dim))
+                batch = dataset.images[chosen]
+                step += 1
+                if step % config.log_every:
+                    train_step(batch, z)
+                else:
+                    _, metrics = train_and_measure(batch, z)
+                    if not np.isfinite(list(metrics.values())).all():
+                        raise DivergedError(_diverged("a loss", step, committed))
+                    table.write(step, metrics)
+                    events.scalars(step, metrics)
+                    progress.update(step, metrics)
+                    for warning in collapse.check(metrics):
+                        progress.say(warning)
+                if step % snapshot_every == 0:
+                    snapshot()
+                    then, last = clock
+                    clock = (time.monotonic(), step)
+                    events.scalars(step, {"steps_per_second": (step - last) / (clock[0] - then)})
+                if step % config.checkpoint_every == 0:
+                    commit()
+                    committed = step
+            if step != committed:
+                commit()
+        progress.close()
+        table.close()
+        events.close()
+    if step > 0 and not stop.signal:
+        print(f"curves: {plot_curves(folders.logs)}")
+    return stop.signal
+
+
+class Stop:
+    """Within it, the first SIGINT or SIGTERM is noted in `signal`; the second acts as ever, at once."""
+
+    def __init__(self):
+        self.signal = 0
+
+    def __enter__(self) -> "Stop":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, frame: object) -> None:
+        self.signal = number
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class Collapse:
+    """Says, once each, when D(x) and D(G(z)) tell that one player has left the other behind."""
+
+    def __init__(self):
+        self._d_x = self._d_g_z = 0.5
+        self._said = set()
+
+    def check(self, metrics: dict[str, float]) -> list[str]:
+        """Warnings that the step of `metrics` gives cause for, judged on averages over about 50 of them."""
+        self._d_x += 0.02 * (metrics["d_x"] - self._d_x)
+        self._d_g_z += 0.02 * (metrics["d_g_z"] - self._d_g_z)
+        found = []
+        if self._d_x - self._d_g_z > 0.96:
+            found.append("the discriminator tells every fake (the generator learns little); try a lower --lr_d")
+        if self._d_g_z > 0.9 and self._d_x > 0.9 or self._d_x < 0.1 and self._d_g_z < 0.1:
+            found.append("the discriminator no longer tells real from fake; try a higher --lr_d or a lower --lr_g")
+        new = [line for line in found if line not in self._said]
+        self._said.update(new)
+        return [f"warning: D(x) is {self._d_x:.2f} and D(G(z)) {self._d_g_z:.2f}: {line}" for line in new]
+
+
+def _restore(sess: tf.compat.v1.Session, gan, start: checkpoint.Checkpoint, machine: dict) -> None:
+    gan.saver.restore(sess, str(start.prefix))
+    changed = [f"{k} {start.machine.get(k)} -> {machine[k]}" for k in machine if start.machine.get(k) != machine[k]]
+    if changed:
+        print(f"note: not the machine that wrote the checkpoint, so not bit for bit the same run: {', '.join(changed)}")
+
+
+def _device(sess: tf.compat.v1.Session, machine: dict) -> str:
+    gpus = [device.name for device in sess.list_devices() if device.device_type == "GPU"]
+    return f"GPU ({len(gpus)} found)" if gpus else f"CPU ({machine['cpu']}, {machine['cores']} cores)"
+
+
+def _diverged(what: str, step: int, committed: int) -> str:
+    return f"diverged: {what} is NaN or infinite at step {step}; step {committed} is kept: try lower --lr_g and --lr_d"
+
+
+def _padded(reals: np.ndarray) -> np.ndarray:
+    margin = (32 - reals.shape[1]) // 2
+    return np.pad(reals, [(0, 0), (margin, margin), (margin, margin)])
