@@ -64,10 +64,7 @@ def _train(flags: dict[str, Any]) -> int:
                 f"--dataset: found {dataset.name} ({dataset.digest[:12]}), expected {trained}, "
                 f"which {folders.checkpoints} was trained on; use another --out_dir"
             )
-        if config.batch_size > len(dataset.images):
-            raise UsageError(
-                f"--batch_size: found {config.batch_size}, expected at most {len(dataset.images)}, all of {dataset.name}"
-            )
+        data.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
         # The names as they were resolved are recorded, so that a resume asks for the same data from anywhere.
         if config.dataset == "auto":
             config = config.replace(dataset=dataset.name)
@@ -167,13 +164,12 @@ def _parser() -> argparse.ArgumentParser:
 
     train = _command(commands, "train", _train, "train, or resume; look into sample_image/ while it runs")
     for field in dataclasses.fields(Config):
+        choices = field.metadata["choices"]
         default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         train.add_argument(
             f"--{field.name}",
             type=_reader(field),
-            metavar="{" + ",".join(field.metadata["choices"]) + "}"
-            if field.metadata["choices"]
-            else _METAVARS[field.type],
+            metavar="{" + ",".join(choices) + "}" if choices else _METAVARS[field.type],
             help=field.metadata["help"] + (f" (default: {default})" if default != "" else ""),
         )
     curves = _command(commands, "curves", _curves, "draw logs/metrics.csv to logs/curves.png")

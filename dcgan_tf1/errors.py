@@ -49,5 +49,5 @@ LINE_WIDTH = 200
 def one_line(message: object) -> str:
     """`message` as a single printable line of at most 200 characters."""
     line = " ".join(str(message).split())
-    line = line.encode("ascii", "backslashreplace").decode() if not line.isprintable() else line
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     return line if len(line) <= LINE_WIDTH else line[: LINE_WIDTH - 3] + "..."

@@ -111,14 +111,8 @@ class Progress:
     """A bar on a terminal, a plain line every ten seconds elsewhere."""
 
     def __init__(self, step: int, iterations: int):
-        self._bar = tqdm(
-            total=iterations,
-            initial=step,
-            unit="it",
-            dynamic_ncols=True,
-            smoothing=0.1,
-            disable=not sys.stderr.isatty(),
-        )
+        hidden = not sys.stderr.isatty()
+        self._bar = tqdm(total=iterations, initial=step, unit="it", dynamic_ncols=True, disable=hidden)
         self._iterations = iterations
         self._since = (time.monotonic(), step)
 

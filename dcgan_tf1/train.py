@@ -68,7 +68,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
             progress.say(f"committed {step}")
 
         if not start:
-            reals = dataset.images[data.batch_indices(len(dataset.images), GRID * GRID, config.seed, 0)]
+            reals = dataset.images[: GRID * GRID]
             images.save_png(folders.samples / "real.png", images.grid(_padded(reals), GRID), scale=3)
             snapshot()
             commit()

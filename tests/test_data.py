@@ -1,0 +1,703 @@
+"""Data sets are read right or refused in one line, and batches are pure functions of their arguments."""
+
+import gzip
+import hashlib
+import io
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from dcgan_tf1 import data
+from dcgan_tf1.data import Stream, batch_indices, latent, load
+from dcgan_tf1.errors import DataError, UsageError
+
+MIB = 1 << 20
+IMAGES = np.random.RandomState(0).randint(0, 256, (5, 28, 28), np.uint8)
+LABELS = np.arange(5, dtype=np.uint8)
+
+
+# Files, well and badly made
+
+
+def idx(array, magic=None, shape=None):
+    """`array` as an IDX file, with a header that says something else if asked."""
+    shape = array.shape if shape is None else shape
+    magic = 0x800 + array.ndim if magic is None else magic
+    return struct.pack(f">I{len(shape)}I", magic, *shape) + array.tobytes()
+
+
+def gz(content, **changes):
+    """`content` gzipped; `length` and `crc` replace what the trailer says."""
+    packed = gzip.compress(content, 6, mtime=0)
+    crc, length = struct.unpack("<II", packed[-8:])
+    return packed[:-8] + struct.pack("<II", changes.get("crc", crc), changes.get("length", length))
+
+
+def npy(array, version=(1, 0)):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version)
+    return file.getvalue()
+
+
+def raw_npy(header, payload=None, version=1):
+    """An .npy of any header text, with IMAGES or `payload` after it."""
+    text = header.encode("latin1") + b"\n"
+    payload = IMAGES.tobytes() if payload is None else payload
+    return b"\x93NUMPY" + bytes((version, 0)) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + payload
+
+
+def archive(members, compression=zipfile.ZIP_DEFLATED):
+    """A zip of (name, content) pairs."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as writer:
+        for name, content in members:
+            writer.writestr(zipfile.ZipInfo(name), content, compression)
+    return file.getvalue()
+
+
+def npz(compression=zipfile.ZIP_DEFLATED, **arrays):
+    pairs = arrays.items()
+    return archive([(f"{key}.npy", a if isinstance(a, bytes) else npy(a)) for key, a in pairs], compression)
+
+
+def patched(content, signature, offset, layout, *values):
+    """`content` with `values` written at `offset` after the first `signature`."""
+    out = bytearray(content)
+    struct.pack_into(layout, out, out.index(signature) + offset, *values)
+    return bytes(out)
+
+
+def header(descr="'|u1'", shape="(5, 28, 28)", fortran="False"):
+    return f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}"
+
+
+LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+IDX = idx(IMAGES)
+GZ = gz(IDX)
+NPZ = npz(x_train=IMAGES, y_train=LABELS)
+STORED = npz(zipfile.ZIP_STORED, images=IMAGES)
+
+
+def many_members():
+    member = gz(b"")
+    return member * (20 * MIB // len(member))
+
+
+def named(member, size):
+    """The gzip `member` with a file name that brings it to `size` bytes."""
+    return member[:3] + b"\x08" + member[4:10] + b"a" * (size - len(member) - 1) + b"\0" + member[10:]
+
+
+def directory_bomb():
+    """A zip of 100,000 directory entries and nothing else."""
+    entry = archive([("a", b"")])
+    entry = entry[entry.index(CENTRAL) : entry.index(END)]
+    size = 100_000 * len(entry)
+    return 100_000 * entry + END + struct.pack("<4H2IH", 0, 0, 65535, 65535, size, 0, 0)
+
+
+def zip64_lie():
+    """A stored member whose directory entry claims 2**40 bytes in its zip64 field."""
+    end = STORED.index(END)
+    entry = patched(STORED[STORED.index(CENTRAL) : end], CENTRAL, 20, "<II", 0xFFFFFFFF, 0xFFFFFFFF)
+    entry = patched(entry, CENTRAL, 30, "<H", 20) + struct.pack("<HHQQ", 1, 16, 1 << 40, 1 << 40)
+    return patched(STORED[: STORED.index(CENTRAL)] + entry + STORED[end:], END, 12, "<I", len(entry))
+
+
+def overlong(content, extra):
+    """A gzip of `content` and `extra` zeros whose trailer speaks of `content` alone."""
+    return gz(content + bytes(extra), length=len(content))
+
+
+# Each: the file, and a part of the message, so that it is refused for its own fault and not for another.
+MALFORMED = {
+    **{f"idx cut at {n}": (IDX[:n], "") for n in (0, 1, 2, 3, 4, 5, 8, 11, 15, 16, 17, 1000, len(IDX) - 1)},
+    "idx with a byte more": (IDX + b"\0", "found 3937 bytes"),
+    "idx of int8": (idx(IMAGES, 0x903), "int8"),
+    "idx of int16": (idx(IMAGES, 0xB03), "int16"),
+    "idx of int32": (idx(IMAGES, 0xC03), "int32"),
+    "idx of float32": (idx(IMAGES, 0xD03), "float32"),
+    "idx of float64": (idx(IMAGES, 0xE03), "float64"),
+    "idx of no type": (idx(IMAGES, 0x703), "magic 0x00000703"),
+    "idx of labels": (idx(LABELS), "1 dimensions"),
+    "idx of 4 dimensions": (idx(IMAGES[..., None]), "4 dimensions"),
+    "idx of 255 dimensions": (b"\0\0\x08\xff" + bytes(1020), "255 dimensions"),
+    "idx, little-endian": (struct.pack("<4I", 0x803, 5, 28, 28) + IMAGES.tobytes(), "magic 0x03080000"),
+    "idx, first byte set": (idx(IMAGES, 0x01000803), "magic 0x01000803"),
+    "idx of no images": (idx(IMAGES[:0]), "shape [0, 28, 28]"),
+    "idx of no rows": (idx(IMAGES[:, :0]), "shape [5, 0, 28]"),
+    "idx of 27x27": (idx(IMAGES[:, 1:, 1:]), "shape [5, 27, 27]"),
+    "idx of 28x32": (idx(np.zeros((5, 28, 32), np.uint8)), "shape [5, 28, 32]"),
+    "idx of 1x1": (idx(np.zeros((5, 1, 1), np.uint8)), "shape [5, 1, 1]"),
+    "idx that claims 2**32 - 1": (idx(IMAGES, shape=(2**32 - 1, 28, 28)), "1073741824 bytes at most"),
+    "idx just over 1 GiB": (idx(IMAGES, shape=(2**20 + 1, 32, 32)), "1073741824 bytes at most"),
+    "idx that claims 1 GiB": (idx(IMAGES, shape=(2**20, 32, 32)), "found 3936 bytes"),
+    "idx that claims one more": (idx(IMAGES, shape=(6, 28, 28)), "found 3936 bytes"),
+    "idx that claims one less": (idx(IMAGES, shape=(4, 28, 28)), "found 3936 bytes"),
+    "text": (b"5, 0, 4, 1, 9\n" * 300, "magic 0x352c2030"),
+    "zeros": (bytes(4000), "magic 0x00000000"),
+    "control characters": (b"\x1b[2J\r\n" * 300, "magic 0x1b5b324a"),
+    **{f"gz cut at {n}": (GZ[:n], "") for n in (2, 3, 9, 10, 11, 18, 100, len(GZ) // 2)},
+    **{f"gz cut {n} before its end": (GZ[:-n], "") for n in (1, 4, 7, 8, 9)},
+    "gz of another CRC": (gz(IDX, crc=1), "incorrect data check"),
+    "gz of another length": (gz(IDX, length=1), "found 1 bytes"),
+    "gz with a byte more": (GZ + b"\0", ""),
+    "gz with zeros after it": (GZ + bytes(512), ""),
+    "gz and a second member": (GZ + GZ, "bytes after the gzip data"),
+    "gz and a second at a block's edge": (named(GZ, 1 << 16) + GZ, "bytes after the gzip data"),
+    "gz just over 1 GiB": (
+        lambda: named(gz(idx(IMAGES, shape=(2**20 + 1, 32, 32))), 2 * MIB),
+        "1073741824 bytes at most",
+    ),
+    "gz of another method": (patched(GZ, b"\x1f\x8b", 2, "B", 7), "unknown compression method"),
+    "gz of reserved flags": (patched(GZ, b"\x1f\x8b", 3, "B", 0xE0), "unknown header flags"),
+    "gz with noise inside": (GZ[:10] + random.Random(0).randbytes(4000), "Error -3"),
+    "gz in gz": (gz(GZ), "magic 0x1f8b0800"),
+    "gz of nothing": (gz(b""), "found 0 bytes"),
+    "gz of a header": (gz(IDX[:16]), "found 16 bytes"),
+    "gz of a cut idx": (gz(IDX[:-1]), "found 3935 bytes"),
+    "gz of a cut idx that lies": (gz(IDX[:-1], length=len(IDX)), ""),
+    "gz of an idx and a byte": (gz(IDX + b"\0"), "found 3937 bytes"),
+    "gz of labels": (gz(idx(LABELS)), "1 dimensions"),
+    "gz of npz": (gz(NPZ), "magic 0x504b0304"),
+    "gz that claims 1 GiB": (gz(idx(IMAGES, shape=(2**20, 32, 32))), "bytes at most"),
+    "gz that claims 2**32 - 1": (gz(idx(IMAGES, shape=(2**32 - 1, 32, 32))), "bytes at most"),
+    "gz bomb": (lambda: gz(IDX + bytes(100 * MIB)), "found 104861536 bytes"),
+    "gz bomb that lies": (lambda: overlong(IDX, 100 * MIB), "bytes after the array"),
+    "gz bomb of 10 bytes more": (overlong(IDX, 10), "bytes after the array"),
+    "gz with an endless name": (lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * (20 * MIB), "truncated gzip"),
+    "gz of empty members": (many_members, "bytes after the gzip data"),
+    "gz with endless padding": (lambda: GZ + bytes(20 * MIB), ""),
+    **{f"npz cut at {n}": (NPZ[:n], "") for n in (2, 3, 4, 30, 31, 200, len(NPZ) // 2)},
+    **{f"npz cut {n} before its end": (NPZ[:-n], "") for n in (1, 10, 22, 23, 60)},
+    "npz of nothing": (archive([]), "found arrays []"),
+    "npz of strangers": (npz(a=IMAGES, b=IMAGES), "found arrays ['a', 'b']"),
+    "npz of the other split": (npz(x_test=IMAGES, y_test=LABELS), "found arrays ['x_test', 'y_test']"),
+    "npz of two of one name": (
+        archive([("a.npy", npy(IMAGES)), ("a", npy(IMAGES))]),
+        "two arrays of one name",
+    ),
+    "npz of long names": (npz(**{"a" * 300: IMAGES, "b" * 300: IMAGES}), "found arrays ..."),
+    "npz of a long name": (npz(**{"a" * 300: IMAGES.astype(np.int8)}), "int8"),
+    "npz of an odd name": (npz(**{"\x1b[2J\n": IMAGES.astype(np.int8)}), "int8"),
+    "npz of many fields": (npz(images=np.zeros(5, [(f"f{n}", "u1") for n in range(60)])), "expected uint8"),
+    "npz of int64": (npz(images=IMAGES.astype(np.int64)), "int64"),
+    "npz of int8": (npz(images=IMAGES.astype(np.int8)), "int8"),
+    "npz of bool": (npz(images=IMAGES > 9), "bool"),
+    "npz of float32": (npz(images=IMAGES.astype(np.float32)), "float32"),
+    "npz of pickles": (npz(images=IMAGES.astype(object)), "object"),
+    "npz of records": (npz(images=np.zeros((5, 28, 28), [("a", "u1")])), "expected uint8"),
+    "npz of 27x27": (npz(images=IMAGES[:, 1:, 1:]), "shape [5, 27, 27]"),
+    "npz of 28x32": (npz(images=np.zeros((5, 28, 32), np.uint8)), "shape [5, 28, 32]"),
+    "npz of no images": (npz(images=IMAGES[:0]), "shape [0, 28, 28]"),
+    "npz of one image": (npz(images=IMAGES[0]), "shape [28, 28]"),
+    "npz of a number": (npz(images=np.uint8(1)), "shape []"),
+    "npz with a channel": (npz(images=IMAGES[..., None]), "shape [5, 28, 28, 1]"),
+    "npz of fewer labels": (npz(images=IMAGES, labels=LABELS[1:]), "found 4 labels"),
+    "npz of more labels": (npz(x_train=IMAGES, y_train=np.zeros(6, np.uint8)), "found 6 labels"),
+    "npz of int64 labels": (npz(images=IMAGES, labels=LABELS.astype(np.int64)), "int64"),
+    "npz of 2-d labels": (npz(images=IMAGES, labels=LABELS[:, None]), "shape [5, 1]"),
+    "npz of text": (npz(images=b"not an array"), "magic string"),
+    "npz of an empty member": (npz(images=b""), "magic string"),
+    "npz of half a magic": (npz(images=b"\x93NUM"), "magic string"),
+    "npy 3.0": (npz(images=raw_npy(header(), version=3)), "version (3, 0)"),
+    "npy 9.0": (npz(images=raw_npy(header(), version=9)), "version (9, 0)"),
+    "npy header of 4 GiB": (npz(images=b"\x93NUMPY\x02\0" + struct.pack("<I", 2**32 - 1) + bytes(5000)), "EOF"),
+    "npy header over 4 KiB": (npz(images=raw_npy(header() + " " * 5000)), "EOF"),
+    "npy header that is cut": (npz(images=raw_npy(header())[:20]), "EOF"),
+    "npy header, nested": (npz(images=raw_npy("(" * 2000 + ")" * 2000)), ""),
+    "npy header, nested type": (npz(images=raw_npy(header(descr="[" * 90 + "]" * 90))), ""),
+    "npy header of minuses": (npz(images=raw_npy("-" * 4000 + "1")), ""),
+    "npy header of no type": (npz(images=raw_npy(header(descr="()"))), ""),
+    "npy header of mixed keys": (npz(images=raw_npy("{1: 2, 'a': 3}")), ""),
+    "npy header of a list": (npz(images=raw_npy("[1, 2]")), "not a dictionary"),
+    "npy header of code": (npz(images=raw_npy("__import__('os').getpid()")), ""),
+    "npy header of noise": (npz(images=raw_npy("\x00\xff'\"\\")), ""),
+    "npy header, open text": (npz(images=raw_npy("{'descr': '''")), ""),
+    "npy of -1 images": (npz(images=raw_npy(header(shape="(-1, 28, 28)"))), "shape [-1, 28, 28]"),
+    "npy of 2**63 images": (npz(images=raw_npy(header(shape=f"({2**63}, 28, 28)"))), "bytes at most"),
+    "npy of 10**3000 images": (npz(images=raw_npy(header(shape=f"(1{'0' * 3000}, 28, 28)"))), "0000, 28, 28]"),
+    "npy that claims 1 GiB": (npz(images=raw_npy(header(shape="(1048576, 32, 32)"))), "bytes at most"),
+    "npy that claims more": (npz(images=raw_npy(header(shape="(6, 28, 28)"))), "bytes in 'images.npy'"),
+    "npy that claims less": (npz(images=raw_npy(header(shape="(4, 28, 28)"))), "bytes in 'images.npy'"),
+    "npy bomb": (lambda: npz(images=raw_npy(header(), IMAGES.tobytes() + bytes(100 * MIB))), "bytes in 'images.npy'"),
+    "zip by bzip2": (npz(zipfile.ZIP_BZIP2, images=IMAGES), "compression 12"),
+    "zip by lzma": (npz(zipfile.ZIP_LZMA, images=IMAGES), "compression 14"),
+    "zip by nothing known": (patched(NPZ, CENTRAL, 10, "<H", 99), "compression 99"),
+    "zip, encrypted": (patched(NPZ, CENTRAL, 8, "<H", 1), "encrypted"),
+    "zip of patches": (patched(NPZ, CENTRAL, 8, "<H", 0x20), "patched data"),
+    "zip of version 25.5": (patched(NPZ, CENTRAL, 6, "<H", 255), "version 25.5"),
+    "zip of another CRC": (patched(NPZ, CENTRAL, 16, "<I", 1), "Bad CRC-32"),
+    "zip of another local name": (patched(NPZ, LOCAL, 30, "B", 0x79), "File name in directory"),
+    "zip with an offset beyond it": (patched(NPZ, CENTRAL, 42, "<I", 10**9), ""),
+    "zip with a directory beyond it": (patched(NPZ, END, 16, "<I", 10**9), ""),
+    "zip with a directory of 1 GB": (patched(NPZ, END, 12, "<I", 10**9), ""),
+    "zip member said to be longer": (patched(STORED, CENTRAL, 24, "<I", 5000), "found 5000 bytes in"),
+    "zip member said to be shorter": (patched(STORED, CENTRAL, 24, "<I", 500), "Bad CRC-32"),
+    "zip64 lie": (zip64_lie(), f"found {2**40} bytes in"),
+    "zip directory bomb": (directory_bomb, "zip directory of"),
+    "zip damaged inside": (patched(STORED, IMAGES.tobytes()[:8], 2000, "B", IMAGES.flat[2000] ^ 1), "Bad CRC-32"),
+}
+
+
+def refused(call, name):
+    """The message of the DataError that `call` must raise: one short line with `name` in it, soon, in little memory."""
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        with pytest.raises(DataError) as caught:
+            call()
+        elapsed = time.perf_counter() - start
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    message = str(caught.value)
+    assert name in message
+    assert message.isprintable() and len(message) <= 200
+    assert elapsed < 2
+    assert peak < 16 * MIB
+    # A slip of our own must not pass for a fault of the file's.
+    assert not isinstance(caught.value.__cause__, NameError | AttributeError | AssertionError | KeyError)
+    return message
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_file_is_refused(case, tmp_path):
+    content, fault = MALFORMED[case]
+    path = tmp_path / "hostile.bin"
+    path.write_bytes(content() if callable(content) else content)
+    message = refused(lambda: load(str(path), ""), "hostile.bin")
+    assert fault in message
+    assert "expected" in message
+
+
+def test_there_are_enough_malformed_files():
+    assert len(MALFORMED) >= 100
+
+
+def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket must be short
+    os.mkfifo("fifo")
+    os.symlink("loop", "loop")
+    os.symlink("nowhere", "dangling")
+    os.mkdir("folder")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        for name, fault in {
+            "fifo": "pipe",
+            "socket": "socket",
+            "/dev/zero": "device",
+            "folder": "--data_dir",
+            "loop": "",
+            "dangling": "found no ",
+            "missing": "found no ",
+            "": "found no",
+            "nul\0": "found no ",
+        }.items():
+            message = refused(lambda name=name: load(name, ""), name.strip("\0"))
+            assert fault in message
+
+
+def test_a_long_path_leaves_room_for_the_fault(tmp_path):
+    folder = tmp_path.joinpath(*["d" * 100] * 4)
+    folder.mkdir(parents=True)
+    (folder / "hostile.bin").write_bytes(idx(IMAGES, 0xD03))
+    assert "float32" in refused(lambda: load(str(folder / "hostile.bin"), ""), "hostile.bin")
+
+
+PROPERTY = {"max_examples": 300, "derandomize": True, "deadline": None, "database": None}
+
+
+def read_or_refused(path, content):
+    path.write_bytes(content)
+    try:
+        dataset = load(str(path), "")
+    except DataError as error:
+        assert path.name in str(error) and str(error).isprintable() and len(str(error)) <= 200
+        assert not isinstance(error.__cause__, NameError | AttributeError | AssertionError)
+        return None
+    count, *sides = dataset.images.shape
+    assert count > 0 and sides in ([28, 28], [32, 32])
+    assert dataset.images.dtype == np.uint8
+    assert dataset.labels is None or (dataset.labels.dtype == np.uint8 and dataset.labels.shape == (count,))
+    return dataset
+
+
+@settings(**PROPERTY, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.sampled_from([b"", IDX[:4], IDX[:16], GZ[:10], NPZ[:30], NPZ[:100]]), rest=st.binary(max_size=300))
+@example(start=b"", rest=b"")
+def test_arbitrary_bytes_are_read_or_refused(tmp_path, start, rest):
+    read_or_refused(tmp_path / "some.bin", start + rest)
+
+
+@settings(**PROPERTY, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    valid=st.sampled_from([IDX, GZ, NPZ, STORED]),
+    edits=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=4)),
+        max_size=4,
+    ),
+    from_end=st.booleans(),
+)
+def test_mutations_are_read_or_refused(tmp_path, valid, edits, from_end):
+    """Headers are at the start of an IDX file and at both ends of a zip, so edits crowd there."""
+    content = bytearray(valid)
+    for where, removed, inserted in edits:
+        place = int(where**4 * len(content))
+        place = len(content) - place if from_end else place
+        content[place : place + removed] = inserted
+    dataset = read_or_refused(tmp_path / "some.bin", bytes(content))
+    if bytes(content) == valid:
+        assert np.array_equal(dataset.images, IMAGES)
+
+
+@pytest.mark.parametrize("valid", [GZ, NPZ], ids=["gz", "npz"])
+def test_no_flipped_bit_changes_the_images_unseen(tmp_path, valid):
+    """gzip and zip carry checksums: whatever is still read after one byte changed is what was written."""
+    for place in range(0, len(valid), 37):
+        content = bytearray(valid)
+        content[place] ^= 0x10
+        dataset = read_or_refused(tmp_path / "some.bin", bytes(content))
+        assert dataset is None or np.array_equal(dataset.images, IMAGES)
+
+
+# What is well made
+
+
+@pytest.mark.parametrize("side", [28, 32])
+def test_containers_agree(tmp_path, side):
+    images = np.random.RandomState(1).randint(0, 256, (7, side, side), np.uint8)
+    python2 = f"{{'descr': '|u1', 'fortran_order': False, 'shape': (7L, {side}L, {side}L)}}"
+    contents = {
+        "plain": idx(images),
+        "gzip": gz(idx(images)),
+        "gzip with a name": named(gz(idx(images)), 1 << 17),
+        "x_train": npz(x_train=images, y_train=np.arange(7, dtype=np.uint8), x_test=images[:1]),
+        "images": npz(zipfile.ZIP_STORED, images=images, labels=np.arange(7, dtype=np.uint8)),
+        "arr_0": npz(arr_0=images, arr_1=images[:1]),
+        "the only one": npz(scans=images),
+        "fortran": npz(images=np.asfortranarray(images)),
+        "npy 2.0": npz(images=npy(images, (2, 0))),
+        "npy of python 2": npz(images=raw_npy(python2, images.tobytes())),
+    }
+    for name, content in contents.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        dataset = load(str(path), "")
+        assert dataset.name == name
+        assert dataset.images.dtype == np.uint8 and np.array_equal(dataset.images, images)
+        assert dataset.digest == hashlib.sha256(idx(images)).hexdigest()
+        if name in ("x_train", "images"):
+            assert dataset.labels.tolist() == list(range(7))
+        else:
+            assert dataset.labels is None
+
+
+def test_split_of_an_npz(tmp_path):
+    path = tmp_path / "both.npz"
+    np.savez_compressed(path, x_train=IMAGES[:3], y_train=LABELS[:3], x_test=IMAGES[3:], y_test=LABELS[3:])
+    assert load(str(path), "", "train").labels.tolist() == [0, 1, 2]
+    test = load(str(path), "", "test")
+    assert np.array_equal(test.images, IMAGES[3:]) and test.labels.tolist() == [3, 4]
+
+
+def test_what_is_read_is_as_large_as_it_is(tmp_path):
+    """A file of many blocks, and of memory in proportion."""
+    images = np.resize(IMAGES, (20_000, 28, 28))
+    path = tmp_path / "many.gz"
+    path.write_bytes(gz(idx(images)))
+    tracemalloc.start()
+    try:
+        found = load(str(path), "").images
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * images.nbytes + 2 * MIB
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(found, images)
+
+
+# MNIST by name
+
+FILES = {
+    "train-images-idx3-ubyte": idx(IMAGES[:3]),
+    "train-labels-idx1-ubyte": idx(LABELS[:3]),
+    "t10k-images-idx3-ubyte": idx(IMAGES[3:]),
+    "t10k-labels-idx1-ubyte": idx(LABELS[3:]),
+}
+
+
+@pytest.fixture
+def small_mnist(monkeypatch):
+    """Let five images be the official ones."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+    monkeypatch.setattr(data, "_MNIST_SHA256", digests)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home, so that no Keras cache is found."""
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def write_files(folder, files=FILES):
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def write_npz(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, x_train=IMAGES[:3], y_train=LABELS[:3], x_test=IMAGES[3:], y_test=LABELS[3:])
+
+
+def no_network(split):
+    raise DataError("MNIST's download: no network here")
+
+
+def assert_is_small_mnist(load_split):
+    for split, part in (("train", slice(3)), ("test", slice(3, None))):
+        dataset = load_split(split)
+        assert dataset.name == "mnist"
+        assert np.array_equal(dataset.images, IMAGES[part]) and np.array_equal(dataset.labels, LABELS[part])
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+@pytest.mark.parametrize("form", ["plain", "gz", "dots", "dots gz", "npz"])
+def test_mnist_in_a_folder(tmp_path, small_mnist, dataset, form):
+    if form == "npz":
+        write_npz(tmp_path / "mnist.npz")
+    else:
+        suffix = ".gz" if "gz" in form else ""
+        for name, content in FILES.items():
+            spelling = name.replace("-idx", ".idx") if "dots" in form else name
+            (tmp_path / (spelling + suffix)).write_bytes(gz(content) if suffix else content)
+    assert_is_small_mnist(lambda split: load(dataset, str(tmp_path), split))
+
+
+@pytest.mark.parametrize("missing", FILES)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_missing_mnist_file_is_named(tmp_path, small_mnist, missing, split):
+    write_files(tmp_path)
+    (tmp_path / missing).unlink()
+    assert missing in refused(lambda: load("auto", str(tmp_path), split), tmp_path.name)
+
+
+def test_first_missing_file_is_named_and_auto_does_not_fall_back(tmp_path):
+    for dataset in ("auto", "mnist"):
+        assert "train-images-idx3-ubyte" in refused(lambda name=dataset: load(name, str(tmp_path)), tmp_path.name)
+        assert "no folder" in refused(lambda name=dataset: load(name, str(tmp_path / "nowhere")), "nowhere")
+
+
+def test_only_the_split_asked_for_is_read(tmp_path, small_mnist):
+    write_files(tmp_path, {**FILES, "t10k-images-idx3-ubyte": b"", "t10k-labels-idx1-ubyte": b""})
+    assert len(load("mnist", str(tmp_path), "train").images) == 3
+    refused(lambda: load("mnist", str(tmp_path), "test"), "t10k-images-idx3-ubyte")
+
+
+def test_labels_are_one_an_image(tmp_path, small_mnist):
+    for content, fault in (
+        (idx(LABELS), "found 5 labels, expected 3"),
+        (idx(LABELS[:0]), "found shape [0], expected [N]"),
+        (idx(IMAGES), "expected 0x00000801"),
+        (npz(images=IMAGES), "expected 0x00000801"),
+    ):
+        write_files(tmp_path, {**FILES, "train-labels-idx1-ubyte": content})
+        assert fault in refused(lambda: load("mnist", str(tmp_path)), "train-labels-idx1-ubyte")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_other_content_under_mnists_name_is_refused(tmp_path, small_mnist, name):
+    damaged = FILES[name][:-1] + bytes([FILES[name][-1] ^ 1])
+    write_files(tmp_path, {**FILES, name: damaged})
+    message = refused(lambda: load("mnist", str(tmp_path), "train" if "train" in name else "test"), tmp_path.name)
+    assert name in message and "--dataset PATH" in message
+    assert hashlib.sha256(damaged).hexdigest()[:16] in message and data._MNIST_SHA256[name][:16] in message
+
+
+def test_other_npz_under_mnists_name_is_refused(tmp_path):
+    write_npz(tmp_path / "mnist.npz")
+    message = refused(lambda: load("mnist", str(tmp_path)), "mnist.npz")
+    assert "expected ba891046e6505d7a" in message
+    np.savez(tmp_path / "mnist.npz", x_train=IMAGES)
+    refused(lambda: load("mnist", str(tmp_path)), "mnist.npz")
+
+
+def test_keras_cache_is_used_and_checked(home, small_mnist, monkeypatch):
+    monkeypatch.setattr(data, "_download_mnist", no_network)
+    cache = home / ".keras" / "datasets" / "mnist.npz"
+    write_npz(cache)
+    assert_is_small_mnist(lambda split: load("auto", "", split, announce=pytest.fail))
+    cache.write_bytes(cache.read_bytes()[:-30])
+    message = refused(lambda: load("mnist", ""), ".keras/datasets/mnist.npz")
+    lines = []
+    assert load("auto", "", announce=lines.append).name == "digits"
+    assert len(lines) == 1 and message in lines[0] and "--data_dir FOLDER" in lines[0]
+
+
+def test_download_is_used_and_checked(home, small_mnist, monkeypatch):
+    sets = {"train": (IMAGES[:3], LABELS[:3]), "test": (IMAGES[3:], LABELS[3:])}
+    monkeypatch.setattr(data, "_download_mnist", sets.get)
+    assert_is_small_mnist(lambda split: load("mnist", "", split))
+    sets["train"] = (IMAGES[:3] ^ 1, LABELS[:3])
+    refused(lambda: load("mnist", ""), "train-images-idx3-ubyte")
+
+
+def test_auto_falls_back_with_one_loud_line(home, monkeypatch):
+    monkeypatch.setattr(data, "_download_mnist", no_network)
+    lines = []
+    dataset = load("auto", "", announce=lines.append)
+    assert dataset.name == "digits" and len(dataset.images) == 1797
+    (line,) = lines
+    assert line.isprintable() and line.startswith("WARNING")
+    for part in ("no network here", "--data_dir FOLDER", "mnist.npz", "1,797 digits"):
+        assert part in line
+    message = refused(lambda: load("mnist", "", announce=pytest.fail), "MNIST")
+    assert "no network here" in message
+
+
+def test_download_is_quiet_and_impatient(monkeypatch, capsys):
+    seen = []
+
+    def load_data():
+        print("Downloading data")
+        print("Downloading data", file=sys.stderr)
+        seen.append(socket.getdefaulttimeout())
+        raise Exception("URL fetch failure on https://example.org/mnist.npz: None -- no\nroute")
+
+    mnist = SimpleNamespace(load_data=load_data)
+    tensorflow = SimpleNamespace(keras=SimpleNamespace(datasets=SimpleNamespace(mnist=mnist)))
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    before = socket.getdefaulttimeout()
+    message = refused(lambda: data._download_mnist("train"), "MNIST")
+    assert message.endswith("; no route") and "--data_dir FOLDER" in message
+    assert seen == [10] and socket.getdefaulttimeout() == before
+    assert capsys.readouterr() == ("", "")
+
+    mnist.load_data = lambda: ("train set", "test set")
+    assert (data._download_mnist("train"), data._download_mnist("test")) == ("train set", "test set")
+
+
+@pytest.mark.skipif(not os.environ.get("MNIST_DIR"), reason="MNIST_DIR names no folder")
+def test_real_mnist():
+    folder = os.environ["MNIST_DIR"]
+    train, test = load("mnist", folder), load("auto", folder, "test")
+    assert train.images.shape == (60_000, 28, 28) and test.images.shape == (10_000, 28, 28)
+    assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert train.digest == "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    assert round(train.images.mean() / 255, 4) == 0.1307
+
+
+def test_digits_look_like_mnist():
+    digits = load("digits", "")
+    assert digits.images.shape == (1797, 28, 28) and digits.images.dtype == np.uint8
+    assert digits.labels[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert np.all(digits.images.max((1, 2)) == 255)
+    border = digits.images.copy()
+    border[:, 4:24, 4:24] = 0
+    assert not border.any()
+    # MNIST is 0.81 black and 0.07 all but white, with a mean of 33.
+    assert 0.7 < (digits.images == 0).mean() < 0.9
+    assert 0.05 < (digits.images >= 250).mean() < 0.15
+    assert 25 < digits.images.mean() < 45
+    zero = digits.images[0]  # a ring: dark at its centre
+    assert zero[14, 14] == 0 and zero[14].max() > 150 and zero[:, 14].max() > 150
+    assert load("digits", "").digest == digits.digest
+    refused(lambda: load("digits", "", "test"), "--dataset digits")
+
+
+def test_module_is_light():
+    """The command line answers before TensorFlow, which takes seconds, is imported."""
+    code = "import sys, dcgan_tf1.data; print([m for m in ('tensorflow', 'sklearn', 'scipy') if m in sys.modules])"
+    root = Path(__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True).stdout == "[]\n"
+
+
+# Batches
+
+
+def test_an_epoch_shows_each_image_once():
+    batches = [batch_indices(60, 6, 1, step) for step in range(20)]
+    assert all(batch.shape == (6,) and batch.dtype == np.int64 for batch in batches)
+    first, second = np.concatenate(batches[:10]), np.concatenate(batches[10:])
+    assert sorted(first) == sorted(second) == list(range(60))
+    assert not np.array_equal(first, second) and not np.array_equal(first, range(60))
+    assert not np.array_equal(batch_indices(60, 6, 2, 0), batches[0])
+
+
+def test_the_remainder_is_left_out():
+    epoch = np.concatenate([batch_indices(10, 4, 0, step) for step in range(2)])
+    assert len(set(epoch)) == 8
+    assert len(set(np.concatenate([batch_indices(10, 4, 0, step) for step in range(2, 4)]))) == 8
+    assert sorted(batch_indices(4, 4, 0, 5)) == [0, 1, 2, 3]
+
+
+def test_a_step_does_not_depend_on_those_before_it():
+    steps = list(range(40))
+    expected = {step: batch_indices(50, 7, 3, step).tolist() for step in steps}
+    random.Random(0).shuffle(steps)
+    for step in steps:
+        data._permutation.cache_clear()
+        assert batch_indices(50, 7, 3, step).tolist() == expected[step]
+    for step in steps:
+        assert batch_indices(50, 7, 3, step).tolist() == expected[step]
+
+
+def test_a_permutation_is_made_once_an_epoch_and_cannot_be_spoilt():
+    data._permutation.cache_clear()
+    for step in range(30):
+        batch_indices(100, 10, 0, step)
+    assert data._permutation.cache_info().misses == 3
+    with pytest.raises(ValueError):
+        batch_indices(100, 10, 0, 0)[0] = 1
+
+
+def test_batch_larger_than_the_data():
+    assert len(batch_indices(64, 64, 0, 0)) == 64
+    with pytest.raises(UsageError, match="^--batch_size: found 65, expected at most 64, the size of the data set$"):
+        batch_indices(64, 65, 0, 0)
+
+
+def test_latent_is_uniform():
+    z = latent(0, Stream.TRAIN, 0, (1000, 100))
+    assert z.shape == (1000, 100) and z.dtype == np.float32
+    assert z.min() >= -1 and z.max() < 1
+    share, _ = np.histogram(z, 20, (-1, 1))
+    assert np.all(np.abs(share / z.size - 0.05) < 0.003)  # over four standard errors
+    assert abs(np.corrcoef(z[:, 0], z[:, 1])[0, 1]) < 0.15
+
+
+def test_latents_are_pure_and_never_shared():
+    def draw(seed, stream, counter):
+        return latent(seed, stream, counter, (2, 8))
+
+    keys = [(seed, stream, n) for seed in (0, 1, 2, 2**63 - 1) for stream in Stream for n in (0, 1, 2, 2**40)]
+    values = [draw(*key).tobytes() for key in keys]
+    assert len(set(values)) == len(keys)
+    assert [draw(*key).tobytes() for key in reversed(keys)] == values[::-1]
+    # Counters start far apart: one step's numbers are not the next one's, shifted.
+    assert not set(latent(0, Stream.TRAIN, 0, (1000,))[8:].tolist()) >= set(draw(0, Stream.TRAIN, 1).flat)
+    assert np.array_equal(latent(0, Stream.TRAIN, 5, (3, 4)), latent(0, Stream.TRAIN, 5, (12,)).reshape(3, 4))
+
+
+def test_numbers_are_these_for_ever():
+    """A change here breaks the resuming of runs: of NumPy's generator, of the keys, or of what is made of the bits."""
+    assert [int(stream) for stream in Stream] == [0, 1, 2]
+    assert data._bits(7, 1, 3, 2).tolist() == [980127395369309816, 10958090657380510566]
+    expected = [-0.8937344551086426, 0.18807852268218994, -0.2685970067977905, 0.7191872596740723]
+    assert latent(7, Stream.TRAIN, 3, (4,)).tolist() == expected
+    assert latent(7, Stream.SNAPSHOT, 0, (2,)).tolist() == [-0.2669030427932739, -0.2002161741256714]
+    assert batch_indices(100, 4, 7, 30).tolist() == [46, 78, 35, 7]
