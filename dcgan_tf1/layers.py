@@ -4,6 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from dcgan_tf1.fourier_deconv import fourier_deconv
+from dcgan_tf1.winograd_deconv import winograd_deconv
+
 v1 = tf.compat.v1
 
 MOVING_AVERAGES = "moving_averages"
@@ -34,7 +37,12 @@ def deconv2d(
     with v1.variable_scope(name):
         weights = v1.get_variable("kernel", [kernel, kernel, channels, x.shape[3]], initializer=initializer)
         size = x.shape[1] * stride
-        x = tf.nn.conv2d_transpose(x, weights, [tf.shape(x)[0], size, size, channels], stride, "SAME")
+        if kernel == 5 and stride == 2 and x.shape[1] in (4, 8):
+            x = winograd_deconv(x, weights)
+        elif stride == channels == 1 and kernel > 16:
+            x = fourier_deconv(x, weights)
+        else:
+            x = tf.nn.conv2d_transpose(x, weights, [tf.shape(x)[0], size, size, channels], stride, "SAME")
         return _add_bias(x) if use_bias else x
 
 

@@ -1,0 +1,81 @@
+"""A 5x5, stride-2 transposed convolution by minimal filtering: the same linear map in under half the operations.
+
+Along one axis, SAME padding gives out[2 i + a] = sum over d = -1, 0, 1 of x[i + d] g_a[d]: two ordinary filters, one
+for the even outputs (taps 3, 1 of the kernel) and one for the odd ones (taps 4, 2, 0). Winograd's F(m, 3) computes m
+neighbouring outputs of a filter with three taps from m + 2 products rather than 3 m (Winograd 1980; Lavin and Gray
+2016), and its transform of the input serves both filters, in two dimensions all four. The transforms are products
+with small constant matrices, the rest is one product of matrices for each of the (m + 2)^2 points, and so are the
+gradients.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 0.5, -0.5)}
+"""Finite interpolation points of F(m, 3), by m; infinity is the last. Small ones keep rounding errors small."""
+_TAPS = np.array([[3, 1, -1], [4, 2, 0]])  # of the kernel, for even and odd outputs at d = -1, 0, 1; -1 is none
+
+
+def winograd_deconv(x: tf.Tensor, kernel: tf.Tensor, tile: int = 4) -> tf.Tensor:
+    """`conv2d_transpose` of stride 2 and SAME padding with a 5x5 kernel, to float32 rounding.
+
+    Args:
+        x: float32 [batch, n, n, c], n a multiple of `tile`.
+        kernel: float32 [5, 5, channels, c].
+        tile: m above.
+
+    Returns:
+        float32 [batch, 2 n, 2 n, channels].
+    """
+    size, depth, channels = x.shape[1], x.shape[3], kernel.shape[2]
+    analysis, transform, synthesis = _matrices(size, tile)
+    points, tiles = (tile + 2) ** 2, size // tile
+
+    taps = tf.reshape(transform @ tf.reshape(kernel, [25, -1]), [points, 4 * channels, depth])
+    x = tf.reshape(tf.transpose(x, [1, 2, 0, 3]), [size * size, -1])  # [n n, batch c]
+    x = tf.reshape(analysis @ x, [points, -1, depth])  # [points, tiles tiles batch, c]
+    x = tf.matmul(x, taps, transpose_b=True)  # [points, tiles tiles batch, 4 channels]
+    x = synthesis @ tf.reshape(x, [points, -1])  # [m m, tiles tiles batch 4 channels]
+    x = tf.reshape(x, [tile, tile, tiles, tiles, -1, 2, 2, channels])
+    x = tf.transpose(x, [4, 2, 0, 5, 3, 1, 6, 7])
+    return tf.reshape(x, [-1, 2 * size, 2 * size, channels])
+
+
+def _matrices(size: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Constant float32 matrices: analysis [points tiles^2, n n], transform [points 4, 25], synthesis [m m, points].
+
+    They come from interpolation: with V_k the Vandermonde matrix of all points and k columns, the product of two
+    polynomials is inverse(V_n) ((V_m a) * (V_r b)), and its transpose is the filter V_m' ((V_r g) * (inverse(V_n)' d)).
+    """
+    count = tile + 2
+    finite = np.vander(POINTS[tile], count, increasing=True)
+    everything = np.vstack([finite, np.eye(count)[-1]])
+
+    one = np.zeros((count, size // tile, size))
+    window = np.linalg.inv(everything).T  # of the inputs m t - 1 to m t + m; those outside the image are zero
+    for t in range(size // tile):
+        for i in range(count):
+            if 0 <= tile * t - 1 + i < size:
+                one[:, t, tile * t - 1 + i] = window[:, i]
+    analysis = np.einsum("pti,quj->pqtuij", one, one).reshape(-1, size * size)
+
+    def vandermonde(columns: int) -> np.ndarray:
+        return np.vstack([finite[:, :columns], np.eye(columns)[-1]])
+
+    taps = _TAPS[:, :, np.newaxis] == np.arange(5)  # [phase, d, tap]
+    one = np.einsum("pd,adk->pak", vandermonde(3), taps)
+    transform = np.einsum("pak,qbl->pqabkl", one, one).reshape(-1, 25)
+
+    one = vandermonde(tile).T
+    synthesis = np.einsum("ip,jq->ijpq", one, one).reshape(tile * tile, -1)
+    return tuple(matrix.astype(np.float32) for matrix in (analysis, transform, synthesis))
+
+
+def multiply_adds(size: int, depth: int, channels: int, tile: int = 4) -> tuple[int, int]:
+    """Multiply-adds an image: by `winograd_deconv`, and by the direct sum over all taps."""
+    points, tiles = (tile + 2) ** 2, (size // tile) ** 2
+    analysis = points * tiles * size * size * depth
+    synthesis = points * tiles * tile * tile * 4 * channels
+    return analysis + points * tiles * depth * 4 * channels + synthesis, math.prod((size, size, 25, depth, channels))
