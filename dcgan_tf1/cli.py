@@ -166,6 +166,9 @@ def _parser() -> argparse.ArgumentParser:
     for field in dataclasses.fields(Config):
         choices = field.metadata["choices"]
         default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        if field.type is bool:
+            train.add_argument(f"--{field.name}", action="store_true", help=field.metadata["help"])
+            continue
         train.add_argument(
             f"--{field.name}",
             type=_reader(field),

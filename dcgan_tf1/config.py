@@ -58,6 +58,10 @@ class Config:
     lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
     beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
     beta2: float = _option(0.999, "Adam's decay of the gradients' square", low=0, high=0.999999)
+    precision: str = _option(
+        "float32", "of convolutions and matrix products; variables stay float32", choices=("float32", "bfloat16")
+    )
+    xla: bool = _option(False, "compile the graph with XLA (for GPUs; no gain was seen on CPUs)")
     seed: int = _option(0, "seed of weights, shuffling and noise", low=0, high=2**63 - 1, identity=True)
     z_dim: int = _option(100, "width of the latent vector", low=1, high=4096, identity=True)
     g_channels: tuple[int, ...] = _option(
@@ -125,6 +129,9 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     if rule["choices"]:
         if value not in rule["choices"]:
             raise UsageError(f"{flag}: found {value!r}, expected one of {', '.join(rule['choices'])}")
+    elif field.type is bool:
+        if type(value) is not bool:
+            raise UsageError(f"{flag}: found {value!r}, expected true or false")
     elif field.type is str:
         if not isinstance(value, str) or "\0" in value:
             raise UsageError(f"{flag}: found {value!r}, expected text")

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from dcgan_tf1.config import IMAGE_SIZE, Config
 from dcgan_tf1.layers import MOVING_AVERAGES, MOVING_DECAY
@@ -105,12 +106,17 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         )
 
 
-def session(gan: Gan) -> v1.Session:
+def session(gan: Gan, config: Config) -> v1.Session:
     """A session on the graph of `gan`, which is finalized: nothing may be added to it any more."""
     gan.graph.finalize()
-    config = v1.ConfigProto()
-    config.gpu_options.allow_growth = True
-    return v1.Session(graph=gan.graph, config=config)
+    options = v1.ConfigProto()
+    options.gpu_options.allow_growth = True
+    rewrite = options.graph_options.rewrite_options
+    if config.precision == "bfloat16":
+        rewrite.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
+    if config.xla:
+        options.graph_options.optimizer_options.global_jit_level = v1.OptimizerOptions.ON_1
+    return v1.Session(graph=gan.graph, config=options)
 
 
 def scale_images(images: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -33,8 +34,10 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
     machine = checkpoint.machine_record()
     source = {"name": dataset.name, "digest": dataset.digest}
 
-    with session(gan) as sess:
+    with session(gan, config) as sess:
         print(f"device: {_device(sess, machine)}")
+        if config.precision == "bfloat16" and not _has_bfloat16():
+            print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")
         if start:
             _restore(sess, gan, start, machine)
             print(f"resumed at step {start.step} of {config.iterations}", flush=True)
@@ -162,6 +165,15 @@ def _restore(sess: tf.compat.v1.Session, gan, start: checkpoint.Checkpoint, mach
 def _device(sess: tf.compat.v1.Session, machine: dict) -> str:
     gpus = [device.name for device in sess.list_devices() if device.device_type == "GPU"]
     return f"GPU ({len(gpus)} found)" if gpus else f"CPU ({machine['cpu']}, {machine['cores']} cores)"
+
+
+def _has_bfloat16() -> bool:
+    """Whether the CPU computes in bfloat16 (AVX-512 BF16 or AMX), as far as the system tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True  # not Linux: nothing is known, so nothing is said
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def _diverged(what: str, step: int, committed: int) -> str:
