@@ -46,21 +46,10 @@ def fourier_deconv(h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.transpose(out, [1, 0, 2])[..., tf.newaxis]
 
 
-def multiply_adds(size: int, width: int, channels: int) -> tuple[int, int]:
-    """Multiply-adds an image: by `fourier_deconv`, and by the direct sum over all taps."""
-    count = 2 * (_length(size, width) // 2 + 1)
-    fourier = count * size * size * channels + count * size * channels * 2 * size + 2 * count * size * size
-    return fourier, size * size * width * width * channels
-
-
-def _length(size: int, width: int) -> int:
-    pad = (width - 1) // 2
-    return size + max(pad, width - 1 - pad)
-
-
 def _matrices(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The constant matrices, float32: analysis [2 F, n], transform [4 F, k], toeplitz [k, n n], synthesis [n, 4 F]."""
-    length, pad = _length(size, width), (width - 1) // 2
+    pad = (width - 1) // 2
+    length = size + max(pad, width - 1 - pad)
     frequency = np.arange(length // 2 + 1)
     turn = 2 * math.pi / length
 

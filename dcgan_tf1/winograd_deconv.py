@@ -8,8 +8,6 @@ with small constant matrices, the rest is one product of matrices for each of th
 gradients.
 """
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
@@ -74,11 +72,3 @@ def _matrices(size: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     one = vandermonde(tile).T
     synthesis = np.einsum("ip,jq->ijpq", one, one).reshape(tile * tile, -1)
     return tuple(matrix.astype(np.float32) for matrix in (analysis, transform, synthesis))
-
-
-def multiply_adds(size: int, depth: int, channels: int, tile: int = 4) -> tuple[int, int]:
-    """Multiply-adds an image: by `winograd_deconv`, and by the direct sum over all taps."""
-    points, tiles = (tile + 2) ** 2, (size // tile) ** 2
-    analysis = points * tiles * size * size * depth
-    synthesis = points * tiles * tile * tile * 4 * channels
-    return analysis + points * tiles * depth * 4 * channels + synthesis, math.prod((size, size, 25, depth, channels))
