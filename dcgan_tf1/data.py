@@ -25,6 +25,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from dcgan_tf1.errors import DataError, UsageError, one_line
+from dcgan_tf1.quiet import import_tensorflow
 
 _CHUNK = 1 << 18
 _NPY_HEADER_BYTES = 4096
@@ -148,7 +149,8 @@ def _download_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            import tensorflow as tf  # only here: all else in this module works without it
+            import_tensorflow()  # only here: all else in this module works without it
+            import tensorflow as tf
 
             train, test = tf.keras.datasets.mnist.load_data()
     except Exception as error:  # Keras raises bare Exceptions
@@ -392,6 +394,8 @@ class Stream(IntEnum):
     """z of the training steps, by step."""
     SNAPSHOT = 2
     """The fixed z of the sample grids, at counter 0."""
+    EVALUATE = 3
+    """z of the digits that are measured, at counter 0."""
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
