@@ -30,9 +30,9 @@ def fourier_deconv(h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     size, channels = h.shape[1], h.shape[3]
     width = kernel.shape[0]
     analysis, transform, toeplitz, synthesis = _matrices(size, width)
-    count = analysis.shape[0]  # 2 F: real and imaginary parts of F frequencies
+    count = analysis.shape[0]  # parts: the real and imaginary ones of all frequencies
 
-    # What a part of a frequency of h contributes to both parts of that frequency of out: [2 F, n c, 2 n].
+    # What a part of a frequency of h contributes to both parts of that frequency of out: [parts, n c, 2 n].
     taps = tf.reshape(tf.transpose(kernel[:, :, 0, :], [0, 2, 1]), [width, channels * width])
     taps = tf.reshape(transform @ taps, [2 * count * channels, width]) @ toeplitz
     taps = tf.transpose(tf.reshape(taps, [count, 2, channels, size, size]), [0, 3, 2, 1, 4])
@@ -41,13 +41,13 @@ def fourier_deconv(h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     rows = tf.reshape(tf.transpose(h, [1, 0, 2, 3]), [size, -1])  # [n, batch n c]
     frequencies = tf.reshape(analysis @ rows, [count, -1, size * channels])
     products = tf.reshape(frequencies @ taps, [count, -1, 2, size])
-    products = tf.reshape(tf.transpose(products, [0, 2, 1, 3]), [2 * count, -1])  # [4 F, batch n]
+    products = tf.reshape(tf.transpose(products, [0, 2, 1, 3]), [2 * count, -1])  # [2 parts, batch n]
     out = tf.reshape(synthesis @ products, [size, -1, size])
     return tf.transpose(out, [1, 0, 2])[..., tf.newaxis]
 
 
 def _matrices(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The constant matrices, float32: analysis [2 F, n], transform [4 F, k], toeplitz [k, n n], synthesis [n, 4 F]."""
+    """Constant float32: analysis [parts, n], transform [2 parts, k], toeplitz [k, n n], synthesis [n, 2 parts]."""
     pad = (width - 1) // 2
     length = size + max(pad, width - 1 - pad)
     frequency = np.arange(length // 2 + 1)
@@ -59,7 +59,7 @@ def _matrices(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     angle = turn * frequency[:, np.newaxis] * (np.arange(width) - pad)
     real, imaginary = np.cos(angle), -np.sin(angle)
     # (a + bi)(real + imaginary i): a goes to (real, imaginary), b to (-imaginary, real).
-    transform = np.stack([real, imaginary, -imaginary, real], axis=1)  # [F, 4, k]
+    transform = np.stack([[real, imaginary], [-imaginary, real]]).transpose(2, 0, 1, 3)  # [F, 2, 2, k]
 
     tap, q, v = np.ogrid[:width, :size, :size]
     toeplitz = tap == v - q + pad  # [k, n, n]
@@ -67,13 +67,15 @@ def _matrices(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     # The frequencies left out are the conjugates of those within, so these count twice; 0 and length / 2 do not.
     weight = np.where((frequency == 0) | (2 * frequency == length), 1, 2) / length
     angle = turn * np.arange(size)[:, np.newaxis] * frequency
-    parts = np.stack([weight * np.cos(angle), -weight * np.sin(angle)], axis=2)  # [n, F, 2]
-    synthesis = np.stack([parts, parts], axis=2)  # [n, F, 2, 2]
+    synthesis = np.stack([weight * np.cos(angle), -weight * np.sin(angle)], axis=2)  # [n, F, 2]
+    synthesis = np.stack([synthesis, synthesis], axis=2)  # [n, F, 2, 2]
 
+    # Frequencies 0 and length / 2 of h have no imaginary part.
+    parts = np.stack([frequency >= 0, (frequency > 0) & (2 * frequency < length)], axis=1)  # [F, 2]
     matrices = (
-        analysis.reshape(-1, size),
-        transform.reshape(-1, width),
+        analysis[parts],
+        transform[parts].reshape(-1, width),
         toeplitz.reshape(width, -1),
-        synthesis.reshape(size, -1),
+        synthesis[:, parts].reshape(size, -1),
     )
     return tuple(matrix.astype(np.float32) for matrix in matrices)
