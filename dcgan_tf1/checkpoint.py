@@ -5,6 +5,7 @@ and `model-N.json`, the manifest, renamed into place last. A checkpoint exists w
 hash in it holds.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -24,6 +25,8 @@ from dcgan_tf1.files import make_folder, write_whole
 FORMAT = 1
 _LARGEST_MANIFEST = 1 << 20
 _MODEL_FILE = re.compile(r"model-(\d{1,12})\.(data-00000-of-00001|index|json)")
+_SETTINGS = ("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_", "XLA_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_", "TF_CUDNN_")
+"""Environment variables that choose kernels and threads, and with them the last bits of a sum."""
 _SUFFIXES = ("data-00000-of-00001", "index")
 
 
@@ -84,7 +87,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
             warn(f"{error}; trying the one before it")
     # A first commit that was cut short leaves files of step 0 alone: nothing is lost by starting again.
     if any(step > 0 for step in steps):
-        raise CheckpointError(f"{folder}: no good checkpoint left ({problem}); restore its files or use --out_dir")
+        raise CheckpointError(f"{folder}: no good checkpoint left; restore its files or use --out_dir ({problem})")
     return None
 
 
@@ -96,7 +99,7 @@ def load(folder: Path, step: int) -> Checkpoint:
     """
     path = folder / f"model-{step}.json"
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             manifest = json.loads(file.read(_LARGEST_MANIFEST))
         sealed = manifest.pop("sha256")
         if sealed != _seal(manifest):
@@ -105,12 +108,17 @@ def load(folder: Path, step: int) -> Checkpoint:
             raise ValueError(f"format {manifest['format']!r}, step {manifest['step']!r}")
         for suffix in _SUFFIXES:
             name = f"model-{step}.{suffix}"
-            found, recorded = _describe(folder / name), manifest["files"][name]
+            recorded = manifest["files"][name]
+            found = {"bytes": (folder / name).stat().st_size}
+            if found["bytes"] == recorded["bytes"]:  # or else it need not be read, however large it is
+                found = _describe(folder / name)
             if found != recorded:
                 kind = "bytes" if found["bytes"] != recorded["bytes"] else "sha256"
                 raise ValueError(f"{name} has {kind} {found[kind]}, expected {recorded[kind]}"[:120])
-        config = Config.from_json(manifest["config"])
-        return Checkpoint(step, folder / f"model-{step}", config, manifest["dataset"], manifest["machine"])
+        config, dataset, machine = Config.from_json(manifest["config"]), manifest["dataset"], manifest["machine"]
+        if not isinstance(machine, dict) or not all(isinstance(dataset[key], str) for key in ("name", "digest")):
+            raise ValueError("dataset or machine is no record")
+        return Checkpoint(step, folder / f"model-{step}", config, dataset, machine)
     except OSError as error:
         raise CheckpointError(f"{error.filename or path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DcganError) as error:
@@ -153,6 +161,13 @@ def commit(
         manifest["sha256"] = _seal(manifest)
         text = json.dumps(manifest, indent=1).encode()
         write_whole(folder / f"{name}.json", lambda file: file.write(text))  # and syncs the folder
+        load(folder, step)
+        state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'.encode()
+        write_whole(folder / "checkpoint", lambda file: file.write(state))
+        for later in _steps(folder):
+            if later > step:  # damaged: restore passed it over, and it must not count as one of those to keep
+                _remove(folder, later)
+        rotate(folder, config.max_to_keep)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error} while committing step {step}") from error
     except Exception as error:  # the Saver's, whose types are TensorFlow's
@@ -161,10 +176,9 @@ def commit(
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
-    load(folder, step)
-    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'.encode()
-    write_whole(folder / "checkpoint", lambda file: file.write(state))
-    rotate(folder, config.max_to_keep)
+        if not (folder / f"{name}.json").exists():
+            with contextlib.suppress(OSError):
+                _remove(folder, step)
 
 
 def rotate(folder: Path, keep: int) -> None:
@@ -172,16 +186,16 @@ def rotate(folder: Path, keep: int) -> None:
     complete = [step for step in _steps(folder) if (folder / f"model-{step}.json").exists()]
     for step in _steps(folder):
         if len(complete) > keep and step < complete[keep - 1]:
-            for suffix in ("json", *_SUFFIXES):
-                (folder / f"model-{step}.{suffix}").unlink(missing_ok=True)
+            _remove(folder, step)
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files of a process that was killed. Only the lock's holder may call this."""
+    """Remove the temporary files of a process that was killed from a folder of the run. For the lock's holder alone."""
     for path in folder.glob(".commit-*"):
         shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(".*.[0-9]*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def machine_record() -> dict[str, Any]:
@@ -195,6 +209,7 @@ def machine_record() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)},
     }
 
 
@@ -214,8 +229,20 @@ def _steps(folder: Path) -> list[int]:
     return sorted({int(match[1]) for match in matches if match}, reverse=True)
 
 
+def _remove(folder: Path, step: int) -> None:
+    """Remove all files of `step`, the manifest first."""
+    for suffix in ("json", *_SUFFIXES):
+        (folder / f"model-{step}.{suffix}").unlink(missing_ok=True)
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.exists() and not path.is_file():  # to open a pipe is to wait for its writer
+        raise ValueError(f"{path.name} is no regular file")
+    return path.open("rb")
+
+
 def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with _open(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}
 

@@ -4,6 +4,7 @@ Nothing here imports TensorFlow before every flag has been read and checked.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import sys
@@ -14,7 +15,8 @@ from typing import Any, NoReturn
 
 from dcgan_tf1 import __version__
 from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.errors import CheckpointError, DcganError, UsageError, one_line
+from dcgan_tf1.errors import CheckpointError, DataError, DcganError, OutputError, UsageError, one_line
+from dcgan_tf1.quiet import import_tensorflow
 
 _SIGNAL_BASE = 128
 _INTERRUPTED = 130
@@ -24,17 +26,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (default: `sys.argv[1:]`) name; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    with contextlib.suppress(AttributeError, OSError):  # tests print to objects of other kinds
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal has no letters for
     try:
         if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
             arguments.insert(0, "train")
         flags = vars(_parser().parse_args(arguments))
         flags.pop("debug", None)
-        return flags.pop("handler")(flags)
+        code = flags.pop("handler")(flags)
+        sys.stdout.flush()
+        return code
     except DcganError as error:
         if debug:
             traceback.print_exc()
         print(one_line(f"error: {error}"), file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # all files have errors of their own; this is the terminal, pipe or file that prints go to
+        if debug:
+            traceback.print_exc()
+        with open(os.devnull, "wb") as nowhere:  # what is still to be printed would fail again at exit
+            os.dup2(nowhere.fileno(), 1)
+        print(one_line(f"error: {error.filename or 'standard output'}: {error.strerror or error}"), file=sys.stderr)
+        return OutputError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -51,7 +64,8 @@ def _train(flags: dict[str, Any]) -> int:
     for folder in folders:
         make_folder(folder)
     with checkpoint.lock(folders.checkpoints):
-        checkpoint.clean(folders.checkpoints)
+        for folder in folders:
+            checkpoint.clean(folder)
         start = checkpoint.newest(folders.checkpoints, warn=lambda line: print(one_line(f"warning: {line}")))
         config = _resumed(start, flags) if start else wanted
         if start and start.step >= config.iterations:
@@ -71,7 +85,7 @@ def _train(flags: dict[str, Any]) -> int:
         config = config.replace(**{k: _absolute(getattr(config, k)) for k in ("dataset", "data_dir")})
         print(f"data: {dataset.name}, {len(dataset.images)} images")
 
-        _import_tensorflow()
+        import_tensorflow()
         from dcgan_tf1.train import train
 
         number = train(config, folders, dataset, start)
@@ -94,24 +108,6 @@ def _resumed(start: Any, flags: dict[str, Any]) -> Config:
     return start.config.replace(**flags)
 
 
-def _import_tensorflow() -> None:
-    """Import TensorFlow without the lines that its C++ side writes to stderr then, on which no user could act.
-
-    Whoever sets TF_CPP_MIN_LOG_LEVEL sees what they asked for.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
 def _absolute(path: str) -> str:
     """A path that holds from any working directory; names of data sets and the empty path stay as they are."""
     return str(Path(path).resolve()) if path and Path(path).exists() else path
@@ -120,10 +116,44 @@ def _absolute(path: str) -> str:
 def _curves(flags: dict[str, Any]) -> int:
     folders = Folders.of(**flags)
 
-    _import_tensorflow()
+    import_tensorflow()
     from dcgan_tf1.runlog import plot_curves
 
     print(plot_curves(folders.logs))
+    return 0
+
+
+def _evaluate(flags: dict[str, Any]) -> int:
+    """Find the run's checkpoint and MNIST, then measure the one against the other."""
+    folders = Folders.of(**{name: flags[name] for name in _FOLDER_FLAGS if name in flags})
+
+    from dcgan_tf1 import checkpoint, data
+
+    folder = folders.checkpoints
+    start = None
+    if "step" in flags:
+        start = checkpoint.load(folder, flags["step"])
+    elif folder.is_dir():
+        start = checkpoint.newest(folder, warn=lambda line: print(one_line(f"warning: {line}")))
+    if not start:
+        raise CheckpointError(f"{folder}: found no checkpoint, expected those of a run; see --out_dir")
+    if start.dataset["name"] != "mnist":
+        raise DataError(f"{folder}: trained on {start.dataset['name']}, expected mnist, which has digits to test on")
+    data_dir = flags.get("data_dir", start.config.data_dir)
+    train, test = (data.load("mnist", data_dir, split) for split in ("train", "test"))
+
+    import_tensorflow()
+    from dcgan_tf1.evaluate import evaluate
+
+    evaluate(
+        start,
+        train,
+        test,
+        folders.logs,
+        count=flags.get("num_digits", 10_000),
+        seed=flags.get("seed", 0),
+        name=flags.get("classifier", "a"),
+    )
     return 0
 
 
@@ -133,6 +163,13 @@ _FOLDER_FLAGS = {
     "checkpoint_dir": "folder of the checkpoints (default: OUT_DIR/checkpoints)",
     "log_dir": "folder of metrics.csv and TensorBoard's events (default: OUT_DIR/logs)",
 }
+
+_EVALUATE_FLAGS = {
+    "step": (0, 10**9, "of the checkpoint (default: the newest)"),
+    "num_digits": (100, 50_000, "digits to draw (default: 10000)"),
+    "seed": (0, 2**63 - 1, "of the digits (default: 0)"),
+}
+"""Lowest and highest value, and the help line."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,8 +213,15 @@ def _parser() -> argparse.ArgumentParser:
             help=field.metadata["help"] + (f" (default: {default})" if default != "" else ""),
         )
     curves = _command(commands, "curves", _curves, "draw logs/metrics.csv to logs/curves.png")
+    evaluate = _command(commands, "evaluate", _evaluate, "measure a checkpoint's digits against MNIST's test digits")
+    for name, (low, high, help) in _EVALUATE_FLAGS.items():
+        evaluate.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
+    evaluate.add_argument("--data_dir", metavar="DIR", help="folder of MNIST's files (default: the run's)")
+    evaluate.add_argument("--classifier", choices=("a", "b"), help="whose features to compare in (default: a)")
     for name, help in _FOLDER_FLAGS.items():
         train.add_argument(f"--{name}", metavar="DIR", help=help)
+        if name != "sample_dir":
+            evaluate.add_argument(f"--{name}", metavar="DIR", help=help)
         if name in ("out_dir", "log_dir"):
             curves.add_argument(f"--{name}", metavar="DIR", help=help)
     return parser
@@ -206,5 +250,16 @@ def _reader(field: dataclasses.Field) -> Any:
             return tuple(map(int, text.split(","))) if field.metadata["length"] else kind(text)
         except ValueError:
             raise UsageError(f"--{field.name}: found {text[:60]!r}, expected {expected}") from None
+
+    return read
+
+
+def _integer(name: str, low: int, high: int) -> Any:
+    """The function that reads the flag `name`, an integer from `low` to `high`."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text[:20]) <= high:
+            raise UsageError(f"--{name}: found {text[:60]!r}, expected an integer from {low} to {high}")
+        return int(text)
 
     return read

@@ -23,10 +23,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_g": 2e-4,
         "lr_d": 2e-4,
         "beta1": 5e-5,
+        "ema_decay": 0.0,
         "g_channels": (256, 64, 32, 16),
         "d_channels": (16, 32, 64),
         "g_batch_norm": "first",
         "output_kernel": 32,
+        "sample_grid": 6,
         "checkpoint_every": 5000,
     },
 }
@@ -58,6 +60,13 @@ class Config:
     lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
     beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
     beta2: float = _option(0.999, "Adam's decay of the gradients' square", low=0, high=0.999999)
+    ema_decay: float = _option(
+        0.999,
+        "decay of the average of G's weights that samples are drawn with; 0: none",
+        low=0,
+        high=0.999999,
+        identity=True,
+    )
     precision: str = _option(
         "float32", "of convolutions and matrix products; variables stay float32", choices=("float32", "bfloat16")
     )
@@ -85,6 +94,7 @@ class Config:
     )
     output_kernel: int = _option(5, "side of the generator's output kernel", low=1, high=2 * IMAGE_SIZE, identity=True)
     sample_every: int = _option(1000, "steps between sample grids", low=1, high=10**9)
+    sample_grid: int = _option(8, "images along a side of the sample grids", low=1, high=32)
     checkpoint_every: int = _option(1000, "steps between checkpoints", low=1, high=10**9)
     log_every: int = _option(10, "steps between rows of metrics.csv", low=1, high=10**9)
     max_to_keep: int = _option(5, "checkpoints to keep", low=1, high=10**6)

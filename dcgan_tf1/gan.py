@@ -76,10 +76,20 @@ def build_gan(config: Config, side: int = 28) -> Gan:
                 g_loss = _cross_entropy(logits, 1.0)  # non-saturating: maximise log D(G(z)) (Goodfellow et al. 2014)
                 train_op = g_optimizer.minimize(g_loss, var_list=g_variables)
             train_op = _average([g_averages], after=train_op, step=global_step)
+        averaged = None
+        if config.ema_decay:  # samples of averaged weights are better (Yazici et al. 2019); the step warms the decay up
+            ema = v1.train.ExponentialMovingAverage(config.ema_decay, global_step)
+            with tf.control_dependencies([train_op]):
+                train_op = ema.apply(g_variables)
+
+            def averaged(getter, *arguments, **options):
+                variable = getter(*arguments, **options)
+                return variable if ema.average(variable) is None else ema.average(variable)
+
         with tf.control_dependencies([train_op]):
             train_op = global_step.assign_add(1).op
 
-        with v1.variable_scope("generator", reuse=True):
+        with v1.variable_scope("generator", reuse=True, custom_getter=averaged):
             samples = MODELS[config.model].generator(sample_z, False, config)
         variables = v1.global_variables()
         return Gan(

@@ -76,7 +76,7 @@ class Events:
                 if path.name > start + "~":
                     path.unlink()
             self._path = folder / f"{start}.{sum(path.name.startswith(start) for path in folder.iterdir()):04d}"
-            self._writer = tf.io.TFRecordWriter(str(self._path))
+            self._writer = tf.io.TFRecordWriter(os.fsencode(self._path))
         self._write(v1.Event(file_version="brain.Event:2"))
         started = v1.SessionLog(status=v1.SessionLog.START)
         self._write(v1.Event(step=step + 1, session_log=started))
@@ -195,7 +195,7 @@ def _smooth(values: list[float]) -> list[float]:
 def _row_until(line: bytes, step: int) -> bool:
     """Whether `line` is a whole row of a step up to `step`."""
     first, *others = line.split(b",")
-    return first.isdigit() and len(others) == len(COLUMNS) - 1 and int(first) <= step
+    return first.isdigit() and len(first) <= 12 and len(others) == len(COLUMNS) - 1 and int(first) <= step
 
 
 class _writing:

@@ -1,5 +1,6 @@
 """The session loop."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -9,12 +10,10 @@ import tensorflow as tf
 
 from dcgan_tf1 import checkpoint, data, images
 from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.errors import DivergedError
+from dcgan_tf1.errors import CheckpointError, DivergedError
 from dcgan_tf1.gan import build_gan, session
 from dcgan_tf1.runlog import Events, MetricsCsv, Progress, plot_curves
 
-GRID = 6
-"""Snapshots are GRID x GRID images."""
 _STEP_DIGITS = 7
 
 
@@ -30,7 +29,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
     """
     gan = build_gan(config, dataset.images.shape[1])
     snapshot_every = min(config.sample_every, config.iterations)
-    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, (GRID * GRID, config.z_dim))
+    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, (config.sample_grid**2, config.z_dim))
     machine = checkpoint.machine_record()
     source = {"name": dataset.name, "digest": dataset.digest}
 
@@ -51,7 +50,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
         clock = (time.monotonic(), step)
 
         def snapshot() -> None:
-            picture = images.grid(sess.run(gan.samples, {gan.sample_z: snapshot_z}), GRID)
+            picture = images.grid(sess.run(gan.samples, {gan.sample_z: snapshot_z}), config.sample_grid)
             images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, scale=3)
             events.image(step, "samples", images.png(picture), *picture.shape)
 
@@ -63,7 +62,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
             checkpoint.commit(
                 folders.checkpoints,
                 step,
-                lambda prefix: gan.saver.save(sess, prefix, write_meta_graph=False, write_state=False),
+                lambda prefix: _save(sess, gan, prefix),
                 config,
                 source,
                 machine,
@@ -71,8 +70,8 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
             progress.say(f"committed {step}")
 
         if not start:
-            reals = dataset.images[: GRID * GRID]
-            images.save_png(folders.samples / "real.png", images.grid(_padded(reals), GRID), scale=3)
+            reals = dataset.images[: config.sample_grid**2]
+            images.save_png(folders.samples / "real.png", images.grid(_padded(reals), config.sample_grid), scale=3)
             snapshot()
             commit()
 
@@ -155,8 +154,22 @@ class Collapse:
         return [f"warning: D(x) is {self._d_x:.2f} and D(G(z)) {self._d_g_z:.2f}: {line}" for line in new]
 
 
+def _save(sess: tf.compat.v1.Session, gan, prefix: str) -> None:
+    """Run the Saver's op as it is: `Saver.save` itself fails on names that are no UTF-8, or under such a locale."""
+    saver = gan.saver.saver_def
+    sess.run(saver.save_tensor_name, {saver.filename_tensor_name: os.fsencode(prefix)})
+
+
 def _restore(sess: tf.compat.v1.Session, gan, start: checkpoint.Checkpoint, machine: dict) -> None:
-    gan.saver.restore(sess, str(start.prefix))
+    prefix = os.fsencode(start.prefix)
+    found = tf.compat.v1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+    with gan.graph.as_default():
+        expected = {variable.op.name: variable.shape.as_list() for variable in tf.compat.v1.global_variables()}
+    if found != expected:  # which the Saver would not notice
+        name = min(name for name in found.keys() | expected if found.get(name) != expected.get(name))
+        found, expected = (shapes.get(name, "none") for shapes in (found, expected))
+        raise CheckpointError(f"{start.prefix}: found {name} of shape {found}, expected {expected} in this version")
+    sess.run(gan.saver.saver_def.restore_op_name, {gan.saver.saver_def.filename_tensor_name: prefix})
     changed = [f"{k} {start.machine.get(k)} -> {machine[k]}" for k in machine if start.machine.get(k) != machine[k]]
     if changed:
         print(f"note: not the machine that wrote the checkpoint, so not bit for bit the same run: {', '.join(changed)}")

@@ -1,0 +1,77 @@
+"""Helpers shared by the tests: tiny runs of the command line, and what they leave on disk."""
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from dcgan_tf1.cli import main
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8", "--dataset", "digits"]
+TINY += ["--log_every", "1", "--sample_every", "10", "--checkpoint_every", "50", "--max_to_keep", "100"]
+STEPS = 200
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments):
+    """The command line's answer to `arguments`, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:  # --help and --version
+            code = stopped.code
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def train(folder, iterations, *flags):
+    """A tiny run in `folder` to `iterations` steps, which must end well."""
+    result = run(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
+    assert (result.code, result.err) == (0, ""), result
+    return result
+
+
+def environment():
+    """This process's, for another one that is to log as a user's would."""
+    return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+def weights(folder, step):
+    """sha256 over the names and bytes of every variable in the checkpoint of `step`."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"model-{step}"))
+    digest = hashlib.sha256()
+    for name in sorted(reader.get_variable_to_shape_map()):
+        digest.update(name.encode() + reader.get_tensor(name).tobytes())
+    return digest.hexdigest()
+
+
+def contents(folder):
+    """Every file under `folder` but the lock: path to bytes."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A run of STEPS steps that nothing interrupted. Shared: copy it before changing anything."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(folder, STEPS)
+    return folder
+
+
+@pytest.fixture
+def finished_copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copy")

@@ -1,0 +1,466 @@
+"""A checkpoint is there whole or not at all, and damage to one costs that one alone."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, environment
+
+from dcgan_tf1 import checkpoint
+from dcgan_tf1.config import Config
+from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, one_line
+
+CONFIG = Config(max_to_keep=3)
+DATASET = {"name": "digits", "digest": "0123"}
+MACHINE = {"cpu": "abacus"}
+ENDS = ("data-00000-of-00001", "index", "json")
+
+
+def save_as(content):
+    """A stand-in for the Saver: writes two files of `content`."""
+
+    def save(prefix):
+        Path(f"{prefix}.data-00000-of-00001").write_bytes(content * 50)
+        Path(f"{prefix}.index").write_bytes(content)
+
+    return save
+
+
+def commit(folder, step, config=CONFIG, save=None):
+    checkpoint.commit(folder, step, save or save_as(b"weights of %d " % step), config, DATASET, MACHINE)
+
+
+def newest(folder):
+    """The newest step and the warnings on the way to it."""
+    warnings = []
+    found = checkpoint.newest(folder, warnings.append)
+    return found and found.step, warnings
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def names(*steps):
+    return {f"model-{step}.{end}" for step in steps for end in ENDS}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Commits of steps 0, 5 and 10."""
+    for step in (0, 5, 10):
+        commit(tmp_path, step)
+    return tmp_path
+
+
+def test_round_trip(folder):
+    found = checkpoint.newest(folder, pytest.fail)
+    assert found == checkpoint.load(folder, 10)
+    assert found == (10, folder / "model-10", CONFIG, DATASET, MACHINE)
+    assert (folder / "model-10.index").read_bytes() == b"weights of 10 "
+    assert set(os.listdir(folder)) == names(0, 5, 10) | {"checkpoint"}
+    state = (folder / "checkpoint").read_text()
+    assert 'model_checkpoint_path: "model-10"' in state and str(folder) not in state
+
+
+def test_numbers_are_ordered_as_numbers(tmp_path):
+    for step in (9, 10, 100):
+        commit(tmp_path, step)
+    assert newest(tmp_path) == (100, [])
+
+
+def test_an_empty_folder_is_no_run(tmp_path):
+    assert newest(tmp_path) == (None, [])
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "model-x.json").write_text("mine")
+    assert newest(tmp_path) == (None, [])
+
+
+# Damage
+
+
+def flipped(content, part):
+    """`content` with one bit flipped, at tenth `part` of it."""
+    spoilt = bytearray(content)
+    spoilt[part * (len(content) - 1) // 9] ^= 1 << part % 8
+    return bytes(spoilt)
+
+
+DAMAGE = {
+    **{f"bit flipped at {part}/9": lambda content, part=part: flipped(content, part) for part in range(10)},
+    "last byte cut": lambda content: content[:-1],
+    "cut in half": lambda content: content[: len(content) // 2],
+    "a byte more": lambda content: content + b"\0",
+    "emptied": lambda content: b"",
+    "zeroed": lambda content: bytes(len(content)),
+    "removed": lambda content: None,
+}
+
+
+def damage(path, how):
+    content = DAMAGE[how](path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over_with_one_warning(folder, end, how):
+    damage(folder / f"model-10.{end}", how)
+    step, warnings = newest(folder)
+    assert step == 5
+    (line,) = warnings
+    assert "model-10." in line and line == " ".join(line.split())
+    with pytest.raises(CheckpointError, match="model-10"):
+        checkpoint.load(folder, 10)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_all_damaged(folder, how):
+    for step, end in ((0, "json"), (5, "index"), (10, "data-00000-of-00001")):
+        damage(folder / f"model-{step}.{end}", how)
+    warnings = []
+    with pytest.raises(CheckpointError, match="no good checkpoint left") as caught:
+        checkpoint.newest(folder, warnings.append)
+    assert len(warnings) == 3 and "--out_dir" in one_line(caught.value)
+
+
+def test_other_files_in_place_of_these(folder):
+    for end in ENDS:
+        path = folder / f"model-10.{end}"
+        content = path.read_bytes()
+        path.unlink()
+        path.mkdir()
+        assert newest(folder)[0] == 5
+        path.rmdir()
+        os.mkfifo(path)
+        assert newest(folder)[0] == 5
+        path.unlink()
+        path.symlink_to("nowhere")
+        assert newest(folder)[0] == 5
+        path.unlink()
+        path.write_bytes(content)
+    assert newest(folder) == (10, [])
+
+
+def test_files_of_two_commits_do_not_mix(folder):
+    (folder / "model-10.index").write_bytes((folder / "model-5.index").read_bytes())
+    assert newest(folder)[0] == 5
+    for end in ENDS:
+        (folder / f"model-5.{end}").replace(folder / f"model-20.{end}")
+    assert newest(folder)[0] == 0
+
+
+@pytest.mark.parametrize("present", [ENDS[:1], ENDS[:2], ENDS[1:2]])
+def test_a_first_commit_cut_short_is_no_run(tmp_path, present):
+    for end in present:
+        (tmp_path / f"model-0.{end}").write_bytes(b"half")
+    step, warnings = newest(tmp_path)
+    assert step is None and len(warnings) == 1
+    commit(tmp_path, 0)
+    assert newest(tmp_path) == (0, [])
+
+
+def test_a_later_commit_cut_short_is_a_run(tmp_path):
+    (tmp_path / "model-5.index").write_bytes(b"half")
+    with pytest.raises(CheckpointError):
+        newest(tmp_path)
+
+
+def sealed(record):
+    """`record` as a manifest whose own hash holds."""
+    record = {name: value for name, value in record.items() if name != "sha256"}
+    text = json.dumps(record, sort_keys=True)
+    return json.dumps({**record, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+
+
+CHANGES = {
+    "no change": None,
+    "format": lambda m: m.update(format=99),
+    "another step": lambda m: m.update(step=11),
+    "step of text": lambda m: m.update(step="10"),
+    "no files": lambda m: m.pop("files"),
+    "files of text": lambda m: m.update(files="all"),
+    "one file": lambda m: m["files"].pop("model-10.index"),
+    "file of null": lambda m: m["files"].update({"model-10.index": None}),
+    "hash of null": lambda m: m["files"]["model-10.index"].update(sha256=None),
+    "bytes of text": lambda m: m["files"]["model-10.index"].update(bytes="14"),
+    "huge bytes": lambda m: m["files"]["model-10.index"].update(bytes=10**400),
+    "no config": lambda m: m.pop("config"),
+    "config of null": lambda m: m.update(config=None),
+    "config of a list": lambda m: m.update(config=[1]),
+    "empty config": lambda m: m.update(config={}),
+    "unknown config field": lambda m: m["config"].update(colour="red"),
+    "missing config field": lambda m: m["config"].pop("z_dim"),
+    "config of wrong type": lambda m: m["config"].update(z_dim="100"),
+    "config out of range": lambda m: m["config"].update(z_dim=10**9),
+    "huge config": lambda m: m["config"].update(lr_g=10**400),
+    "NaN config": lambda m: m["config"].update(lr_g=float("nan")),
+    "nested config": lambda m: m["config"].update(g_channels=[[[1]]]),
+    "config of an object": lambda m: m["config"].update(g_channels={}),
+    "preset of a list": lambda m: m["config"].update(preset=[]),
+    "unknown preset": lambda m: m["config"].update(preset="best"),
+    "long text": lambda m: m["config"].update(model="x" * 10**5),
+    "no dataset": lambda m: m.pop("dataset"),
+    "dataset of text": lambda m: m.update(dataset="digits"),
+    "dataset of null": lambda m: m.update(dataset=None),
+    "dataset without digest": lambda m: m["dataset"].pop("digest"),
+    "digest of a number": lambda m: m["dataset"].update(digest=7),
+    "no machine": lambda m: m.pop("machine"),
+    "machine of text": lambda m: m.update(machine="abacus"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_manifest_of_strange_content(folder, change):
+    """Sealed anew, as another program, or another version of this one, might write it."""
+    path = folder / "model-10.json"
+    manifest = json.loads(path.read_bytes())
+    if change == "no change":
+        path.write_text(sealed(manifest))
+        assert newest(folder) == (10, [])
+        return
+    CHANGES[change](manifest)
+    path.write_text(sealed(manifest))
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(folder, 10)
+    line = str(caught.value)
+    assert line.startswith(str(path)) and "\n" not in line and len(line) < len(str(path)) + 130
+    assert newest(folder)[0] == 5
+
+
+TEXTS = {
+    "nothing": b"",
+    "null": b"null",
+    "number": b"1",
+    "text": b'"text"',
+    "list": b"[]",
+    "object": b"{}",
+    "deep lists": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "deep inside": b'{"sha256": "", "config": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "huge number": b'{"sha256": "", "step": ' + b"9" * 10_000 + b"}",
+    "huge exponent": b'{"sha256": "", "step": 1e999}',
+    "not UTF-8": b"\xff\xfe\x00\x01",
+    "zeros": bytes(1000),
+    "surrogate": b'{"sha256": "\\ud800"}',
+    "too long": b'{"sha256": "' + b"a" * (2 << 20) + b'"}',
+    "control characters": b"\x1b[2J\r\n" * 100,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_manifest_of_strange_text(folder, text):
+    (folder / "model-10.json").write_bytes(TEXTS[text])
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(folder, 10)
+    assert "\n" not in one_line(caught.value) and "model-10.json" in str(caught.value)
+    step, warnings = newest(folder)
+    assert step == 5 and len(warnings) == 1
+
+
+def test_no_manifest_is_read_beyond_a_mebibyte(folder):
+    """A sparse file of 1 TiB."""
+    with (folder / "model-10.json").open("wb") as file:
+        file.truncate(1 << 40)
+    assert newest(folder)[0] == 5
+
+
+@pytest.mark.parametrize("state", [None, b"", b"\x00\xff" * 100, b'model_checkpoint_path: "/nowhere/model-99"\n'])
+def test_the_state_file_is_not_trusted(folder, state):
+    (folder / "checkpoint").unlink()
+    if state is not None:
+        (folder / "checkpoint").write_bytes(state)
+    assert newest(folder) == (10, [])
+    commit(folder, 15)
+    assert newest(folder) == (15, []) and b'"model-15"' in (folder / "checkpoint").read_bytes()
+
+
+def test_a_dangling_state_file(folder):
+    (folder / "checkpoint").unlink()
+    (folder / "checkpoint").symlink_to("nowhere")
+    assert newest(folder) == (10, [])
+    commit(folder, 15)
+    assert newest(folder) == (15, [])
+
+
+def test_a_moved_folder(folder, tmp_path):
+    moved = folder.rename(tmp_path.with_name(tmp_path.name + "-moved"))
+    assert newest(moved) == (10, [])
+    assert checkpoint.load(moved, 10).prefix == moved / "model-10"
+
+
+# Commits
+
+
+def test_rotation_keeps_the_newest(tmp_path):
+    for step in range(0, 60, 10):
+        commit(tmp_path, step)
+        assert set(files(tmp_path)) == names(*range(max(0, step - 20), step + 1, 10)) | {"checkpoint"}
+
+
+def test_rotation_removes_older_orphans(folder):
+    (folder / "model-3.index").write_bytes(b"orphan")
+    (folder / "model-7.json").write_bytes(b"orphan")
+    (folder / "notes.txt").write_bytes(b"mine")
+    commit(folder, 15)
+    commit(folder, 20)
+    commit(folder, 25)
+    assert set(files(folder)) == names(15, 20, 25) | {"checkpoint", "notes.txt"}
+
+
+def test_keep_one(folder):
+    commit(folder, 15, CONFIG.replace(max_to_keep=1))
+    assert set(files(folder)) == names(15) | {"checkpoint"}
+
+
+def test_a_damaged_later_checkpoint_does_not_drive_out_a_good_one(folder):
+    """A run that went on from step 5 because 10 was damaged commits 7, and keeps only one."""
+    damage(folder / "model-10.index", "emptied")
+    commit(folder, 7, CONFIG.replace(max_to_keep=1))
+    assert newest(folder)[0] == 7
+
+
+def test_a_damaged_checkpoint_can_be_committed_again(folder):
+    damage(folder / "model-10.index", "emptied")
+    commit(folder, 10)
+    assert newest(folder) == (10, [])
+
+
+def full_disk(prefix):
+    Path(f"{prefix}.index").write_bytes(b"half")
+    raise OSError(28, "No space left on device")
+
+
+def wrong(prefix):
+    raise RuntimeError("a Saver's error\nof two lines")
+
+
+def nothing(prefix):
+    pass
+
+
+@pytest.mark.parametrize("save", [full_disk, wrong, nothing])
+def test_a_failing_save_leaves_everything_as_it_was(folder, save):
+    before = files(folder)
+    with pytest.raises(OutputError) as caught:
+        commit(folder, 15, save=save)
+    assert "step 15" in str(caught.value) and "\n" not in str(caught.value)
+    assert files(folder) == before and set(os.listdir(folder)) == set(before)
+    assert newest(folder) == (10, [])
+
+
+@pytest.mark.parametrize("allowed", range(12))
+def test_a_disk_that_fails_at_any_time(folder, monkeypatch, allowed):
+    """The calls that make a commit durable fail from the given one on: the newest is the old one or the new one."""
+    left = allowed
+
+    def limited(call):
+        def run(*arguments, **options):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(28, "No space left on device")
+            return call(*arguments, **options)
+
+        return run
+
+    for name in ("fsync", "replace", "rename", "mkdir"):
+        monkeypatch.setattr(os, name, limited(getattr(os, name)))
+    failed = False
+    try:
+        commit(folder, 15)
+    except OutputError as error:
+        failed = True
+        assert "No space left" in str(error)
+    monkeypatch.undo()
+    assert failed == (left < 0)
+    step, warnings = newest(folder)
+    assert step == 15 or failed and step == 10 and not warnings
+    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+    commit(folder, 15)
+    assert newest(folder) == (15, [])
+
+
+def test_interruption_leaves_no_temporaries(folder):
+    def interrupted(prefix):
+        raise KeyboardInterrupt
+
+    before = set(os.listdir(folder))
+    with pytest.raises(KeyboardInterrupt):
+        commit(folder, 15, save=interrupted)
+    assert set(os.listdir(folder)) == before
+
+
+def test_a_commit_that_cannot_be_read_back_drives_out_nothing(folder, monkeypatch):
+    """Rotation comes after the new commit was verified."""
+
+    def damaged(*arguments):
+        raise CheckpointError("damaged")
+
+    monkeypatch.setattr(checkpoint, "load", damaged)
+    with pytest.raises((CheckpointError, OutputError)):
+        commit(folder, 15)
+    monkeypatch.undo()
+    assert names(0, 5, 10) <= set(files(folder))
+
+
+def test_clean_removes_what_a_killed_process_left(folder):
+    before = set(os.listdir(folder))
+    (folder / ".commit-abc").mkdir()
+    (folder / ".commit-abc" / "model-15.index").write_bytes(b"half")
+    (folder / ".model-15.json.4711.tmp").write_bytes(b"half")
+    (folder / ".lock").write_text("1\n")
+    (folder / "notes.tmp").write_text("mine")
+    checkpoint.clean(folder)
+    assert set(os.listdir(folder)) == before | {".lock", "notes.tmp"}
+
+
+# The lock
+
+HOLD = """
+import sys
+from pathlib import Path
+from dcgan_tf1 import checkpoint
+file = checkpoint.lock(Path(sys.argv[1]))
+"""
+
+
+def hold(folder, then):
+    command = [sys.executable, "-c", HOLD + then, folder]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_run_has_one_process(tmp_path):
+    folder = tmp_path / "run"
+    with hold(folder, "print('held', flush=True); input()") as holder:
+        assert holder.stdout.readline() == "held\n"
+        for _ in range(2):
+            with pytest.raises(BusyError, match=rf"held by process {holder.pid};"):
+                checkpoint.lock(folder)
+        holder.kill()
+    with checkpoint.lock(folder), hold(folder, "") as second:
+        _, err = second.communicate(timeout=30)
+        assert f"BusyError: {folder}: held by process {os.getpid()}" in err
+    checkpoint.lock(folder).close()
+
+
+def test_a_lock_that_cannot_be_made(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(OutputError, match=r"\.lock"):
+        checkpoint.lock(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file"):
+        checkpoint.lock(tmp_path / "file")
+
+
+def test_a_machine_is_described():
+    record = checkpoint.machine_record()
+    assert {"python", "tensorflow", "numpy", "cpu", "cores"} <= set(record)
+    assert record == checkpoint.machine_record() == json.loads(json.dumps(record))

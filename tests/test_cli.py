@@ -1,0 +1,228 @@
+"""Every way to misuse the command line ends in one line that names the fault, and in the code documented for it."""
+
+import gzip
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, contents, environment, run, train
+
+from dcgan_tf1 import __version__, cli
+from dcgan_tf1.errors import one_line
+
+LONG = "x" * 100_000
+VALUES = {
+    "--iterations": ["0", "-1", "1.5", "1e3", "1000000001", "nan", "ten", "0x10", "", " ", "9" * 5000, LONG],
+    "--batch_size": ["1", "8193", "8,8"],
+    "--g_steps": ["0", "17"],
+    "--lr_g": ["nan", "inf", "-inf", "0", "-0.001", "1.1", "1e400", "1e-400", "", "0,001"],
+    "--lr_d": ["NaN", "Infinity"],
+    "--beta1": ["1", "-1e-9"],
+    "--beta2": ["1.0"],
+    "--seed": ["-1", "9223372036854775808", "1" * 4000, "none"],
+    "--z_dim": ["0", "4097"],
+    "--g_channels": ["", "16,", ",16", "16,,8", "16;8", "16,0", "16,4097", "1,1,1,1,1", "16,8.5", "1," * 50_000 + "1"],
+    "--d_channels": ["-4,8", "a,b"],
+    "--g_batch_norm": ["some", ""],
+    "--output_kernel": ["0", "65"],
+    "--sample_every": ["0"],
+    "--checkpoint_every": ["never"],
+    "--log_every": ["-10"],
+    "--max_to_keep": ["0", "1000001"],
+    "--preset": ["best", LONG],
+    "--model": ["dcgan64", "dcgan32\n"],
+}
+FLAGS = [*VALUES, "--dataset", "--data_dir", "--out_dir", "--log_dir"]
+BAD = [
+    *(([flag, value], flag) for flag, values in VALUES.items() for value in values),
+    *(([f"{flag}={value}"], flag) for flag, values in VALUES.items() for value in values),
+    *(([flag], flag) for flag in FLAGS),  # without a value
+    (["--unknown"], "--unknown"),
+    (["--unknown", "3"], "--unknown"),
+    (["--" + LONG], "--xxx"),
+    (["--\x1b[31m\n"], "unrecognized"),
+    (["--iteration", "5"], "--iteration"),  # no abbreviations
+    (["--iterations", "5", "more"], "more"),
+    (["-x"], "-x"),
+    (["train", "--z_dim", "x"], "--z_dim"),
+    (["train", "train"], "train"),
+    (["fly"], "fly"),
+    ([""], "COMMAND"),
+    (["curves", "--iterations", "5"], "--iterations"),
+    (["curves", "--log_dir"], "--log_dir"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD, ids=lambda x: ascii(x)[:30])
+def test_bad_flags(arguments, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1 and len(err) <= 201 and err[:-1].isprintable()
+    assert err.startswith("error: ") and named in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_and_bad_flags_import_nothing_heavy():
+    code = """
+import contextlib, io, sys
+from dcgan_tf1 import cli
+def heavy():
+    return sorted({"tensorflow", "numpy", "keras", "matplotlib", "PIL", "sklearn", "scipy", "tqdm"} & set(sys.modules))
+for line in ("--help", "train --help", "curves --help", "--version",
+             "--lr_g nan", "--unknown", "fly", "train --z_dim 0", "curves --step 1"):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            code = cli.main(line.split())
+        except SystemExit as stopped:
+            code = stopped.code
+    print(code, heavy(), "argument" if err.getvalue() else "")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert result.stdout == "0 [] \n" * 4 + "2 [] argument\n" * 5, result.stderr
+
+
+@pytest.mark.parametrize("door", [["run.py"], ["-m", "dcgan_tf1"]])
+def test_the_doors(door):
+    def answer(*flags):
+        return subprocess.run([sys.executable, *door, *flags], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    found = answer("--version")
+    assert (found.returncode, found.stdout) == (0, f"dcgan-tf1 {__version__}\n")
+    found = answer("--lr_g", "nan")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == "error: --lr_g: found nan, expected a number from 1e-09 to 1\n"
+
+
+def test_help_names_every_flag():
+    code, out, err = run("train", "--help")
+    assert (code, err) == (0, "")
+    for name in (*cli.Config.__dataclass_fields__, "out_dir", "sample_dir", "checkpoint_dir", "log_dir", "debug"):
+        assert f"--{name}" in out, name
+    code, out, err = run("--help")
+    assert (code, err) == (0, "") and "exit codes" in out and "train" in out and "curves" in out
+
+
+def test_debug_shows_the_traceback():
+    code, out, err = run("--lr_g", "nan", "--debug")
+    assert code == 2 and err.startswith("Traceback") and "UsageError" in err
+    assert err.splitlines()[-1] == "error: --lr_g: found nan, expected a number from 1e-09 to 1"
+    assert "Traceback" not in run("--lr_g", "nan").err
+
+
+def test_interrupted_early(monkeypatch):
+    def interrupted(flags):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_train", interrupted)
+    assert run("--iterations", 1) == (130, "", "interrupted\n")
+
+
+# Folders
+
+
+@pytest.mark.parametrize("flag", ["out_dir", "sample_dir", "checkpoint_dir", "log_dir"])
+@pytest.mark.parametrize("below", ["", "below/deeper"])
+def test_a_file_in_the_folders_place(tmp_path, flag, below):
+    (tmp_path / "file").write_bytes(b"mine")
+    folder = tmp_path / "file" / below
+    code, out, err = run(*TINY, "--out_dir", tmp_path / "run", f"--{flag}", folder)
+    assert (code, out) == (5, "")
+    assert err.count("\n") == 1 and len(err) <= 201 and "file" in err and "expected a folder" in err
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_folders_go_where_they_are_told(tmp_path):
+    train(
+        tmp_path / "a",
+        2,
+        "--sample_dir",
+        tmp_path / "b",
+        "--checkpoint_dir",
+        tmp_path / "c",
+        "--log_dir",
+        tmp_path / "d",
+    )
+    assert not list((tmp_path / "a").iterdir()) if (tmp_path / "a").exists() else True
+    assert (tmp_path / "b" / "0000002.png").exists()
+    assert (tmp_path / "c" / "model-2.json").exists()
+    assert (tmp_path / "d" / "metrics.csv").exists()
+
+
+def test_the_current_folder_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*TINY, "--iterations", 2).code == 0
+    assert {"sample_image", "checkpoints", "logs"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_picture_that_cannot_be_written(tmp_path):
+    (tmp_path / "sample_image" / "0000000.png").mkdir(parents=True)
+    code, _, err = run(*TINY, "--out_dir", tmp_path, "--iterations", 2)
+    assert code == 5 and "0000000.png" in err and err.count("\n") == 1
+
+
+# Data
+
+
+def idx(array):
+    return struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def test_a_missing_mnist_file_is_named(tmp_path):
+    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (tmp_path / name).write_bytes(idx(np.zeros((5, 28, 28), np.uint8)))
+    flags = ["--data_dir", tmp_path, "--out_dir", tmp_path / "run"]
+    for dataset in ("auto", "mnist"):
+        code, out, err = run("--dataset", dataset, *flags)
+        assert code == 3 and "train-labels-idx1-ubyte" in err and err.count("\n") == 1 and len(err) <= 201
+    assert run("--dataset", tmp_path / "nowhere", *flags).code == 3
+    assert run("--dataset", "", *flags).code == 3
+    assert run("--dataset", "\udcff\n", *flags).err.isascii()
+    assert not list((tmp_path / "run" / "checkpoints").glob("model-*"))
+
+
+def test_a_batch_beyond_the_data(tmp_path):
+    code, _, err = run(*TINY, "--batch_size", 1798, "--out_dir", tmp_path)
+    assert (code, err) == (2, "error: --batch_size: found 1798, expected at most 1797, the size of the data set\n")
+
+
+def test_data_of_a_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
+    images = np.random.RandomState(0).randint(0, 256, (20, 32, 32), np.uint8)
+    (tmp_path / "own.gz").write_bytes(gzip.compress(idx(images)))
+    monkeypatch.chdir(tmp_path)
+    train("run", 3, "--dataset", "own.gz")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = run("--out_dir", "../run", "--iterations", 6)
+    assert (result.code, result.err) == (0, "") and "resumed at step 3" in result.out
+
+
+# Curves
+
+
+def test_curves(finished_copy):
+    path = finished_copy / "logs" / "curves.png"
+    before = path.read_bytes()
+    path.unlink()
+    assert run("curves", "--out_dir", finished_copy) == (0, f"{path}\n", "")
+    assert path.read_bytes() == before
+    path.unlink()
+    assert run("curves", "--log_dir", finished_copy / "logs") == (0, f"{path}\n", "")
+
+
+def test_curves_of_no_run(tmp_path):
+    code, out, err = run("curves", "--out_dir", tmp_path)
+    assert (code, out) == (3, "") and "metrics.csv" in err and err.count("\n") == 1
+    assert contents(tmp_path) == {}
+
+
+# Lines
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\tb", "\x1b[2J", "\udcff", "é", "x" * 1000, "", "\u2028a", "\0"])
+def test_one_line(text):
+    line = one_line(text)
+    assert line.isprintable() and len(line) <= 200
+    line.encode()

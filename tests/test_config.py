@@ -1,0 +1,132 @@
+"""A config is checked when it is made, cannot be changed, and survives JSON."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from dcgan_tf1.config import PRESETS, Config, Folders
+from dcgan_tf1.errors import UsageError, one_line
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+NUMBERS = [name for name, field in FIELDS.items() if field.type in (int, float)]
+LISTS = [name for name, field in FIELDS.items() if field.metadata["length"]]
+CHOICES = [name for name, field in FIELDS.items() if field.metadata["choices"]]
+REFERENCE = {
+    "batch_size": 256,
+    "g_steps": 2,
+    "lr_g": 2e-4,
+    "lr_d": 2e-4,
+    "beta1": 5e-5,
+    "beta2": 0.999,
+    "z_dim": 100,
+    "g_channels": (256, 64, 32, 16),
+    "d_channels": (16, 32, 64),
+    "g_batch_norm": "first",
+    "output_kernel": 32,
+    "iterations": 150_000,
+    "sample_every": 1000,
+    "checkpoint_every": 5000,
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_valid_and_survive_json(preset):
+    config = Config.of(preset=preset)
+    assert config.preset == preset
+    again = Config.from_json(json.loads(json.dumps(config.to_json())))
+    assert again == config and hash(again) == hash(config)
+    changed = Config.of(preset=preset, lr_g=0.1, g_channels=(7,), seed=2**63 - 1, dataset="ä/b c")
+    assert Config.from_json(json.loads(json.dumps(changed.to_json()))) == changed
+
+
+def test_reference_is_the_published_recipe():
+    config = Config.of(preset="reference").to_json()
+    assert {name: config[name] for name in REFERENCE} == REFERENCE
+
+
+def test_flags_win_over_the_preset():
+    config = Config.of(preset="reference", batch_size=8)
+    assert (config.batch_size, config.g_steps) == (8, 2)
+
+
+def test_a_config_cannot_be_changed():
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1
+    assert config.replace(seed=1).seed == 1 and config.seed == 0
+    with pytest.raises(UsageError, match="--seed"):
+        config.replace(seed=-1)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_is_missed(name):
+    record = Config().to_json()
+    del record[name]
+    with pytest.raises(UsageError, match=name):
+        Config.from_json(record)
+
+
+@pytest.mark.parametrize("record", [None, [], 1, "text", {}, {"z": 1}, {**Config().to_json(), "colour": "red"}])
+def test_other_records_are_refused(record):
+    with pytest.raises(UsageError, match="missing or unknown"):
+        Config.from_json(record)
+
+
+def refused(name, value):
+    with pytest.raises(UsageError) as caught:
+        Config(**{name: value})
+    line = str(caught.value)
+    assert line.startswith(f"--{name}: found ") and "expected" in one_line(line)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_have_limits(name):
+    rule = FIELDS[name].metadata
+    kind = FIELDS[name].type
+    for good in (rule["low"], rule["high"]):
+        assert getattr(Config(**{name: good}), name) == good
+    below = rule["low"] - 1 if kind is int else math.nextafter(rule["low"], -1)
+    above = rule["high"] + 1 if kind is int else math.nextafter(rule["high"], 2)
+    for bad in (below, above, math.nan, math.inf, -math.inf, 10**400, "1", None, True, [1], (1,)):
+        refused(name, bad)
+    if kind is int:
+        refused(name, float(rule["low"]))
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_have_limits(name):
+    assert getattr(Config(**{name: (1, 4096)}), name) == (1, 4096)
+    for bad in ((), (1,) * 5, (0,), (4097,), (1.0,), ("1",), (True,), ((1,),), [1], 1, None, "1,2"):
+        refused(name, bad)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_are_few(name):
+    for bad in ("", "none of these", None, 1, ["default"], True):
+        refused(name, bad)
+
+
+@pytest.mark.parametrize("name", ["dataset", "data_dir"])
+def test_texts_are_text(name):
+    for bad in (None, 1, b"bytes", "a\0b"):
+        refused(name, bad)
+
+
+def test_every_field_says_what_it_is():
+    for name, field in FIELDS.items():
+        assert field.metadata["help"] and field.metadata["help"][0] != " ", name
+
+
+def test_what_makes_a_run_another_one():
+    identity = {name for name, field in FIELDS.items() if field.metadata["identity"]}
+    assert identity >= {"preset", "model", "seed", "z_dim", "g_channels", "d_channels", "g_batch_norm", "output_kernel"}
+    assert not identity & {"iterations", "batch_size", "lr_g", "lr_d", "log_every", "max_to_keep", "data_dir"}
+
+
+def test_folders(tmp_path):
+    folders = Folders.of(str(tmp_path), log_dir="elsewhere")
+    assert [folder.name for folder in folders] == ["sample_image", "checkpoints", "elsewhere"]
+    assert folders.samples.parent == folders.checkpoints.parent == tmp_path
+    assert str(Folders.of().samples) == "sample_image"

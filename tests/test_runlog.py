@@ -1,0 +1,171 @@
+"""What a run tells is whole after every way to stop, and readable by others."""
+
+import io
+import sys
+
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from dcgan_tf1 import runlog
+from dcgan_tf1.errors import DataError, OutputError
+from dcgan_tf1.runlog import COLUMNS, Events, MetricsCsv, Progress, plot_curves
+
+HEADER = ",".join(COLUMNS).encode() + b"\n"
+
+
+def metrics(value=0.5):
+    return {column: value for column in COLUMNS[1:]}
+
+
+def row(step, value="0.5"):
+    return f"{step},{','.join([value] * 6)}\n".encode()
+
+
+def write_rows(folder, start, *steps):
+    table = MetricsCsv(folder, start)
+    for step in steps:
+        table.write(step, metrics())
+    table.close()
+    return table.path.read_bytes()
+
+
+def test_rows_are_written_and_continued(tmp_path):
+    assert write_rows(tmp_path, 0, 1, 2) == HEADER + row(1) + row(2)
+    assert write_rows(tmp_path, 2, 3) == HEADER + row(1) + row(2) + row(3)
+
+
+def test_nine_digits_tell_float32_apart(tmp_path):
+    table = MetricsCsv(tmp_path, 0)
+    table.write(1, metrics(float(tf.constant(0.1))))
+    table.close()
+    assert table.path.read_bytes() == HEADER + row(1, "0.100000001")
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        row(3) + row(4),
+        b"3",
+        b"2,0.5",
+        row(2)[:-1],
+        b"\n",
+        b"2,1,1\n",
+        b"\x00\xff\n" + row(2),
+        b"two,1,1,1,1,1,1\n",
+        b"-1,1,1,1,1,1,1\n",
+        b"9" * 5000 + b",1,1,1,1,1,1\n",
+    ],
+    ids=lambda tail: repr(tail[:20]),
+)
+def test_what_is_stale_or_torn_is_dropped(tmp_path, tail):
+    (tmp_path / "metrics.csv").write_bytes(HEADER + row(1) + tail)
+    assert write_rows(tmp_path, 2, 3) == HEADER + row(1) + row(3)
+
+
+@pytest.mark.parametrize("content", [b"", b"step,d_lo", HEADER[:-1], HEADER, HEADER + row(1)])
+def test_a_fresh_run_starts_afresh(tmp_path, content):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    assert write_rows(tmp_path, 0, 1) == HEADER + row(1)
+
+
+def test_rows_are_on_disk_after_sync(tmp_path):
+    table = MetricsCsv(tmp_path, 0)
+    table.write(1, metrics())
+    table.sync()
+    assert table.path.read_bytes() == HEADER + row(1)
+    table.close()
+
+
+def test_unwritable_logs_are_told(tmp_path):
+    (tmp_path / "metrics.csv").mkdir()
+    with pytest.raises(OutputError, match="metrics.csv"):
+        MetricsCsv(tmp_path, 0)
+    with pytest.raises(OutputError, match="nowhere"):
+        MetricsCsv(tmp_path / "nowhere", 0)
+    with pytest.raises(OutputError, match="nowhere"):
+        Events(tmp_path / "nowhere", 0)
+
+
+def read(path):
+    return list(tf.compat.v1.train.summary_iterator(str(path)))
+
+
+def test_events(tmp_path):
+    events = Events(tmp_path, 7)
+    events.scalars(8, {"d_loss": 0.25})
+    events.image(8, "samples", b"png", 3, 4)
+    events.sync()
+    (path,) = tmp_path.iterdir()
+    version, start, scalar, image = read(path)
+    events.close()
+    assert version.file_version == "brain.Event:2"
+    assert start.session_log.status == tf.compat.v1.SessionLog.START and start.step == 8
+    assert (scalar.step, scalar.summary.value[0].tag, scalar.summary.value[0].simple_value) == (8, "d_loss", 0.25)
+    picture = image.summary.value[0].image
+    assert (image.step, picture.height, picture.width, picture.encoded_image_string) == (8, 3, 4, b"png")
+
+
+def test_event_files_are_read_in_the_order_of_the_run(tmp_path):
+    for step in (0, 100, 100, 1000, 20):
+        events = Events(tmp_path, step)
+        events.scalars(step + 1, {"step": step})
+        events.close()
+    found = [event for path in sorted(tmp_path.iterdir()) for event in read(path)]
+    starts = [event.step for event in found if event.HasField("session_log")]
+    assert starts == [1, 21]  # those of steps after 20 are another future, and gone
+    assert not [path for path in tmp_path.iterdir() if "tfevents" not in path.name]
+    Events(tmp_path, 20).close()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_progress_in_a_file_is_a_line_now_and_then(capsys, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(runlog.time, "monotonic", lambda: now)
+    progress = Progress(100, 1000)
+    for step in range(101, 201):
+        now += 0.25
+        progress.update(step, metrics())
+    progress.say("committed 200")
+    progress.close()
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == "" and len(lines) == 3 and lines[2] == "committed 200"
+    shown = "d_loss 0.50, g_loss 0.50, D(x) 0.50, D(G(z)) 0.50"
+    assert lines[0] == f"step 140/1000, 4.0 it/s, 00:03:35 left, {shown}"
+
+
+def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress(10, 20)
+    for step in range(11, 21):
+        progress.update(step, metrics())
+    progress.say("hello")
+    progress.close()
+    assert "20/20" in terminal.getvalue() and "d_loss 0.50" in terminal.getvalue()
+    assert capsys.readouterr().out == "hello\n"
+
+
+def test_curves(tmp_path):
+    write_rows(tmp_path, 0, *range(1, 50))
+    path = plot_curves(tmp_path)
+    assert path == tmp_path / "curves.png"
+    assert Image.open(path).size == (1200, 750)
+    first = path.read_bytes()
+    assert plot_curves(tmp_path).read_bytes() == first
+    write_rows(tmp_path, 49, 50)
+    assert plot_curves(tmp_path).read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", HEADER, b"a,b\n1,2\n", HEADER + b"1,x,1,1,1,1,1\n", HEADER + b"1,2\n", b"\xff\xfe\n1\n", b"\0"],
+)
+def test_curves_of_nothing(tmp_path, content):
+    if content is not None:
+        (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"metrics\.csv"):
+        plot_curves(tmp_path)
+    assert not (tmp_path / "curves.png").exists()

@@ -1,0 +1,358 @@
+"""A run that is stopped, killed or damaged ends as the run that nothing happened to."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, STEPS, TINY, contents, environment, run, train, weights
+
+from dcgan_tf1 import checkpoint, data
+from dcgan_tf1.train import Collapse, Stop
+
+
+def assert_same_run(folder, finished):
+    assert weights(folder, STEPS) == weights(finished, STEPS)
+    found, expected = contents(folder), contents(finished)
+    assert found["logs/metrics.csv"] == expected["logs/metrics.csv"]
+    assert pictures(found) == pictures(expected)
+    assert_events_are_whole(folder, STEPS)
+
+
+def pictures(files):
+    return {name: content for name, content in files.items() if name.startswith("sample_image/")}
+
+
+def steps_by_tag(folder):
+    """What TensorBoard shows: steps of each tag. A session's start drops all that was read of its step and later."""
+    kept = []
+    for path in sorted((folder / "logs").glob("events.out.tfevents.*")):
+        with contextlib.suppress(tf.errors.DataLossError):  # a killed process left half an event: the file ends there
+            for event in tf.compat.v1.train.summary_iterator(str(path)):
+                if event.session_log.status == tf.compat.v1.SessionLog.START:
+                    kept = [(step, value) for step, value in kept if step < event.step]
+                kept += [(event.step, value) for value in event.summary.value]
+    found = {}
+    for step, value in kept:
+        assert (value.HasField("image") and value.image.encoded_image_string[:4] == b"\x89PNG") == (
+            value.tag == "samples"
+        )
+        found.setdefault(value.tag, []).append(step)
+    return found
+
+
+def assert_events_are_whole(folder, last):
+    found = steps_by_tag(folder)
+    for tag in ("d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"):
+        assert found[tag] == list(range(1, last + 1)), tag
+    assert found["samples"] == list(range(0, last + 1, 10))
+    assert found["steps_per_second"] == list(range(10, last + 1, 10))
+
+
+def remove_checkpoints(folder, *steps):
+    for step in steps:
+        for path in (folder / "checkpoints").glob(f"model-{step}.*"):
+            path.unlink()
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    files = contents(finished)
+    snapshots = {f"sample_image/{step:07d}.png" for step in range(0, STEPS + 1, 10)}
+    assert set(pictures(files)) == snapshots | {"sample_image/real.png"}
+    assert len(set(pictures(files).values())) == len(snapshots) + 1
+    commits = {f"model-{step}.{end}" for step in (0, 50, 100, 150, 200) for end in (*checkpoint._SUFFIXES, "json")}
+    assert set(os.listdir(finished / "checkpoints")) == commits | {"checkpoint", ".lock"}
+    lines = files["logs/metrics.csv"].decode().splitlines()
+    assert lines[0] == "step,d_loss_real,d_loss_fake,d_loss,g_loss,d_x,d_g_z"
+    rows = np.array([line.split(",") for line in lines[1:]], float)
+    assert rows[:, 0].tolist() == list(range(1, STEPS + 1))
+    assert np.isfinite(rows).all() and np.allclose(rows[:, 1] + rows[:, 2], rows[:, 3], rtol=1e-5)
+    assert_events_are_whole(finished, STEPS)
+    assert files["logs/curves.png"][:4] == b"\x89PNG"
+    assert tf.train.latest_checkpoint(finished / "checkpoints") == str(finished / "checkpoints" / "model-200")
+
+
+def test_training_changes_every_weight(finished):
+    first, last = (tf.train.load_checkpoint(str(finished / "checkpoints" / f"model-{step}")) for step in (0, 200))
+    names = [name for name in first.get_variable_to_shape_map() if name.startswith(("generator/", "discriminator/"))]
+    assert len(names) > 10
+    for name in names:
+        assert not np.array_equal(first.get_tensor(name), last.get_tensor(name)), name
+    assert last.get_tensor("global_step") == 200
+
+
+def test_another_seed_is_another_run(finished, tmp_path):
+    train(tmp_path, 1, "--seed", 1)
+    train(tmp_path / "same", 1)
+    assert weights(tmp_path, 0) != weights(finished, 0) == weights(tmp_path / "same", 0)
+
+
+def test_three_runs_equal_one(finished, tmp_path):
+    for iterations in (70, 130, STEPS):
+        result = train(tmp_path, iterations)
+    assert f"resumed at step 130 of {STEPS}" in result.out
+    assert_same_run(tmp_path, finished)
+
+
+def test_how_often_a_run_tells_does_not_change_it(finished, tmp_path):
+    train(tmp_path, STEPS, "--log_every", 7, "--sample_every", 1000, "--checkpoint_every", 1000)
+    assert weights(tmp_path, STEPS) == weights(finished, STEPS)
+    rows, every = ((f / "logs" / "metrics.csv").read_bytes().splitlines() for f in (tmp_path, finished))
+    assert rows == every[:1] + every[7::7]
+
+
+def test_resume_drops_what_was_told_after_the_checkpoint(finished, tmp_path):
+    """As after a power cut: rows, a torn row, events, snapshots and half a commit lie beyond the last checkpoint."""
+    train(tmp_path, 77)
+    remove_checkpoints(tmp_path, 77)
+    with (tmp_path / "logs" / "metrics.csv").open("ab") as file:
+        file.write(b"78,0.5,0.5,1")
+    (tmp_path / "checkpoints" / "model-100.index").write_bytes(b"half")
+    (tmp_path / "checkpoints" / ".commit-x").mkdir()
+    (tmp_path / "sample_image" / "0000070.png").write_bytes(b"")
+    result = train(tmp_path, STEPS)
+    assert "resumed at step 50" in result.out
+    assert_same_run(tmp_path, finished)
+    assert not list(tmp_path.rglob(".commit-*")) and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_resume_drops_the_events_of_runs_that_went_further(finished, tmp_path):
+    for iterations in (70, 130):
+        train(tmp_path, iterations)
+    remove_checkpoints(tmp_path, 70, 100, 130)
+    train(tmp_path, STEPS)
+    assert_same_run(tmp_path, finished)
+
+
+def test_resume_from_the_one_before_a_damaged_checkpoint(finished, finished_copy):
+    data_file = finished_copy / "checkpoints" / f"model-{STEPS}.data-00000-of-00001"
+    data_file.write_bytes(data_file.read_bytes()[:-1])
+    result = train(finished_copy, STEPS)
+    assert result.out.count("warning") == 1 and data_file.name in result.out
+    assert "resumed at step 150" in result.out
+    assert_same_run(finished_copy, finished)
+
+
+def test_a_moved_run_resumes(finished, tmp_path):
+    train(tmp_path / "here", 100)
+    (tmp_path / "here").rename(tmp_path / "there")
+    train(tmp_path / "there", STEPS)
+    assert_same_run(tmp_path / "there", finished)
+
+
+def test_another_machine_is_noted(finished_copy, monkeypatch):
+    record = checkpoint.machine_record()
+    monkeypatch.setattr(checkpoint, "machine_record", lambda: {**record, "cpu": "abacus"})
+    notes = [line for line in train(finished_copy, STEPS + 1).out.splitlines() if line.startswith("note:")]
+    assert len(notes) == 1 and notes[0].endswith("-> abacus")
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_commits(finished, tmp_path, monkeypatch, number):
+    draw = data.batch_indices
+
+    def draw_and_kill(count, batch_size, seed, step):
+        if step == 63:
+            os.kill(os.getpid(), number)
+        return draw(count, batch_size, seed, step)
+
+    monkeypatch.setattr(data, "batch_indices", draw_and_kill)
+    result = run(*TINY, "--out_dir", tmp_path, "--iterations", STEPS)
+    assert result.code == 128 + number
+    assert result.out.splitlines()[-1] == "committed 64" and result.err == ""
+    monkeypatch.undo()
+    assert "resumed at step 64" in train(tmp_path, STEPS).out
+    assert_same_run(tmp_path, finished)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_from_outside(tmp_path, number):
+    command = [sys.executable, ROOT / "run.py", *TINY, "--log_every", "100", "--out_dir", tmp_path / "stopped"]
+    log = (tmp_path / "stderr").open("w+")
+    with log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment()) as process:
+        for line in process.stdout:
+            last = line
+            if line == "committed 100\n":
+                process.send_signal(number)
+        assert process.wait(60) == 128 + number
+    assert (tmp_path / "stderr").read_text() == ""
+    step = int(last.removeprefix("committed "))
+    train(tmp_path / "stopped", step + 20)
+    train(tmp_path / "whole", step + 20, "--sample_every", 1000, "--checkpoint_every", 10**6)
+    assert weights(tmp_path / "stopped", step + 20) == weights(tmp_path / "whole", step + 20)
+
+
+def test_a_killed_process_loses_only_what_it_had_not_committed(finished, tmp_path):
+    code = """
+import os, signal, sys
+from dcgan_tf1 import cli, data
+draw = data.batch_indices
+def draw_or_die(count, batch_size, seed, step):
+    if step == 83:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(count, batch_size, seed, step)
+data.batch_indices = draw_or_die
+cli.main(sys.argv[1:])
+"""
+    flags = [*TINY, "--out_dir", tmp_path, "--iterations", str(STEPS)]
+    killed = subprocess.run([sys.executable, "-c", code, *flags], cwd=ROOT, env=environment(), capture_output=True)
+    assert killed.returncode == -signal.SIGKILL and killed.stdout.endswith(b"committed 50\n")
+    assert "resumed at step 50" in train(tmp_path, STEPS).out
+    assert_same_run(tmp_path, finished)
+
+
+def test_the_second_signal_acts_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with Stop() as stop:
+        assert stop.signal == 0
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# Refusals
+
+
+def assert_refused(folder, code, *flags, iterations=STEPS + 1):
+    """A run in `folder` ends with `code` and one line, and changes nothing there; returns the line."""
+    before = contents(folder)
+    result = run(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
+    assert result.code == code, result
+    assert result.err.count("\n") == 1 and len(result.err) <= 201 and result.err.startswith("error: ")
+    assert contents(folder) == before
+    return result.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("preset", "reference"),
+        ("seed", "1"),
+        ("z_dim", "9"),
+        ("g_channels", "16,4"),
+        ("d_channels", "4,8,16"),
+        ("g_batch_norm", "first"),
+        ("output_kernel", "7"),
+        ("ema_decay", "0.5"),
+    ],
+)
+def test_another_architecture_or_seed_is_refused(finished, flag, value):
+    line = assert_refused(finished, 4, f"--{flag}", value)
+    assert f"--{flag}: found {value}" in line.replace("(", "").replace(")", "").replace(", ", ",")
+    assert "--out_dir" in line
+
+
+def test_another_data_set_is_refused(finished, tmp_path):
+    np.savez(tmp_path / "other.npz", images=np.random.RandomState(0).randint(0, 256, (50, 28, 28), np.uint8))
+    line = assert_refused(finished, 4, "--dataset", tmp_path / "other.npz")
+    assert "--dataset: found other.npz" in line and "expected digits" in line
+
+
+def test_already_trained(finished):
+    before = contents(finished)
+    for iterations in (STEPS, 7):
+        result = train(finished, iterations)
+        assert result.out == f"already trained: step {STEPS} of {iterations}; give a higher --iterations to go on\n"
+    assert contents(finished) == before
+
+
+def test_no_good_checkpoint_never_starts_again(finished_copy):
+    for path in (finished_copy / "checkpoints").glob("model-*.index"):
+        path.write_bytes(b"")
+    assert "no good checkpoint left" in assert_refused(finished_copy, 4)
+
+
+def test_another_learning_rate_is_accepted_and_told(finished_copy, tmp_path):
+    shutil.copytree(finished_copy, tmp_path / "same")
+    result = train(finished_copy, STEPS + 10, "--lr_g", 0.0005)
+    assert f"lr_g: 0.001 until step {STEPS}, 0.0005 from there\n" in result.out
+    assert "lr_d" not in train(tmp_path / "same", STEPS + 10).out
+    assert weights(finished_copy, STEPS + 10) != weights(tmp_path / "same", STEPS + 10)
+    assert checkpoint.load(finished_copy / "checkpoints", STEPS + 10).config.lr_g == 0.0005
+    assert "lr_g" not in train(finished_copy, STEPS + 20, "--lr_g", 0.0005).out
+
+
+def test_a_run_remembers_its_flags(finished_copy):
+    result = run("--out_dir", finished_copy, "--iterations", STEPS + 1)
+    assert (result.code, result.err) == (0, "")
+    assert checkpoint.load(finished_copy / "checkpoints", STEPS + 1).config.g_channels == (16, 8)
+
+
+def test_a_run_is_held_by_one_process(finished):
+    with checkpoint.lock(finished / "checkpoints"):
+        assert f"held by process {os.getpid()}" in assert_refused(finished, 75)
+
+
+# Divergence
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """Makes z infinite at step 61, and with it all that depends on it."""
+    draw = data.latent
+
+    def poisoned(seed, stream, counter, shape):
+        z = draw(seed, stream, counter, shape)
+        return z / 0 if (stream, counter) == (data.Stream.TRAIN, 60) else z
+
+    with np.errstate(divide="ignore"):
+        monkeypatch.setattr(data, "latent", poisoned)
+        yield monkeypatch
+
+
+@pytest.mark.parametrize(("log_every", "found"), [(1, "a loss"), (1000, "a weight")])
+def test_divergence_keeps_the_last_good_checkpoint(finished, tmp_path, poison, log_every, found):
+    result = run(*TINY, "--out_dir", tmp_path, "--iterations", STEPS, "--log_every", log_every)
+    assert result.code == 6, result
+    assert result.err.startswith(f"error: diverged: {found} is NaN or infinite at step {61 if log_every == 1 else 100}")
+    assert "step 50 is kept" in result.err and result.err.count("\n") == 1
+    assert checkpoint.newest(tmp_path / "checkpoints", pytest.fail).step == 50
+    assert "nan" not in (tmp_path / "logs" / "metrics.csv").read_text().lower()
+    poison.undo()
+    train(tmp_path, STEPS)
+    assert weights(tmp_path, STEPS) == weights(finished, STEPS)
+
+
+# Collapse
+
+
+def warnings_of(d_x, d_g_z, steps=2000):
+    collapse = Collapse()
+    return [line for _ in range(steps) for line in collapse.check({"d_x": d_x, "d_g_z": d_g_z})]
+
+
+@pytest.mark.parametrize(
+    ("d_x", "d_g_z", "found"),
+    [
+        (0.99, 0.01, "lower --lr_d"),
+        (1.0, 0.0, "lower --lr_d"),
+        (0.99, 0.99, "higher --lr_d"),
+        (0.01, 0.01, "higher --lr_d"),
+    ],
+)
+def test_collapse_is_told_once(d_x, d_g_z, found):
+    (line,) = warnings_of(d_x, d_g_z)
+    assert line.startswith("warning: D(x) is ") and found in line
+    assert not warnings_of(d_x, d_g_z, steps=10)
+
+
+@pytest.mark.parametrize(("d_x", "d_g_z"), [(0.5, 0.5), (0.7, 0.3), (0.95, 0.05), (0.85, 0.85), (0.15, 0.15)])
+def test_a_contest_is_no_collapse(d_x, d_g_z):
+    assert not warnings_of(d_x, d_g_z)
+
+
+def test_a_moment_is_no_collapse():
+    collapse = Collapse()
+    for step in range(1000):
+        d_g_z = 0.0 if step % 100 < 30 else 0.4
+        assert not collapse.check({"d_x": 1.0 - d_g_z, "d_g_z": d_g_z})
