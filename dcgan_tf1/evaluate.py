@@ -1,0 +1,189 @@
+"""How good a run's digits are: its checkpoint's samples and three controls, each against MNIST's test digits.
+
+The controls tell how to read the numbers. The floor is as many training digits, drawn at random: what a perfect
+generator would get. Gaussian noise with the training digits' pixel mean and covariance is what is not a digit at all,
+and the floor's digits blurred are what only looks worse.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from dcgan_tf1 import checkpoint, data, images
+from dcgan_tf1.config import IMAGE_SIZE
+from dcgan_tf1.files import make_folder, write_whole
+from dcgan_tf1.gan import build_gan, session
+from dcgan_tf1.quality import metrics
+from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
+
+_CHUNK = 500
+_MARGIN = (IMAGE_SIZE - SIDE) // 2
+_COLUMNS = 20
+_NEIGHBOURS = 10_000  # digits at most whose nearest training digit is sought: the search is most of the time
+_ROWS = {
+    "frechet_distance": ("Frechet distance", "{:.3f}"),
+    "kid": ("kernel distance (KID)", "{:.5f}"),
+    "kid_error": ("  its standard error", "{:.5f}"),
+    "precision": ("precision", "{:.3f}"),
+    "recall": ("recall", "{:.3f}"),
+    "density": ("density", "{:.3f}"),
+    "coverage": ("coverage", "{:.3f}"),
+    "class_divergence": ("class histogram's KL", "{:.5f}"),
+    "missing_classes": ("missing classes", "{:d}"),
+    "mnist_score": ("MNIST score", "{:.3f}"),
+    "neighbour_ratio": ("nearest training / test's", "{:.3f}"),
+    "copies": ("exact copies", "{:d}"),
+    "border_energy": ("border energy", "{:.5f}"),
+}
+"""Rows of the table: the key in evaluation.json, the title, the format."""
+
+
+def evaluate(
+    start: checkpoint.Checkpoint, train: data.Dataset, test: data.Dataset, logs: Path, count: int, seed: int, name: str
+) -> None:
+    """Measure `count` digits of `start`, print the table, and write evaluation.json and evaluation.png to `logs`.
+
+    Args:
+        train, test: MNIST's splits.
+        seed: of the digits and of the controls.
+        name: of the classifier, see `quality.classifier.KINDS`.
+
+    Raises:
+        CheckpointError: the classifier's weights are not what they were.
+        OutputError: `logs` cannot be written.
+    """
+    began = time.monotonic()
+    make_folder(logs)
+    print(f"drawing {count} digits of step {start.step}", flush=True)
+    generated = draw(start, seed, count)
+    floor = train.images[data.batch_indices(len(train.images), count, seed, 0)]
+    columns = {
+        "generated": generated,
+        "floor": _padded(floor),
+        "noise": _padded(_noise(floor, seed)),
+        "blurred": _padded(_blurred(floor)),
+    }
+    table = {}
+    with Classifier.load(name) as classifier:
+        reference = Reference.of(classifier, train.images, test.images)
+        for column, digits in columns.items():
+            print(f"measuring {column}", flush=True)
+            table[column] = measure(classifier, reference, digits)
+        picture = _picture(classifier, _cropped(generated), train.images)
+
+    distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
+    record = {
+        "step": start.step,
+        "dataset": start.dataset,
+        "num_digits": count,
+        "seed": seed,
+        "classifier": name,
+        "frechet_over_floor": distance / lowest,
+        "seconds": round(time.monotonic() - began, 1),
+        "metrics": table,
+    }
+    text = json.dumps(record, indent=1).encode() + b"\n"
+    write_whole(logs / "evaluation.json", lambda file: file.write(text))
+    images.save_png(logs / "evaluation.png", picture, scale=2)
+    print(_text(table))
+    print(f"Frechet distance {distance:.3f}, {distance / lowest:.1f} times the floor")
+    print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
+
+
+def draw(start: checkpoint.Checkpoint, seed: int, count: int) -> np.ndarray:
+    """The first `count` digits that the checkpoint draws from `seed`, uint8 [count, 32, 32]."""
+    config = start.config
+    gan = build_gan(config, SIDE)
+    z = data.latent(seed, data.Stream.EVALUATE, 0, (-(-count // _CHUNK), _CHUNK, config.z_dim))
+    with session(gan, config) as sess:
+        gan.saver.restore(sess, str(start.prefix))
+        return np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
+
+
+class Reference(NamedTuple):
+    """What the digits are compared with, as the classifier sees it."""
+
+    features: np.ndarray
+    """float32 [n, d], of test digits."""
+    statistics: metrics.Statistics
+    """Of those features."""
+    histogram: np.ndarray
+    """Of the test digits' classes, float64 [10]."""
+    training: np.ndarray
+    """uint8 [m, 28, 28]."""
+    neighbour_distance: float
+    """Median distance of a test digit to the nearest training digit, see `metrics.nearest_neighbours`."""
+
+    @classmethod
+    def of(cls, classifier: Classifier, training: np.ndarray, test: np.ndarray) -> "Reference":
+        features, probabilities = classifier.features_and_probabilities(test)
+        histogram = metrics.class_histogram(probabilities)
+        distances, _ = metrics.nearest_neighbours(test[:_NEIGHBOURS], training)
+        return cls(features, metrics.statistics(features), histogram, training, float(np.median(distances)))
+
+
+def measure(classifier: Classifier, reference: Reference, digits: np.ndarray) -> dict[str, Any]:
+    """The metrics (keys as in _ROWS) of `digits`, uint8 [n, 32, 32]."""
+    cropped = _cropped(digits)
+    features, probabilities = classifier.features_and_probabilities(cropped)
+    histogram = metrics.class_histogram(probabilities)
+    distance, error = metrics.kid(features, reference.features)
+    distances, _ = metrics.nearest_neighbours(cropped[:_NEIGHBOURS], reference.training)
+    return {
+        "frechet_distance": metrics.frechet_distance(metrics.statistics(features), reference.statistics),
+        "kid": distance,
+        "kid_error": error,
+        **metrics.precision_recall_density_coverage(reference.features, features)._asdict(),
+        "class_divergence": metrics.class_divergence(histogram, reference.histogram),
+        "missing_classes": metrics.missing_classes(histogram, reference.histogram),
+        "mnist_score": metrics.mnist_score(probabilities),
+        "neighbour_ratio": float(np.median(distances)) / reference.neighbour_distance,
+        "copies": metrics.exact_copies(cropped, reference.training),
+        "border_energy": metrics.border_energy(digits, _MARGIN),
+    }
+
+
+def _noise(digits: np.ndarray, seed: int) -> np.ndarray:
+    """Gaussian noise with the mean and the covariance of the pixels of uint8 [n, h, w], alike in shape."""
+    mean, covariance = metrics.statistics(digits.reshape(len(digits), -1))
+    values, vectors = np.linalg.eigh(covariance)
+    normal = np.random.default_rng(seed).standard_normal((len(digits), len(mean)))
+    pixels = mean + normal * np.sqrt(values.clip(0)) @ vectors.T
+    return pixels.round().clip(0, 255).astype(np.uint8).reshape(digits.shape)
+
+
+def _blurred(digits: np.ndarray) -> np.ndarray:
+    """uint8 [n, h, w] out of focus by one pixel's standard deviation."""
+    return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
+
+
+def _padded(digits: np.ndarray) -> np.ndarray:
+    return np.pad(digits, [(0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN)])
+
+
+def _cropped(digits: np.ndarray) -> np.ndarray:
+    return digits[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+
+
+def _text(table: dict[str, dict[str, Any]]) -> str:
+    lines = ["".join(["metric".ljust(26), *(column.rjust(12) for column in table)])]
+    for key, (title, form) in _ROWS.items():
+        lines.append("".join([title.ljust(26), *(form.format(column[key]).rjust(12) for column in table.values())]))
+    return "\n".join(lines)
+
+
+def _picture(classifier: Classifier, digits: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Samples; below them, class by class, a row of samples over the training digit nearest to each."""
+    classes = classifier.features_and_probabilities(digits)[1].argmax(1)
+    blank = np.full((_COLUMNS, SIDE, SIDE), images.BACKGROUND, np.uint8)
+    rows = [digits[: 5 * _COLUMNS], blank]
+    for label in range(CLASSES):
+        examples = digits[classes == label][:_COLUMNS]
+        if len(examples):
+            _, nearest = metrics.nearest_neighbours(examples, training)
+            rows += [np.concatenate([part, blank])[:_COLUMNS] for part in (examples, training[nearest])]
+    return images.grid(np.concatenate(rows), _COLUMNS)
