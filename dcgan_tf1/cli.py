@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         choices = field.metadata["choices"]
         default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         if field.type is bool:
-            train.add_argument(f"--{field.name}", action="store_true", help=field.metadata["help"])
+            train.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, help=field.metadata["help"])
             continue
         train.add_argument(
             f"--{field.name}",

@@ -16,7 +16,7 @@ from scipy import ndimage
 from dcgan_tf1 import checkpoint, data, images
 from dcgan_tf1.config import IMAGE_SIZE
 from dcgan_tf1.files import make_folder, write_whole
-from dcgan_tf1.gan import build_gan, session
+from dcgan_tf1.gan import build_gan, restore, session
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
 
@@ -63,9 +63,9 @@ def evaluate(
     floor = train.images[data.batch_indices(len(train.images), count, seed, 0)]
     columns = {
         "generated": generated,
-        "floor": _padded(floor),
-        "noise": _padded(_noise(floor, seed)),
-        "blurred": _padded(_blurred(floor)),
+        "floor": images.pad(floor),
+        "noise": images.pad(_noise(floor, seed)),
+        "blurred": images.pad(_blurred(floor)),
     }
     table = {}
     with Classifier.load(name) as classifier:
@@ -100,7 +100,7 @@ def draw(start: checkpoint.Checkpoint, seed: int, count: int) -> np.ndarray:
     gan = build_gan(config, SIDE)
     z = data.latent(seed, data.Stream.EVALUATE, 0, (-(-count // _CHUNK), _CHUNK, config.z_dim))
     with session(gan, config) as sess:
-        gan.saver.restore(sess, str(start.prefix))
+        restore(sess, gan, start.prefix)
         return np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
 
 
@@ -159,10 +159,6 @@ def _noise(digits: np.ndarray, seed: int) -> np.ndarray:
 def _blurred(digits: np.ndarray) -> np.ndarray:
     """uint8 [n, h, w] out of focus by one pixel's standard deviation."""
     return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
-
-
-def _padded(digits: np.ndarray) -> np.ndarray:
-    return np.pad(digits, [(0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN)])
 
 
 def _cropped(digits: np.ndarray) -> np.ndarray:

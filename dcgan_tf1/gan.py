@@ -1,5 +1,7 @@
-"""The training graph: two players, two losses, and one fused train op. This module builds; it never runs."""
+"""The training graph: two players, two losses, and one fused train op; a session on it, and its Saver's files."""
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +9,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from dcgan_tf1.config import IMAGE_SIZE, Config
+from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.layers import MOVING_AVERAGES, MOVING_DECAY
 from dcgan_tf1.models import MODELS
 
@@ -127,6 +130,29 @@ def session(gan: Gan, config: Config) -> v1.Session:
     if config.xla:
         options.graph_options.optimizer_options.global_jit_level = v1.OptimizerOptions.ON_1
     return v1.Session(graph=gan.graph, config=options)
+
+
+def save(sess: v1.Session, gan: Gan, prefix: str) -> None:
+    """Write the Saver's files, by its op as it is: `Saver.save` itself fails on paths that are no UTF-8."""
+    saver = gan.saver.saver_def
+    sess.run(saver.save_tensor_name, {saver.filename_tensor_name: os.fsencode(prefix)})
+
+
+def restore(sess: v1.Session, gan: Gan, prefix: Path) -> None:
+    """Set every variable to what the files of `prefix` hold.
+
+    Raises:
+        CheckpointError: they hold other variables than those of `gan`, or more, or fewer.
+    """
+    with gan.graph.as_default():
+        expected = {variable.op.name: variable.shape.as_list() for variable in v1.global_variables()}
+    found = v1.train.NewCheckpointReader(os.fsencode(prefix)).get_variable_to_shape_map()
+    if found != expected:  # of surplus variables the Saver would say nothing
+        name = min(name for name in found.keys() | expected if found.get(name) != expected.get(name))
+        found, expected = (shapes.get(name, "none") for shapes in (found, expected))
+        raise CheckpointError(f"{prefix}: found {name} of shape {found}, expected {expected} in this version")
+    saver = gan.saver.saver_def
+    sess.run(saver.restore_op_name, {saver.filename_tensor_name: os.fsencode(prefix)})
 
 
 def scale_images(images: tf.Tensor) -> tf.Tensor:

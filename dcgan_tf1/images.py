@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dcgan_tf1.config import IMAGE_SIZE
 from dcgan_tf1.files import write_whole
 
 BACKGROUND = 48
@@ -21,6 +22,12 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
         top, left = (gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap))
         picture[top : top + height, left : left + width] = image
     return picture
+
+
+def pad(images: np.ndarray) -> np.ndarray:
+    """uint8 [n, side, side] -> [n, 32, 32], with black around."""
+    margin = (IMAGE_SIZE - images.shape[1]) // 2
+    return np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
 
 
 def png(picture: np.ndarray, scale: int = 1) -> bytes:

@@ -1,6 +1,5 @@
 """The session loop."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -10,8 +9,8 @@ import tensorflow as tf
 
 from dcgan_tf1 import checkpoint, data, images
 from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.errors import CheckpointError, DivergedError
-from dcgan_tf1.gan import build_gan, session
+from dcgan_tf1.errors import DivergedError
+from dcgan_tf1.gan import build_gan, restore, save, session
 from dcgan_tf1.runlog import Events, MetricsCsv, Progress, plot_curves
 
 _STEP_DIGITS = 7
@@ -38,7 +37,8 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
         if config.precision == "bfloat16" and not _has_bfloat16():
             print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")
         if start:
-            _restore(sess, gan, start, machine)
+            restore(sess, gan, start.prefix)
+            _compare(start, machine)
             print(f"resumed at step {start.step} of {config.iterations}", flush=True)
         else:
             sess.run(gan.init_op)
@@ -62,7 +62,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
             checkpoint.commit(
                 folders.checkpoints,
                 step,
-                lambda prefix: _save(sess, gan, prefix),
+                lambda prefix: save(sess, gan, prefix),
                 config,
                 source,
                 machine,
@@ -71,7 +71,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
 
         if not start:
             reals = dataset.images[: config.sample_grid**2]
-            images.save_png(folders.samples / "real.png", images.grid(_padded(reals), config.sample_grid), scale=3)
+            images.save_png(folders.samples / "real.png", images.grid(images.pad(reals), config.sample_grid), scale=3)
             snapshot()
             commit()
 
@@ -154,22 +154,8 @@ class Collapse:
         return [f"warning: D(x) is {self._d_x:.2f} and D(G(z)) {self._d_g_z:.2f}: {line}" for line in new]
 
 
-def _save(sess: tf.compat.v1.Session, gan, prefix: str) -> None:
-    """Run the Saver's op as it is: `Saver.save` itself fails on names that are no UTF-8, or under such a locale."""
-    saver = gan.saver.saver_def
-    sess.run(saver.save_tensor_name, {saver.filename_tensor_name: os.fsencode(prefix)})
-
-
-def _restore(sess: tf.compat.v1.Session, gan, start: checkpoint.Checkpoint, machine: dict) -> None:
-    prefix = os.fsencode(start.prefix)
-    found = tf.compat.v1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
-    with gan.graph.as_default():
-        expected = {variable.op.name: variable.shape.as_list() for variable in tf.compat.v1.global_variables()}
-    if found != expected:  # which the Saver would not notice
-        name = min(name for name in found.keys() | expected if found.get(name) != expected.get(name))
-        found, expected = (shapes.get(name, "none") for shapes in (found, expected))
-        raise CheckpointError(f"{start.prefix}: found {name} of shape {found}, expected {expected} in this version")
-    sess.run(gan.saver.saver_def.restore_op_name, {gan.saver.saver_def.filename_tensor_name: prefix})
+def _compare(start: checkpoint.Checkpoint, machine: dict) -> None:
+    """Say so if `start` was written elsewhere."""
     changed = [f"{k} {start.machine.get(k)} -> {machine[k]}" for k in machine if start.machine.get(k) != machine[k]]
     if changed:
         print(f"note: not the machine that wrote the checkpoint, so not bit for bit the same run: {', '.join(changed)}")
@@ -191,8 +177,3 @@ def _has_bfloat16() -> bool:
 
 def _diverged(what: str, step: int, committed: int) -> str:
     return f"diverged: {what} is NaN or infinite at step {step}; step {committed} is kept: try lower --lr_g and --lr_d"
-
-
-def _padded(reals: np.ndarray) -> np.ndarray:
-    margin = (32 - reals.shape[1]) // 2
-    return np.pad(reals, [(0, 0), (margin, margin), (margin, margin)])
