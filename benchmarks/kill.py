@@ -1,0 +1,339 @@
+"""Kill a tiny training run again and again, resume it, and compare its end with that of a run left alone.
+
+    python benchmarks/kill.py --kills 200                 # SIGKILL at random instants
+    python benchmarks/kill.py --syscalls                  # SIGKILL, ENOSPC and EIO at each system call of a commit
+    python benchmarks/kill.py -- --precision bfloat16     # with other flags than the tiny run's
+    python benchmarks/kill.py --soak 150000 --kills 20    # one long run, and whether its memory stays flat
+
+The variables (the Saver's two files of the last step), metrics.csv and every PNG must be equal byte for byte, no
+resume may start before the last `committed K` that was printed, and no temporary file may be left. The exit code is
+1 if anything of this fails.
+
+TensorFlow takes seconds to import, so this process does it once and forks a child for each run. It opens no session
+and starts no thread of TensorFlow's, so that each child begins as a fresh process does. A kill during the import
+itself would find nothing to damage: until the import is over, a run writes only its lock.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import dcgan_tf1.train  # noqa: E402, F401  (imported once for all children)
+from dcgan_tf1 import checkpoint, cli  # noqa: E402
+
+TINY = ["--dataset", "digits", "--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8"]
+OFTEN = ["--log_every", "1", "--sample_every", "5", "--checkpoint_every", "10", "--max_to_keep", "2"]
+STEPS = 200
+CALLS = [
+    "mkdir",
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+]
+REMOVALS = ("unlink", "unlinkat", "rmdir")
+TEMPORARIES = (".commit-*", ".*.tmp")
+
+
+class Run:
+    """A child process that trains in `folder`."""
+
+    def __init__(self, folder, *flags, prepare=lambda: None):
+        self.lines, self.memory, self.code = [], [], None
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            _become_a_run(writing, [*TINY, "--out_dir", str(folder), *map(str, flags)], prepare)
+        os.close(writing)
+        self._output = os.fdopen(reading)
+
+    def read(self, until=lambda line: False):
+        """Take in what is printed, to the first line that is `until`, or to the end."""
+        for line in self._output:
+            self.lines.append(line.strip())
+            if line.startswith("committed "):
+                self.memory.append(_resident(self.pid))
+            if until(self.lines[-1]):
+                return
+
+    def wait(self):
+        """The exit code, negative for a signal, once the run has ended."""
+        self.read()
+        if self.code is None:
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.code
+
+    def wait_for_stop(self):
+        """Whether the run stopped itself, or else ended."""
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            self.code = os.waitstatus_to_exitcode(status)
+        return self.code is None
+
+    def kill(self):
+        """Whether SIGKILL came in time."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait() == -signal.SIGKILL
+
+    @property
+    def committed(self):
+        """The last step whose commit was printed, or -1."""
+        return max([-1, *_numbers("committed", self.lines)])
+
+    @property
+    def start(self):
+        """The step of the first update, or None where the run did not get that far."""
+        return 0 if any(line.startswith("starting fresh") for line in self.lines) else self.resumed
+
+    @property
+    def resumed(self):
+        return next(iter(_numbers("resumed at step", self.lines)), None)
+
+
+def _become_a_run(output, arguments, prepare):
+    code = 1
+    try:
+        os.dup2(output, 1)
+        os.dup2(1, 2)
+        prepare()
+        code = cli.main(arguments)
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _numbers(name, lines):
+    return [int(match[1]) for line in lines if (match := re.match(rf"{name} (\d+)", line))]
+
+
+def _resident(pid):
+    """Resident memory in MB, or 0 where the process is gone."""
+    with contextlib.suppress(OSError, TypeError):
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+    return 0.0
+
+
+class Judge:
+    """Counts what went well and prints what did not."""
+
+    def __init__(self):
+        self.losses, self.seen = 0, Counter()
+
+    def expect(self, good, what, run=None):
+        if not good:
+            self.losses += 1
+            print("LOSS:", what, *(run.lines[-5:] if run else []), sep="\n  ", flush=True)
+
+    def expect_start(self, run, committed):
+        """A run that got to its session began at the last printed commit, or after it."""
+        self.expect(run.start is None or run.start >= committed, f"started before step {committed}", run)
+
+    def expect_end(self, run, folder, reference):
+        """A finished run is the run that was left alone."""
+        self.expect(run.code == 0, f"exit code {run.code}", run)
+        found = outcome(folder)
+        differing = sorted(name for name in found.keys() | reference if found.get(name) != reference.get(name))
+        self.expect(not differing, f"not as the unkilled run: {differing[:5]}", run)
+        self.expect(not temporaries(folder), f"left behind: {temporaries(folder)[:5]}", run)
+
+    def finish(self, line):
+        print(f"{line}; {dict(sorted(self.seen.items()))}; {self.losses} losses", flush=True)
+        return 1 if self.losses else 0
+
+
+def outcome(folder):
+    """sha256 of all that a finished run is: its variables, its table and its pictures."""
+    last = max(_numbers("model-", [path.name.replace("-", "- ") for path in folder.rglob("model-*")]))
+    paths = [*folder.rglob(f"model-{last}.[di]*"), *folder.rglob("*.csv"), *folder.glob("sample_image/*")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def temporaries(folder):
+    return [str(path) for pattern in TEMPORARIES for path in folder.rglob(pattern)]
+
+
+def unkilled(folder, flags, judge):
+    """A run that is left alone, and the seconds that it took."""
+    began = time.monotonic()
+    run = Run(folder, *flags)
+    run.wait()
+    judge.expect_end(run, folder, outcome(folder))
+    return run, time.monotonic() - began
+
+
+def random_kills(count, folder, judge):
+    """Kill `count` times, at instants after the start; begin a new run whenever one finishes."""
+    flags = [*OFTEN, "--iterations", STEPS]
+    _, seconds = unkilled(folder / "whole", flags, judge)
+    reference = outcome(folder / "whole")
+    rounds, committed, killed = 0, -1, 0
+    while killed < count or committed >= 0:
+        run = Run(folder / "killed", *flags)
+        if killed < count:
+            time.sleep(random.uniform(0, seconds / 2))  # a run takes several kills then, and some hit its start-up
+        done = not run.kill() if killed < count else run.wait() == 0
+        judge.expect_start(run, committed)
+        committed = max(committed, run.committed)
+        if done or killed == count:
+            judge.expect_end(run, folder / "killed", reference)
+            shutil.rmtree(folder / "killed")
+            rounds, committed = rounds + 1, -1
+        else:
+            killed += 1
+            place = "write" if temporaries(folder / "killed") else "start-up" if run.start is None else "training"
+            judge.seen[f"in {place}"] += 1
+    return judge.finish(f"{killed} kills over {rounds} runs of {STEPS} steps")
+
+
+def soak(steps, count, folder, judge):
+    """One run of `steps` steps, killed `count` times, at random instants of as many equal parts."""
+    flags = [*["--log_every", "10", "--sample_every", "1000", "--checkpoint_every", "500", "--iterations"], steps]
+    whole, seconds = unkilled(folder / "whole", flags, judge)
+    warm, last = whole.memory[len(whole.memory) // 10], whole.memory[-2]  # the very last may be read after the end
+    judge.expect(last < 1.05 * warm, f"memory grew from {warm:.0f} to {last:.0f} MB")
+    committed = -1
+    for part in range(1, count + 1):
+        run = Run(folder / "killed", *flags)
+        target = part * steps // (count + 1)
+        run.read(lambda line, target=target: max([-1, *_numbers("committed", [line])]) >= target)
+        time.sleep(random.uniform(0, seconds / (count + 1) / 2))
+        judge.expect(run.kill(), f"the run ended before kill {part}", run)
+        judge.expect_start(run, committed)
+        judge.expect(run.committed >= target, f"kill {part} came before step {target}", run)
+        committed = run.committed
+    run = Run(folder / "killed", *flags)
+    run.wait()
+    judge.expect_start(run, committed)
+    judge.expect_end(run, folder / "killed", outcome(folder / "whole"))
+    rate = f"{seconds:.0f} s unkilled, {warm:.0f} MB after a tenth of it and {last:.0f} MB at its end"
+    return judge.finish(f"{count} kills over one run of {steps} steps; {rate}")
+
+
+def _stop_around_commit(step):
+    """Make this process wait for SIGCONT before and after it commits `step`."""
+    commit = checkpoint.commit
+
+    def stop_and_commit(folder, at, *others):
+        if at == step:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        commit(folder, at, *others)
+        if at == step:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    checkpoint.commit = stop_and_commit
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # so that all calls of the Saver come from one thread
+
+
+def traced(folder, flags, log, thread, *options):
+    """A run from step 20 whose commit of step 30 is traced, in its main thread or in TensorFlow's (`thread`)."""
+    run = Run(folder, *flags, prepare=lambda: _stop_around_commit(30))
+    assert run.wait_for_stop(), run.lines
+    threads = {int(name) for name in os.listdir(f"/proc/{run.pid}/task")} - {run.pid}
+    chosen = [run.pid] if thread == "main" else sorted(threads)
+    command = ["strace", "-o", str(log), *options, *(f"--attach={number}" for number in chosen)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        for _ in chosen:
+            assert "attached" in (said := tracer.stderr.readline()), said
+        os.kill(run.pid, signal.SIGCONT)
+        if run.wait_for_stop():
+            tracer.terminate()
+            tracer.wait()
+            os.kill(run.pid, signal.SIGCONT)
+    run.wait()
+    return run
+
+
+def every_call(most, folder, judge):
+    """Kill before, and fail, each system call on files in one commit, or `most` of these cases, chosen at random."""
+    base, victim, log = folder / "base", folder / "victim", folder / "log"
+    flags = [*OFTEN, "--iterations", 40]
+    Run(base, *OFTEN, "--iterations", 20).wait()
+    unkilled(folder / "whole", flags, judge)
+    reference = outcome(folder / "whole")
+    calls = []
+    for thread in ("main", "TensorFlow's"):
+        shutil.copytree(base, victim)
+        run = traced(victim, flags, log, thread, "-e", f"trace={','.join(CALLS)}")
+        judge.expect_end(run, victim, reference)
+        shutil.rmtree(victim)
+        found = Counter(re.findall(r"^(?:\d+ +)?(\w+)\(", log.read_text(), re.MULTILINE))
+        print(f"{thread} thread: {dict(found)}", flush=True)
+        calls += [(thread, name, number) for name in found for number in range(1, found[name] + 1)]
+    cases = [(*call, effect) for call in calls for effect in ("signal=KILL", "error=ENOSPC", "error=EIO")]
+    cases = random.sample(cases, min(most, len(cases)))
+    for thread, name, number, effect in cases:
+        what = f"{effect} at {name} {number} of the {thread} thread"
+        shutil.copytree(base, victim)
+        inject = f"inject={name}:{effect}:when={number}"
+        run = traced(victim, flags, log, thread, "-e", f"trace={name}", "-e", inject)
+        if effect == "signal=KILL":
+            judge.expect(run.code == -signal.SIGKILL, f"{what}: not hit, exit code {run.code}", run)
+            judge.seen["killed"] += 1
+        else:
+            # A temporary file that cannot be removed is no reason to stop: the next start removes it.
+            judge.expect("INJECTED" in log.read_text(), f"{what}: not hit", run)
+            judge.expect(run.code == 5 or run.code == 0 and name in (*REMOVALS, "openat"), f"{what}: {run.code}", run)
+            judge.expect(len(run.lines[-1]) <= 200 and not any("Traceback" in line for line in run.lines), what, run)
+            judge.expect(
+                name in REMOVALS or run.code == 0 or not temporaries(victim), f"{what}: {temporaries(victim)}", run
+            )
+            judge.seen[f"exit {run.code}"] += 1
+        judge.expect((victim / "checkpoints" / "model-20.json").exists() or run.committed >= 30, f"{what}: no 20", run)
+        last = Run(victim, *flags)
+        last.wait()
+        if run.code:
+            judge.expect_start(last, max(20, run.committed))
+        judge.expect_end(last if run.code else run, victim, reference)
+        shutil.rmtree(victim)
+    return judge.finish(f"{len(cases)} faults in one commit of {len(calls)} system calls")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="how many, at most, of kills or faults (default: 200)")
+    parser.add_argument("--syscalls", action="store_true", help="at each system call of a commit; needs strace")
+    parser.add_argument("--soak", type=int, metavar="STEPS", help="kill one run of STEPS steps")
+    parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
+    parser.add_argument("flags", nargs="*", help="of the runs, after --: say -- --precision bfloat16")
+    options = parser.parse_args()
+    TINY.extend(options.flags)
+    random.seed(options.seed)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.syscalls:
+            code = every_call(options.kills, Path(folder), Judge())
+        elif options.soak:
+            code = soak(options.soak, options.kills, Path(folder), Judge())
+        else:
+            code = random_kills(options.kills, Path(folder), Judge())
+    print(f"{time.monotonic() - began:.0f} s")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
