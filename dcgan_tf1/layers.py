@@ -76,16 +76,4 @@ def leaky_relu(x: tf.Tensor) -> tf.Tensor:
 
 
 def _add_bias(x: tf.Tensor) -> tf.Tensor:
-    bias = v1.get_variable("bias", [x.shape[-1]], initializer=v1.zeros_initializer())
-    return _bias_add(x, tf.convert_to_tensor(bias))
-
-
-@tf.custom_gradient
-def _bias_add(x: tf.Tensor, bias: tf.Tensor):
-    """x + bias. Its gradient is a product with ones, since TensorFlow's own is slow in bfloat16."""
-
-    def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.reshape(dy, [-1, dy.shape[-1]])
-        return dy, tf.reshape(tf.ones([1, tf.shape(rows)[0]]) @ rows, [-1])
-
-    return tf.nn.bias_add(x, bias), gradient
+    return tf.nn.bias_add(x, v1.get_variable("bias", [x.shape[-1]], initializer=v1.zeros_initializer()))

@@ -108,7 +108,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
         progress.close()
         table.close()
         events.close()
-    if step > 0 and not stop.signal:
+    if not stop.signal and step >= config.log_every:  # before that there is nothing to draw
         print(f"curves: {plot_curves(folders.logs)}")
     return stop.signal
 

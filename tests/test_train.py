@@ -356,3 +356,8 @@ def test_a_moment_is_no_collapse():
     for step in range(1000):
         d_g_z = 0.0 if step % 100 < 30 else 0.4
         assert not collapse.check({"d_x": 1.0 - d_g_z, "d_g_z": d_g_z})
+
+
+def test_a_run_too_short_for_a_row_ends_well(tmp_path):
+    train(tmp_path, 2, "--log_every", 10)
+    assert (tmp_path / "sample_image" / "0000002.png").exists() and not (tmp_path / "logs" / "curves.png").exists()
