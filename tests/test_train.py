@@ -210,14 +210,17 @@ cli.main(sys.argv[1:])
 
 
 def test_the_second_signal_acts_at_once():
-    before = signal.getsignal(signal.SIGINT)
-    with Stop() as stop:
-        assert stop.signal == 0
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.signal == signal.SIGINT
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+    try:
+        with Stop() as stop:
+            assert stop.signal == 0
             os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+            assert stop.signal == signal.SIGINT
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # Refusals
