@@ -14,14 +14,13 @@ import numpy as np
 from scipy import ndimage
 
 from dcgan_tf1 import checkpoint, data, images
-from dcgan_tf1.config import IMAGE_SIZE
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.gan import build_gan, restore, session
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
 
 _CHUNK = 500
-_MARGIN = (IMAGE_SIZE - SIDE) // 2
+_MARGIN = (32 - SIDE) // 2
 _COLUMNS = 20
 _NEIGHBOURS = 10_000  # digits at most whose nearest training digit is sought: the search is most of the time
 _ROWS = {
@@ -95,13 +94,17 @@ def evaluate(
 
 
 def draw(start: checkpoint.Checkpoint, seed: int, count: int) -> np.ndarray:
-    """The first `count` digits that the checkpoint draws from `seed`, uint8 [count, 32, 32]."""
+    """The first `count` digits that the checkpoint draws from `seed`, uint8 [count, 32, 32].
+
+    28x28 ones are padded as the data is, which then has nothing in its border.
+    """
     config = start.config
     gan = build_gan(config, SIDE)
     z = data.latent(seed, data.Stream.EVALUATE, 0, (-(-count // _CHUNK), _CHUNK, config.z_dim))
     with session(gan, config) as sess:
         restore(sess, gan, start.prefix)
-        return np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
+        digits = np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
+        return images.pad(digits)
 
 
 class Reference(NamedTuple):

@@ -10,24 +10,26 @@ from dcgan_tf1.winograd_deconv import winograd_deconv
 v1 = tf.compat.v1
 
 MOVING_AVERAGES = "moving_averages"
-"""Graph collection of (variable, batch value) pairs that batch norm in training mode leaves to be averaged."""
-MOVING_DECAY = 0.999
+"""Graph collection of (variable, batch value, decay) that batch norm in training mode leaves to be averaged."""
 NORMAL = v1.truncated_normal_initializer(stddev=0.02)
 GLOROT = v1.glorot_uniform_initializer()
 
 
-def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True) -> tf.Tensor:
+def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initializer: Any = NORMAL) -> tf.Tensor:
     """[batch, n] -> [batch, units]."""
     with v1.variable_scope(name):
-        x = x @ v1.get_variable("kernel", [x.shape[1], units], initializer=NORMAL)
+        x = x @ v1.get_variable("kernel", [x.shape[1], units], initializer=initializer)
         return _add_bias(x) if use_bias else x
 
 
-def conv2d(x: tf.Tensor, channels: int, kernel: int, stride: int, name: str) -> tf.Tensor:
-    """SAME convolution without bias: [batch, size, size, n] -> [batch, size / stride, size / stride, channels]."""
+def conv2d(
+    x: tf.Tensor, channels: int, kernel: int, stride: int, name: str, initializer: Any = NORMAL, use_bias: bool = False
+) -> tf.Tensor:
+    """SAME convolution: [batch, size, size, n] -> [batch, size / stride, size / stride, channels], rounded up."""
     with v1.variable_scope(name):
-        weights = v1.get_variable("kernel", [kernel, kernel, x.shape[3], channels], initializer=NORMAL)
-        return tf.nn.conv2d(x, weights, stride, "SAME")
+        weights = v1.get_variable("kernel", [kernel, kernel, x.shape[3], channels], initializer=initializer)
+        x = tf.nn.conv2d(x, weights, stride, "SAME")
+        return _add_bias(x) if use_bias else x
 
 
 def deconv2d(
@@ -49,30 +51,33 @@ def deconv2d(
         return _add_bias(x) if use_bias else x
 
 
-def batch_norm(x: tf.Tensor, training: bool, name: str) -> tf.Tensor:
+def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, decay: float = 0.999) -> tf.Tensor:
     """Batch normalisation over all axes but the last, with offset and without scale (Ioffe and Szegedy 2015).
 
-    In training mode the batch's statistics normalise, and go to the MOVING_AVERAGES collection;
+    In training mode the batch's statistics normalise, and go to the MOVING_AVERAGES collection with `decay`;
     otherwise the moving averages normalise, so that an image does not depend on its neighbours.
     """
     channels = x.shape[-1]
     with v1.variable_scope(name):
+        ones = v1.ones_initializer()
+        gamma = v1.get_variable("gamma", [channels], initializer=ones) if scale else None
         beta = v1.get_variable("beta", [channels], initializer=v1.zeros_initializer())
         mean = v1.get_variable("moving_mean", [channels], initializer=v1.zeros_initializer(), trainable=False)
-        variance = v1.get_variable("moving_variance", [channels], initializer=v1.ones_initializer(), trainable=False)
+        variance = v1.get_variable("moving_variance", [channels], initializer=ones, trainable=False)
         if not training:
-            return tf.nn.batch_normalization(x, mean, variance, beta, None, 1e-3)
+            return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
         shape = x.shape
         x = tf.reshape(x, [-1, 1, 1, channels])  # the fused kernel takes images, or dense layers as 1x1 images
-        x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, tf.ones([channels]), beta, epsilon=1e-3)
-        v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean))
-        v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance))
+        gamma = gamma if scale else tf.ones([channels])
+        x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3)
+        v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean, decay))
+        v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance, decay))
         return tf.reshape(x, [-1, *shape[1:]])
 
 
-def leaky_relu(x: tf.Tensor) -> tf.Tensor:
-    """x where positive, 0.2 x elsewhere."""
-    return tf.nn.leaky_relu(x, 0.2)
+def leaky_relu(x: tf.Tensor, slope: float = 0.2) -> tf.Tensor:
+    """x where positive, slope x elsewhere."""
+    return tf.nn.leaky_relu(x, slope)
 
 
 def _add_bias(x: tf.Tensor) -> tf.Tensor:

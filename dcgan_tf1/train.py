@@ -71,7 +71,8 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
 
         if not start:
             reals = dataset.images[: config.sample_grid**2]
-            images.save_png(folders.samples / "real.png", images.grid(images.pad(reals), config.sample_grid), scale=3)
+            picture = images.grid(images.pad(reals, config.image_size), config.sample_grid)
+            images.save_png(folders.samples / "real.png", picture, scale=3)
             snapshot()
             commit()
 
