@@ -78,6 +78,10 @@ def _train(flags: dict[str, Any]) -> int:
                 f"--dataset: found {dataset.name} ({dataset.digest[:12]}), expected {trained}, "
                 f"which {folders.checkpoints} was trained on; use another --out_dir"
             )
+        side = dataset.images.shape[1]
+        if side > config.image_size:
+            expected = f"{config.image_size}x{config.image_size}, which --model {config.model} draws"
+            raise DataError(f"--dataset: found images of {side}x{side}, expected {expected}")
         data.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
         # The names as they were resolved are recorded, so that a resume asks for the same data from anywhere.
         if config.dataset == "auto":

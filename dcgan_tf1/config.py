@@ -22,20 +22,49 @@ class Family(NamedTuple):
     """Its settings, where they are not the defaults of Config's fields."""
 
 
+_PLAIN: dict[str, Any] = {"ema_decay": 0.0}
+"""What the reproduced recipes share: none of what this project's own adds to them."""
+_MLP = {
+    **_PLAIN,
+    "batch_size": 100,
+    "lr_g": 1e-3,
+    "lr_d": 2e-4,
+    "beta1": 0.9,
+    "z_dim": 64,
+    "z_distribution": "normal",
+    "g_channels": (25, 25),
+    "d_channels": (25, 25),
+}
+
 MODELS: dict[str, Family] = {
     "dcgan32": Family(32, {}),
+    "dcgan28": Family(
+        28,
+        {
+            **_PLAIN,
+            "batch_size": 256,
+            "updates": "simultaneous",
+            "lr_g": 1e-4,
+            "lr_d": 1e-4,
+            "beta1": 0.9,
+            "z_distribution": "normal",
+            "g_channels": (256, 128, 64),
+            "d_channels": (64, 128),
+        },
+    ),
+    "mlp": Family(28, _MLP),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "reference": {
+        **_PLAIN,
         "model": "dcgan32",
         "batch_size": 256,
         "g_steps": 2,
         "lr_g": 2e-4,
         "lr_d": 2e-4,
         "beta1": 5e-5,
-        "ema_decay": 0.0,
         "g_channels": (256, 64, 32, 16),
         "d_channels": (16, 32, 64),
         "g_batch_norm": "first",
@@ -43,6 +72,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sample_grid": 6,
         "checkpoint_every": 5000,
     },
+    "mlp256": {"model": "mlp", "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
 
@@ -71,6 +101,11 @@ class Config:
     iterations: int = _option(150_000, "steps to train to, in all", low=1, high=10**9)
     batch_size: int = _option(64, "images a step", low=2, high=8192)
     g_steps: int = _option(1, "generator updates a step", low=1, high=16)
+    updates: str = _option(
+        "alternating",
+        "of a step: alternating (G learns from D as just updated) or simultaneous (both from the same weights)",
+        choices=("alternating", "simultaneous"),
+    )
     lr_g: float = _option(1e-3, "Adam's learning rate of the generator", low=1e-9, high=1)
     lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
     beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
@@ -88,6 +123,9 @@ class Config:
     xla: bool = _option(False, "compile the graph with XLA (for GPUs; no gain was seen on CPUs)")
     seed: int = _option(0, "seed of weights, shuffling and noise", low=0, high=2**63 - 1, identity=True)
     z_dim: int = _option(100, "width of the latent vector", low=1, high=4096, identity=True)
+    z_distribution: str = _option(
+        "uniform", "of the latent vector: from -1 to 1, or standard", choices=("uniform", "normal"), identity=True
+    )
     g_channels: tuple[int, ...] = _option(
         (512, 128, 64),
         "channels (mlp: widths) of the generator's hidden layers",

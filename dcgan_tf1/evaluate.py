@@ -100,7 +100,8 @@ def draw(start: checkpoint.Checkpoint, seed: int, count: int) -> np.ndarray:
     """
     config = start.config
     gan = build_gan(config, SIDE)
-    z = data.latent(seed, data.Stream.EVALUATE, 0, (-(-count // _CHUNK), _CHUNK, config.z_dim))
+    shape = (-(-count // _CHUNK), _CHUNK, config.z_dim)
+    z = data.latent(seed, data.Stream.EVALUATE, 0, shape, config.z_distribution)
     with session(gan, config) as sess:
         restore(sess, gan, start.prefix)
         digits = np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]

@@ -25,7 +25,10 @@ class Gan(NamedTuple):
     z: tf.Tensor
     """Placeholder, float32 [batch_size, z_dim]: the step's noise."""
     train_op: tf.Operation
-    """One step: a discriminator update, then `g_steps` generator updates, in this order."""
+    """One step: a discriminator update, then `g_steps` generator updates, in this order.
+
+    If `updates` is simultaneous, the first of these is made with the discriminator's, from the same weights.
+    """
     metrics: dict[str, tf.Tensor]
     """Scalars of the step that `train_op` takes, by their names in metrics.csv."""
     global_step: tf.Variable
@@ -69,10 +72,16 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         d_loss = d_loss_real + d_loss_fake
         d_optimizer = v1.train.AdamOptimizer(config.lr_d, config.beta1, config.beta2, name="d_adam")
         g_optimizer = v1.train.AdamOptimizer(config.lr_g, config.beta1, config.beta2, name="g_adam")
-        train_op = d_optimizer.minimize(d_loss, var_list=d_variables)
+        together = config.updates == "simultaneous"
+        if together:
+            g_loss = _cross_entropy(fake_logits, 1.0)
+            players = [(d_optimizer, d_loss, d_variables), (g_optimizer, g_loss, g_variables)]
+            train_op = _average([g_averages], after=_minimize_together(players), step=global_step)
+        else:
+            train_op = d_optimizer.minimize(d_loss, var_list=d_variables)
         train_op = _average([real_averages, fake_averages], after=train_op, step=global_step)
         # Resource variables are read where the read op stands, so each pass below sees the update before it.
-        for update in range(config.g_steps):
+        for update in range(together, config.g_steps):
             with tf.control_dependencies([train_op]):
                 if update:  # the discriminator's update leaves G as it is: the first G(z) is the one that D was shown
                     fake, g_averages = _generate(z, config)
@@ -189,6 +198,13 @@ def _call(player: str, inputs: tf.Tensor, config: Config) -> tuple[tf.Tensor, li
 def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
     labels = tf.fill(tf.shape(logits), np.float32(label))
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def _minimize_together(players: list[tuple]) -> tf.Operation:
+    """Move every player, (optimizer, loss, variables), on what all of them see before any has moved."""
+    gradients = [optimizer.compute_gradients(loss, variables) for optimizer, loss, variables in players]
+    with tf.control_dependencies([gradient for pairs in gradients for gradient, _ in pairs]):
+        return tf.group(*[player[0].apply_gradients(pairs) for player, pairs in zip(players, gradients, strict=True)])
 
 
 def _average(averages: list[list], after: tf.Operation, step: tf.Variable) -> tf.Operation:

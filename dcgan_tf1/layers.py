@@ -11,6 +11,9 @@ v1 = tf.compat.v1
 
 MOVING_AVERAGES = "moving_averages"
 """Graph collection of (variable, batch value, decay) that batch norm in training mode leaves to be averaged."""
+_DROPOUTS = "dropouts"
+_MOST_DROPOUTS = 1 << 20
+"""In a graph, so that no two calls of any two steps share their coins."""
 NORMAL = v1.truncated_normal_initializer(stddev=0.02)
 GLOROT = v1.glorot_uniform_initializer()
 
@@ -73,6 +76,20 @@ def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, dec
         v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean, decay))
         v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance, decay))
         return tf.reshape(x, [-1, *shape[1:]])
+
+
+def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
+    """Zero where a coin of probability `rate` says so, x / (1 - rate) elsewhere (Srivastava et al. 2014).
+
+    The coins are a function of `seed`, the step and which call this is in the graph: no generator has a state that a
+    checkpoint would have to hold.
+    """
+    calls = v1.get_collection_ref(_DROPOUTS)
+    calls.append(x)
+    step = tf.cast(v1.train.get_global_step(), tf.int64)
+    key = tf.stack([tf.constant(seed, tf.int64), step * _MOST_DROPOUTS + len(calls)])
+    coins = tf.random.stateless_uniform(tf.shape(x), key, alg="philox")  # the same on every device
+    return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
 
 
 def leaky_relu(x: tf.Tensor, slope: float = 0.2) -> tf.Tensor:

@@ -28,7 +28,8 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
     """
     gan = build_gan(config, dataset.images.shape[1])
     snapshot_every = min(config.sample_every, config.iterations)
-    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, (config.sample_grid**2, config.z_dim))
+    shape = (config.sample_grid**2, config.z_dim)
+    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, shape, config.z_distribution)
     machine = checkpoint.machine_record()
     source = {"name": dataset.name, "digest": dataset.digest}
 
@@ -82,7 +83,8 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
         with Stop() as stop:
             while step < config.iterations and not stop.signal:
                 chosen = data.batch_indices(len(dataset.images), config.batch_size, config.seed, step)
-                z = data.latent(config.seed, data.Stream.TRAIN, step, (config.batch_size, config.z_dim))
+                shape = (config.batch_size, config.z_dim)
+                z = data.latent(config.seed, data.Stream.TRAIN, step, shape, config.z_distribution)
                 batch = dataset.images[chosen]
                 step += 1
                 if step % config.log_every:
