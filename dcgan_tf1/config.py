@@ -72,7 +72,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sample_grid": 6,
         "checkpoint_every": 5000,
     },
-    "mlp256": {"model": "mlp", "g_channels": (256, 256), "d_channels": (256, 256)},
+    "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
 

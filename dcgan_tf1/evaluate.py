@@ -72,7 +72,7 @@ def evaluate(
         for column, digits in columns.items():
             print(f"measuring {column}", flush=True)
             table[column] = measure(classifier, reference, digits)
-        picture = _picture(classifier, _cropped(generated), train.images)
+        picture = _picture(classifier, cropped(generated), train.images)
 
     distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
     record = {
@@ -132,11 +132,11 @@ class Reference(NamedTuple):
 
 def measure(classifier: Classifier, reference: Reference, digits: np.ndarray) -> dict[str, Any]:
     """The metrics (keys as in _ROWS) of `digits`, uint8 [n, 32, 32]."""
-    cropped = _cropped(digits)
-    features, probabilities = classifier.features_and_probabilities(cropped)
+    inner = cropped(digits)
+    features, probabilities = classifier.features_and_probabilities(inner)
     histogram = metrics.class_histogram(probabilities)
     distance, error = metrics.kid(features, reference.features)
-    distances, _ = metrics.nearest_neighbours(cropped[:_NEIGHBOURS], reference.training)
+    distances, _ = metrics.nearest_neighbours(inner[:_NEIGHBOURS], reference.training)
     return {
         "frechet_distance": metrics.frechet_distance(metrics.statistics(features), reference.statistics),
         "kid": distance,
@@ -146,7 +146,7 @@ def measure(classifier: Classifier, reference: Reference, digits: np.ndarray) ->
         "missing_classes": metrics.missing_classes(histogram, reference.histogram),
         "mnist_score": metrics.mnist_score(probabilities),
         "neighbour_ratio": float(np.median(distances)) / reference.neighbour_distance,
-        "copies": metrics.exact_copies(cropped, reference.training),
+        "copies": metrics.exact_copies(inner, reference.training),
         "border_energy": metrics.border_energy(digits, _MARGIN),
     }
 
@@ -165,7 +165,8 @@ def _blurred(digits: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
 
 
-def _cropped(digits: np.ndarray) -> np.ndarray:
+def cropped(digits: np.ndarray) -> np.ndarray:
+    """uint8 [n, 32, 32] -> [n, 28, 28], without the border."""
     return digits[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
