@@ -1,8 +1,9 @@
 """Recipes side by side: each trained for the same time on the same data, and measured on the way.
 
 They train in turns, a slice of `train` each, so that all share what a machine's speed does over the hours. Only steps
-are on the clock: not the building of graphs, not commits, not the measuring. What counts is what a run's record says,
-and it is written when a slice has been committed: whatever is killed in between is trained again.
+are on the clock, but for the first of each slice (see `train.Stop`): not the building of graphs, not commits, not the
+measuring. What counts is what a run's record says, and it is written when a slice has been committed: what was killed
+in between is trained again.
 """
 
 import contextlib
@@ -47,7 +48,7 @@ def compare(
     What a comparison in `out` has done before is not done again. The caller holds the lock of `out`.
 
     Args:
-        configs: by the models' names, as many as there are colours, at most.
+        configs: by the models' names, 8 at most.
         training, test: MNIST's splits.
         count: digits to draw for each measurement.
         seed: of these digits.

@@ -95,7 +95,12 @@ class Config:
     """
 
     preset: str = _option("default", "recipe that sets the defaults below", choices=PRESETS, identity=True)
-    model: str = _option("dcgan32", "family of networks, each with defaults of its own", choices=MODELS, identity=True)
+    model: str = _option(
+        "dcgan32",
+        "family of networks, with defaults of its own: those below are of dcgan32",
+        choices=MODELS,
+        identity=True,
+    )
     dataset: str = _option("auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images")
     data_dir: str = _option("", "folder of MNIST's four IDX files (.gz or not) or mnist.npz")
     iterations: int = _option(150_000, "steps to train to, in all", low=1, high=10**9)
