@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dcgan_tf1 import __version__
-from dcgan_tf1.config import Config, Folders
+from dcgan_tf1.config import MODELS, PRESETS, Config, Folders
 from dcgan_tf1.errors import CheckpointError, DataError, DcganError, OutputError, UsageError, one_line
 from dcgan_tf1.quiet import import_tensorflow
 
@@ -78,6 +78,10 @@ def _train(flags: dict[str, Any]) -> int:
                 f"--dataset: found {dataset.name} ({dataset.digest[:12]}), expected {trained}, "
                 f"which {folders.checkpoints} was trained on; use another --out_dir"
             )
+        side = dataset.images.shape[1]
+        if side > config.image_size:
+            expected = f"{config.image_size}x{config.image_size}, which --model {config.model} draws"
+            raise DataError(f"--dataset: found images of {side}x{side}, expected {expected}")
         data.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
         # The names as they were resolved are recorded, so that a resume asks for the same data from anywhere.
         if config.dataset == "auto":
@@ -157,6 +161,33 @@ def _evaluate(flags: dict[str, Any]) -> int:
     return 0
 
 
+def _compare(flags: dict[str, Any]) -> int:
+    """Find MNIST, then train and measure the recipes that are named."""
+    seed, data_dir = flags.get("seed", 0), flags.get("data_dir", "")
+    configs = {
+        name: Config.of(**{"preset" if name in PRESETS else "model": name}, seed=seed, dataset="mnist")
+        for name in flags.get("models", _COMPARED)
+    }
+
+    from dcgan_tf1 import checkpoint, data
+    from dcgan_tf1.files import make_folder
+
+    out = make_folder(Path(flags.get("out_dir", "compare")))
+    with checkpoint.lock(out):
+        checkpoint.clean(out)
+        train, test = (data.load("mnist", data_dir, split) for split in ("train", "test"))
+
+        import_tensorflow()
+        from dcgan_tf1.compare import compare
+
+        configs = {name: config.replace(data_dir=_absolute(data_dir)) for name, config in configs.items()}
+        number = compare(configs, out, train, test, flags.get("minutes", 5.0), flags.get("num_digits", 10_000), seed)
+        return _SIGNAL_BASE + number if number else 0
+
+
+_COMPARED = ("reference", "dcgan32", "dcgan28", "mlp")
+_MOST_COMPARED = 8
+
 _FOLDER_FLAGS = {
     "out_dir": "folder of sample_image/, checkpoints/ and logs/ (default: the current folder)",
     "sample_dir": "folder of the sample grids (default: OUT_DIR/sample_image)",
@@ -218,6 +249,16 @@ def _parser() -> argparse.ArgumentParser:
         evaluate.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
     evaluate.add_argument("--data_dir", metavar="DIR", help="folder of MNIST's files (default: the run's)")
     evaluate.add_argument("--classifier", choices=("a", "b"), help="whose features to compare in (default: a)")
+    compare = _command(commands, "compare", _compare, "train models for the same time, and measure and draw them")
+    names = f"presets or families, comma-separated (default: {','.join(_COMPARED)})"
+    compare.add_argument("--models", type=_names, metavar="NAME,...", help=names)
+    compare.add_argument("--minutes", type=_minutes, metavar="X", help="of training, each (default: 5)")
+    compare.add_argument("--out_dir", metavar="DIR", help="folder of compare.png and the runs (default: compare)")
+    compare.add_argument("--data_dir", metavar="DIR", help="folder of MNIST's files")
+    for name in ("num_digits", "seed"):
+        low, high, _ = _EVALUATE_FLAGS[name]
+        help = {"num_digits": "digits to measure by (default: 10000)", "seed": "of it all (default: 0)"}[name]
+        compare.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
     for name, help in _FOLDER_FLAGS.items():
         train.add_argument(f"--{name}", metavar="DIR", help=help)
         if name != "sample_dir":
@@ -263,3 +304,22 @@ def _integer(name: str, low: int, high: int) -> Any:
         return int(text)
 
     return read
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The value of --models."""
+    names = tuple(text.split(","))
+    known = [*PRESETS, *MODELS]
+    strange = next((name for i, name in enumerate(names) if name not in known or name in names[:i]), None)
+    if strange is not None or len(names) > _MOST_COMPARED:
+        found = text[:60] if strange is None else strange[:60]
+        raise UsageError(f"--models: found {found!r}, expected up to {_MOST_COMPARED} of {', '.join(known)}, each once")
+    return names
+
+
+def _minutes(text: str) -> float:
+    """The value of --minutes."""
+    with contextlib.suppress(ValueError):
+        if 0.01 <= float(text) <= 100_000:
+            return float(text)
+    raise UsageError(f"--minutes: found {text[:60]!r}, expected a number from 0.01 to 100000")

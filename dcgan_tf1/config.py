@@ -12,18 +12,59 @@ from typing import Any, NamedTuple
 
 from dcgan_tf1.errors import UsageError
 
-IMAGE_SIZE = 32
-"""Side of the images that the networks see, in pixels; 28x28 data is padded by 2."""
+
+class Family(NamedTuple):
+    """A family of networks: a module of its name in `models/`, and what is known of it without TensorFlow."""
+
+    image_size: int
+    """Side of the images that it sees and draws, in pixels: 28, or 32, for which 28x28 data is padded by 2."""
+    defaults: dict[str, Any]
+    """Its settings, where they are not the defaults of Config's fields."""
+
+
+_PLAIN: dict[str, Any] = {"ema_decay": 0.0}
+"""What the reproduced recipes share: none of what this project's own adds to them."""
+_MLP = {
+    **_PLAIN,
+    "batch_size": 100,
+    "lr_g": 1e-3,
+    "lr_d": 2e-4,
+    "beta1": 0.9,
+    "z_dim": 64,
+    "z_distribution": "normal",
+    "g_channels": (25, 25),
+    "d_channels": (25, 25),
+}
+
+MODELS: dict[str, Family] = {
+    "dcgan32": Family(32, {}),
+    "dcgan28": Family(
+        28,
+        {
+            **_PLAIN,
+            "batch_size": 256,
+            "updates": "simultaneous",
+            "lr_g": 1e-4,
+            "lr_d": 1e-4,
+            "beta1": 0.9,
+            "z_distribution": "normal",
+            "g_channels": (256, 128, 64),
+            "d_channels": (64, 128),
+        },
+    ),
+    "mlp": Family(28, _MLP),
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "reference": {
+        **_PLAIN,
+        "model": "dcgan32",
         "batch_size": 256,
         "g_steps": 2,
         "lr_g": 2e-4,
         "lr_d": 2e-4,
         "beta1": 5e-5,
-        "ema_decay": 0.0,
         "g_channels": (256, 64, 32, 16),
         "d_channels": (16, 32, 64),
         "g_batch_norm": "first",
@@ -31,12 +72,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sample_grid": 6,
         "checkpoint_every": 5000,
     },
+    "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
 
-def _option(default: Any, help: str, *, low=None, high=None, choices=None, length=None, identity=False) -> Any:
+def _option(
+    default: Any, help: str, *, low=None, high=None, choices=None, length=None, identity=False, model=None
+) -> Any:
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length, "identity": identity}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={**metadata, "model": model})
 
 
 @dataclass(frozen=True)
@@ -44,18 +88,29 @@ class Config:
     """The settings of a training run. Every value is checked when the object is made.
 
     Fields marked `identity` cannot change over the life of a run: a resume with another value is refused.
+    Fields marked with a `model` are settings of that family alone.
 
     Raises:
         UsageError: a value has the wrong type or lies outside its range.
     """
 
-    preset: str = _option("default", "recipe that sets the defaults below", choices=tuple(PRESETS), identity=True)
-    model: str = _option("dcgan32", "family of networks", choices=("dcgan32",), identity=True)
+    preset: str = _option("default", "recipe that sets the defaults below", choices=PRESETS, identity=True)
+    model: str = _option(
+        "dcgan32",
+        "family of networks, with defaults of its own: those below are of dcgan32",
+        choices=MODELS,
+        identity=True,
+    )
     dataset: str = _option("auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images")
     data_dir: str = _option("", "folder of MNIST's four IDX files (.gz or not) or mnist.npz")
     iterations: int = _option(150_000, "steps to train to, in all", low=1, high=10**9)
     batch_size: int = _option(64, "images a step", low=2, high=8192)
     g_steps: int = _option(1, "generator updates a step", low=1, high=16)
+    updates: str = _option(
+        "alternating",
+        "of a step: alternating (G learns from D as just updated) or simultaneous (both from the same weights)",
+        choices=("alternating", "simultaneous"),
+    )
     lr_g: float = _option(1e-3, "Adam's learning rate of the generator", low=1e-9, high=1)
     lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
     beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
@@ -73,9 +128,12 @@ class Config:
     xla: bool = _option(False, "compile the graph with XLA (for GPUs; no gain was seen on CPUs)")
     seed: int = _option(0, "seed of weights, shuffling and noise", low=0, high=2**63 - 1, identity=True)
     z_dim: int = _option(100, "width of the latent vector", low=1, high=4096, identity=True)
+    z_distribution: str = _option(
+        "uniform", "of the latent vector: from -1 to 1, or standard", choices=("uniform", "normal"), identity=True
+    )
     g_channels: tuple[int, ...] = _option(
         (512, 128, 64),
-        "generator's hidden channels from 4x4 up, each twice the size of the last",
+        "channels (mlp: widths) of the generator's hidden layers",
         low=1,
         high=4096,
         length=(1, 4),
@@ -83,16 +141,22 @@ class Config:
     )
     d_channels: tuple[int, ...] = _option(
         (32, 64, 128),
-        "discriminator's channels from 16x16 down, each half the size of the last",
+        "channels (mlp: widths) of the discriminator's hidden layers",
         low=1,
         high=4096,
         length=(1, 4),
         identity=True,
     )
     g_batch_norm: str = _option(
-        "all", "generator's hidden layers with batch norm", choices=("all", "first"), identity=True
+        "all",
+        "generator's hidden layers with batch norm, of dcgan32",
+        choices=("all", "first"),
+        identity=True,
+        model="dcgan32",
     )
-    output_kernel: int = _option(5, "side of the generator's output kernel", low=1, high=2 * IMAGE_SIZE, identity=True)
+    output_kernel: int = _option(
+        5, "side of the generator's output kernel, of dcgan32", low=1, high=64, identity=True, model="dcgan32"
+    )
     sample_every: int = _option(1000, "steps between sample grids", low=1, high=10**9)
     sample_grid: int = _option(8, "images along a side of the sample grids", low=1, high=32)
     checkpoint_every: int = _option(1000, "steps between checkpoints", low=1, high=10**9)
@@ -101,13 +165,26 @@ class Config:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+            value = getattr(self, field.name)
+            _check(field, value)
+            model = field.metadata["model"]
+            if model and self.model != model and value != field.default:
+                raise UsageError(f"--{field.name}: found {value!r}, expected none: only --model {model} has it")
 
     @classmethod
     def of(cls, **values: Any) -> "Config":
-        """A config of `values` over the defaults of its preset."""
+        """A config of `values` over the settings of its preset, over the defaults of its family.
+
+        Raises:
+            UsageError: as for the class, or the preset is another family's.
+        """
         preset = values.get("preset", "default")
-        return cls(**{**PRESETS.get(preset, {}), **values})
+        settings = PRESETS.get(preset, {})
+        model = values.get("model", settings.get("model", "dcgan32"))
+        if settings.get("model", model) != model:
+            raise UsageError(f"--model: found {model!r}, expected {settings['model']}, which --preset {preset} is of")
+        defaults = MODELS[model].defaults if model in MODELS else {}
+        return cls(**{**defaults, **settings, **values})
 
     @classmethod
     def from_json(cls, record: Any) -> "Config":
@@ -121,6 +198,11 @@ class Config:
             difference = set(record) ^ set(names) if isinstance(record, dict) else {type(record).__name__}
             raise UsageError(f"config: fields {sorted(map(str, difference))[:3]} are missing or unknown")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that the networks see and draw, in pixels."""
+        return MODELS[self.model].image_size
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that the `json` module writes, and `from_json` reads."""
@@ -137,7 +219,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     low, high = rule["low"], rule["high"]
     flag = f"--{field.name}"
     if rule["choices"]:
-        if value not in rule["choices"]:
+        if value not in tuple(rule["choices"]):
             raise UsageError(f"{flag}: found {value!r}, expected one of {', '.join(rule['choices'])}")
     elif field.type is bool:
         if type(value) is not bool:

@@ -413,15 +413,21 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarr
     return _permutation(count, seed, epoch)[position * batch_size :][:batch_size]
 
 
-def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...]) -> np.ndarray:
-    """float32 of `shape`, uniform over [-1, 1): a pure function of its arguments.
+def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...], distribution: str = "uniform") -> np.ndarray:
+    """float32 of `shape`, `uniform` over [-1, 1) or standard `normal`: a pure function of its arguments.
 
     Args:
         seed: 0 to 2**64 - 1.
         stream: what for, see `Stream`.
         counter: which draw of that stream, say the step: 0 to 2**64 - 1.
     """
-    bits = _bits(seed, stream, counter, math.prod(shape)) >> 40  # 24 bits: each value is exact in float32
+    bits = _bits(seed, stream, counter, math.prod(shape))
+    if (
+        distribution == "normal"
+    ):  # Box and Muller 1958: the radius from the upper half of the bits, the angle from the lower
+        radius = np.sqrt(-2 * np.log(((bits >> 32) + 1) * 2.0**-32))
+        return (radius * np.cos((bits & 0xFFFFFFFF) * (2 * np.pi * 2.0**-32))).astype(np.float32).reshape(shape)
+    bits = bits >> 40  # 24 bits: each value is exact in float32
     return (bits.astype(np.float32) * np.float32(2**-23) - np.float32(1)).reshape(shape)
 
 

@@ -14,14 +14,13 @@ import numpy as np
 from scipy import ndimage
 
 from dcgan_tf1 import checkpoint, data, images
-from dcgan_tf1.config import IMAGE_SIZE
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.gan import build_gan, restore, session
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
 
 _CHUNK = 500
-_MARGIN = (IMAGE_SIZE - SIDE) // 2
+_MARGIN = (32 - SIDE) // 2
 _COLUMNS = 20
 _NEIGHBOURS = 10_000  # digits at most whose nearest training digit is sought: the search is most of the time
 _ROWS = {
@@ -73,7 +72,7 @@ def evaluate(
         for column, digits in columns.items():
             print(f"measuring {column}", flush=True)
             table[column] = measure(classifier, reference, digits)
-        picture = _picture(classifier, _cropped(generated), train.images)
+        picture = _picture(classifier, cropped(generated), train.images)
 
     distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
     record = {
@@ -95,13 +94,18 @@ def evaluate(
 
 
 def draw(start: checkpoint.Checkpoint, seed: int, count: int) -> np.ndarray:
-    """The first `count` digits that the checkpoint draws from `seed`, uint8 [count, 32, 32]."""
+    """The first `count` digits that the checkpoint draws from `seed`, uint8 [count, 32, 32].
+
+    28x28 ones are padded as the data is, which then has nothing in its border.
+    """
     config = start.config
     gan = build_gan(config, SIDE)
-    z = data.latent(seed, data.Stream.EVALUATE, 0, (-(-count // _CHUNK), _CHUNK, config.z_dim))
+    shape = (-(-count // _CHUNK), _CHUNK, config.z_dim)
+    z = data.latent(seed, data.Stream.EVALUATE, 0, shape, config.z_distribution)
     with session(gan, config) as sess:
         restore(sess, gan, start.prefix)
-        return np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
+        digits = np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
+        return images.pad(digits)
 
 
 class Reference(NamedTuple):
@@ -128,11 +132,11 @@ class Reference(NamedTuple):
 
 def measure(classifier: Classifier, reference: Reference, digits: np.ndarray) -> dict[str, Any]:
     """The metrics (keys as in _ROWS) of `digits`, uint8 [n, 32, 32]."""
-    cropped = _cropped(digits)
-    features, probabilities = classifier.features_and_probabilities(cropped)
+    inner = cropped(digits)
+    features, probabilities = classifier.features_and_probabilities(inner)
     histogram = metrics.class_histogram(probabilities)
     distance, error = metrics.kid(features, reference.features)
-    distances, _ = metrics.nearest_neighbours(cropped[:_NEIGHBOURS], reference.training)
+    distances, _ = metrics.nearest_neighbours(inner[:_NEIGHBOURS], reference.training)
     return {
         "frechet_distance": metrics.frechet_distance(metrics.statistics(features), reference.statistics),
         "kid": distance,
@@ -142,7 +146,7 @@ def measure(classifier: Classifier, reference: Reference, digits: np.ndarray) ->
         "missing_classes": metrics.missing_classes(histogram, reference.histogram),
         "mnist_score": metrics.mnist_score(probabilities),
         "neighbour_ratio": float(np.median(distances)) / reference.neighbour_distance,
-        "copies": metrics.exact_copies(cropped, reference.training),
+        "copies": metrics.exact_copies(inner, reference.training),
         "border_energy": metrics.border_energy(digits, _MARGIN),
     }
 
@@ -161,7 +165,8 @@ def _blurred(digits: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
 
 
-def _cropped(digits: np.ndarray) -> np.ndarray:
+def cropped(digits: np.ndarray) -> np.ndarray:
+    """uint8 [n, 32, 32] -> [n, 28, 28], without the border."""
     return digits[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 

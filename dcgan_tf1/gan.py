@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
-from dcgan_tf1.config import IMAGE_SIZE, Config
+from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.layers import MOVING_AVERAGES, MOVING_DECAY
-from dcgan_tf1.models import MODELS
+from dcgan_tf1.layers import MOVING_AVERAGES
+from dcgan_tf1.models import networks
 
 v1 = tf.compat.v1
 
@@ -25,7 +25,10 @@ class Gan(NamedTuple):
     z: tf.Tensor
     """Placeholder, float32 [batch_size, z_dim]: the step's noise."""
     train_op: tf.Operation
-    """One step: a discriminator update, then `g_steps` generator updates, in this order."""
+    """One step: a discriminator update, then `g_steps` generator updates, in this order.
+
+    If `updates` is simultaneous, the first of these is made with the discriminator's, from the same weights.
+    """
     metrics: dict[str, tf.Tensor]
     """Scalars of the step that `train_op` takes, by their names in metrics.csv."""
     global_step: tf.Variable
@@ -34,7 +37,7 @@ class Gan(NamedTuple):
     sample_z: tf.Tensor
     """Placeholder, float32 [any, z_dim]."""
     samples: tf.Tensor
-    """uint8 [any, 32, 32], drawn in inference mode."""
+    """uint8 [any, size, size], drawn in inference mode; size is 28 or 32, see `Config.image_size`."""
     finite: tf.Tensor
     """Whether every variable is finite, bool []."""
     init_op: tf.Operation
@@ -42,7 +45,8 @@ class Gan(NamedTuple):
 
 
 def build_gan(config: Config, side: int = 28) -> Gan:
-    """The graph that trains `config` on images of `side` x `side` pixels (28 or 32).
+    """The graph that trains `config` on images of `side` x `side` pixels: 28 or 32, and not more than
+    `config.image_size`.
 
     Raises:
         ValueError: a trainable variable belongs to neither player, or to both.
@@ -55,7 +59,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         sample_z = v1.placeholder(tf.float32, [None, config.z_dim], "sample_z")
         global_step = v1.train.get_or_create_global_step()
 
-        real = scale_images(images)
+        real = scale_images(images, config.image_size)
         fake, g_averages = _generate(z, config)
         real_logits, real_averages = _discriminate(real, config)
         fake_logits, fake_averages = _discriminate(fake, config)
@@ -68,10 +72,16 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         d_loss = d_loss_real + d_loss_fake
         d_optimizer = v1.train.AdamOptimizer(config.lr_d, config.beta1, config.beta2, name="d_adam")
         g_optimizer = v1.train.AdamOptimizer(config.lr_g, config.beta1, config.beta2, name="g_adam")
-        train_op = d_optimizer.minimize(d_loss, var_list=d_variables)
+        together = config.updates == "simultaneous"
+        if together:
+            g_loss = _cross_entropy(fake_logits, 1.0)
+            players = [(d_optimizer, d_loss, d_variables), (g_optimizer, g_loss, g_variables)]
+            train_op = _average([g_averages], after=_minimize_together(players), step=global_step)
+        else:
+            train_op = d_optimizer.minimize(d_loss, var_list=d_variables)
         train_op = _average([real_averages, fake_averages], after=train_op, step=global_step)
         # Resource variables are read where the read op stands, so each pass below sees the update before it.
-        for update in range(config.g_steps):
+        for update in range(together, config.g_steps):
             with tf.control_dependencies([train_op]):
                 if update:  # the discriminator's update leaves G as it is: the first G(z) is the one that D was shown
                     fake, g_averages = _generate(z, config)
@@ -93,7 +103,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
             train_op = global_step.assign_add(1).op
 
         with v1.variable_scope("generator", reuse=True, custom_getter=averaged):
-            samples = MODELS[config.model].generator(sample_z, False, config)
+            samples = networks(config.model).generator(sample_z, False, config)
         variables = v1.global_variables()
         return Gan(
             graph=graph,
@@ -155,15 +165,15 @@ def restore(sess: v1.Session, gan: Gan, prefix: Path) -> None:
     sess.run(saver.restore_op_name, {saver.filename_tensor_name: os.fsencode(prefix)})
 
 
-def scale_images(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [batch, side, side] -> float32 [batch, 32, 32, 1] in [-1, 1], padded with -1."""
-    margin = (IMAGE_SIZE - images.shape[1]) // 2
+def scale_images(images: tf.Tensor, size: int) -> tf.Tensor:
+    """uint8 [batch, side, side] -> float32 [batch, size, size, 1] in [-1, 1], padded with -1."""
+    margin = (size - images.shape[1]) // 2
     scaled = tf.cast(images, tf.float32) / 127.5 - 1.0
     return tf.pad(scaled, [[0, 0], [margin, margin], [margin, margin]], constant_values=-1.0)[..., tf.newaxis]
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
-    """float32 [batch, 32, 32, 1] in [-1, 1] -> uint8 [batch, 32, 32]."""
+    """float32 [batch, size, size, 1] in [-1, 1] -> uint8 [batch, size, size]."""
     return tf.cast(tf.round((images[..., 0] + 1.0) * 127.5), tf.uint8)
 
 
@@ -181,7 +191,7 @@ def _call(player: str, inputs: tf.Tensor, config: Config) -> tuple[tf.Tensor, li
     reuse = bool(v1.trainable_variables(player))  # explicit, so that a misspelt variable fails in the second call
     before = len(v1.get_collection(MOVING_AVERAGES))
     with v1.variable_scope(player, reuse=reuse):
-        outputs = getattr(MODELS[config.model], player)(inputs, True, config)
+        outputs = getattr(networks(config.model), player)(inputs, True, config)
     return outputs, v1.get_collection(MOVING_AVERAGES)[before:]
 
 
@@ -190,18 +200,29 @@ def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
+def _minimize_together(players: list[tuple]) -> tf.Operation:
+    """Move every player, (optimizer, loss, variables), on what all of them see before any has moved."""
+    gradients = [optimizer.compute_gradients(loss, variables) for optimizer, loss, variables in players]
+    with tf.control_dependencies([gradient for pairs in gradients for gradient, _ in pairs]):
+        return tf.group(*[player[0].apply_gradients(pairs) for player, pairs in zip(players, gradients, strict=True)])
+
+
 def _average(averages: list[list], after: tf.Operation, step: tf.Variable) -> tf.Operation:
     """Move the moving averages towards each list of batch values in turn, then be done when `after` is.
 
-    The decay is warmed up from 0.1 as min(0.999, (1 + step) / (10 + step)), so that a young run does not
+    The decay is warmed up from 0.1 as min(decay, (1 + step) / (10 + step)), so that a young run does not
     sample with the statistics of its initial weights.
     """
     count = tf.cast(step, tf.float32)
-    weight = 1.0 - tf.minimum(MOVING_DECAY, (1.0 + count) / (10.0 + count))
+    warm = (1.0 + count) / (10.0 + count)
     done = after
-    for pairs in averages:
+    for entries in averages:
         with tf.control_dependencies([done]):
-            done = tf.group(*[variable.assign_sub((variable - value) * weight) for variable, value in pairs])
+            moves = [
+                variable.assign_sub((variable - value) * (1.0 - tf.minimum(decay, warm)))
+                for variable, value, decay in entries
+            ]
+            done = tf.group(*moves)
     return done
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dcgan_tf1.config import IMAGE_SIZE
 from dcgan_tf1.files import write_whole
 
 BACKGROUND = 48
@@ -24,9 +23,9 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     return picture
 
 
-def pad(images: np.ndarray) -> np.ndarray:
-    """uint8 [n, side, side] -> [n, 32, 32], with black around."""
-    margin = (IMAGE_SIZE - images.shape[1]) // 2
+def pad(images: np.ndarray, size: int = 32) -> np.ndarray:
+    """uint8 [n, side, side] -> [n, size, size], with black around."""
+    margin = (size - images.shape[1]) // 2
     return np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
 
 

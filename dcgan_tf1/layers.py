@@ -11,27 +11,33 @@ from dcgan_tf1.winograd_deconv import winograd_deconv
 v1 = tf.compat.v1
 
 MOVING_AVERAGES = "moving_averages"
-"""Graph collection of (variable, batch value) pairs that batch norm in training mode leaves to be averaged."""
-MOVING_DECAY = 0.999
+"""Graph collection of (variable, batch value, decay) that batch norm in training mode leaves to be averaged."""
+_DROPOUTS = "dropouts"
+_MOST_DROPOUTS = 1 << 20
+"""In a graph, so that no two calls of any two steps share their coins."""
 NORMAL = v1.truncated_normal_initializer(stddev=0.02)
 GLOROT = v1.glorot_uniform_initializer()
 
 
-def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True) -> tf.Tensor:
+def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initializer: Any = NORMAL) -> tf.Tensor:
     """[batch, n] -> [batch, units]."""
     with v1.variable_scope(name):
-        x = x @ v1.get_variable("kernel", [x.shape[1], units], initializer=NORMAL)
+        x = x @ v1.get_variable("kernel", [x.shape[1], units], initializer=initializer)
         return _add_bias(x) if use_bias else x
 
 
-def conv2d(x: tf.Tensor, channels: int, kernel: int, stride: int, name: str) -> tf.Tensor:
-    """SAME convolution without bias: [batch, size, size, n] -> [batch, size / stride, size / stride, channels]."""
+def conv2d(
+    x: tf.Tensor, channels: int, kernel: int, stride: int, name: str, initializer: Any = NORMAL, use_bias: bool = False
+) -> tf.Tensor:
+    """SAME convolution: [batch, size, size, n] -> [batch, size / stride, size / stride, channels], rounded up."""
     with v1.variable_scope(name):
-        weights = v1.get_variable("kernel", [kernel, kernel, x.shape[3], channels], initializer=NORMAL)
+        weights = v1.get_variable("kernel", [kernel, kernel, x.shape[3], channels], initializer=initializer)
         # Measured as below: 1.7 times as fast as conv2d, for its gradient of x, at 32x32 and a 4x4 kernel.
-        if stride == 2 and x.shape[3] == 1 and kernel <= 5:
-            return phase_conv(x, weights)
-        return tf.nn.conv2d(x, weights, stride, "SAME")
+        if stride == 2 and x.shape[3] == 1 and 2 <= kernel <= 5 and x.shape[1] % 2 == 0:
+            x = phase_conv(x, weights)
+        else:
+            x = tf.nn.conv2d(x, weights, stride, "SAME")
+        return _add_bias(x) if use_bias else x
 
 
 def deconv2d(
@@ -56,30 +62,47 @@ def deconv2d(
         return _add_bias(x) if use_bias else x
 
 
-def batch_norm(x: tf.Tensor, training: bool, name: str) -> tf.Tensor:
+def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, decay: float = 0.999) -> tf.Tensor:
     """Batch normalisation over all axes but the last, with offset and without scale (Ioffe and Szegedy 2015).
 
-    In training mode the batch's statistics normalise, and go to the MOVING_AVERAGES collection;
+    In training mode the batch's statistics normalise, and go to the MOVING_AVERAGES collection with `decay`;
     otherwise the moving averages normalise, so that an image does not depend on its neighbours.
     """
     channels = x.shape[-1]
     with v1.variable_scope(name):
+        ones = v1.ones_initializer()
+        gamma = v1.get_variable("gamma", [channels], initializer=ones) if scale else None
         beta = v1.get_variable("beta", [channels], initializer=v1.zeros_initializer())
         mean = v1.get_variable("moving_mean", [channels], initializer=v1.zeros_initializer(), trainable=False)
-        variance = v1.get_variable("moving_variance", [channels], initializer=v1.ones_initializer(), trainable=False)
+        variance = v1.get_variable("moving_variance", [channels], initializer=ones, trainable=False)
         if not training:
-            return tf.nn.batch_normalization(x, mean, variance, beta, None, 1e-3)
+            return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
         shape = x.shape
         x = tf.reshape(x, [-1, 1, 1, channels])  # the fused kernel takes images, or dense layers as 1x1 images
-        x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, tf.ones([channels]), beta, epsilon=1e-3)
-        v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean))
-        v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance))
+        gamma = gamma if scale else tf.ones([channels])
+        x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3)
+        v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean, decay))
+        v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance, decay))
         return tf.reshape(x, [-1, *shape[1:]])
 
 
-def leaky_relu(x: tf.Tensor) -> tf.Tensor:
-    """x where positive, 0.2 x elsewhere."""
-    return tf.nn.leaky_relu(x, 0.2)
+def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
+    """Zero where a coin of probability `rate` says so, x / (1 - rate) elsewhere (Srivastava et al. 2014).
+
+    The coins are a function of `seed`, the step and which call this is in the graph: no generator has a state that a
+    checkpoint would have to hold.
+    """
+    calls = v1.get_collection_ref(_DROPOUTS)
+    calls.append(x)
+    step = tf.cast(v1.train.get_global_step(), tf.int64)
+    key = tf.stack([tf.constant(seed, tf.int64), step * _MOST_DROPOUTS + len(calls)])
+    coins = tf.random.stateless_uniform(tf.shape(x), key, alg="philox")  # the same on every device
+    return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
+
+
+def leaky_relu(x: tf.Tensor, slope: float = 0.2) -> tf.Tensor:
+    """x where positive, slope x elsewhere."""
+    return tf.nn.leaky_relu(x, slope)
 
 
 def _add_bias(x: tf.Tensor) -> tf.Tensor:

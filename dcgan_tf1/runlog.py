@@ -169,7 +169,7 @@ def plot_curves(folder: Path) -> Path:
         for name, colour in names.items():
             values = [row[name] for row in rows]
             axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
-            axes.plot(steps, _smooth(values), color=colour, label={"d_x": "D(x)", "d_g_z": "D(G(z))"}.get(name, name))
+            axes.plot(steps, smooth(values), color=colour, label={"d_x": "D(x)", "d_g_z": "D(G(z))"}.get(name, name))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, ncols=2, loc="upper right")
@@ -182,7 +182,7 @@ def plot_curves(folder: Path) -> Path:
     return target
 
 
-def _smooth(values: list[float]) -> list[float]:
+def smooth(values: list[float]) -> list[float]:
     """Exponential moving average over about a twentieth of the curve."""
     weight = 1 / max(1.0, len(values) / 20)
     average, smoothed = values[0], []

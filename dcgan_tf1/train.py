@@ -1,5 +1,6 @@
 """The session loop."""
 
+import math
 import signal
 import time
 from pathlib import Path
@@ -16,11 +17,19 @@ from dcgan_tf1.runlog import Events, MetricsCsv, Progress, plot_curves
 _STEP_DIGITS = 7
 
 
-def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkpoint.Checkpoint | None) -> int:
+def train(
+    config: Config,
+    folders: Folders,
+    dataset: data.Dataset,
+    start: checkpoint.Checkpoint | None,
+    stop: "Stop | None" = None,
+) -> int:
     """Train from `start` (None: from scratch) to `config.iterations` steps; the caller holds the run's lock.
 
+    What `stop` may end sooner (None: signals alone do) ends after the step at hand, committed.
+
     Returns:
-        0, or the number of the signal that stopped the run (after the step at hand, committed).
+        0, or the number of the signal that stopped the run.
 
     Raises:
         DivergedError: a loss or a variable is NaN or infinite; the last checkpoint is from before it.
@@ -28,7 +37,8 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
     """
     gan = build_gan(config, dataset.images.shape[1])
     snapshot_every = min(config.sample_every, config.iterations)
-    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, (config.sample_grid**2, config.z_dim))
+    shape = (config.sample_grid**2, config.z_dim)
+    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, shape, config.z_distribution)
     machine = checkpoint.machine_record()
     source = {"name": dataset.name, "digest": dataset.digest}
 
@@ -71,17 +81,19 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
 
         if not start:
             reals = dataset.images[: config.sample_grid**2]
-            images.save_png(folders.samples / "real.png", images.grid(images.pad(reals), config.sample_grid), scale=3)
+            picture = images.grid(images.pad(reals, config.image_size), config.sample_grid)
+            images.save_png(folders.samples / "real.png", picture, scale=3)
             snapshot()
             commit()
 
         feeds = [gan.images, gan.z]
         train_step = sess.make_callable(gan.train_op, feeds)
         train_and_measure = sess.make_callable((gan.train_op, gan.metrics), feeds)
-        with Stop() as stop:
-            while step < config.iterations and not stop.signal:
+        with stop or Stop() as stop:
+            while step < config.iterations and not stop.due:
                 chosen = data.batch_indices(len(dataset.images), config.batch_size, config.seed, step)
-                z = data.latent(config.seed, data.Stream.TRAIN, step, (config.batch_size, config.z_dim))
+                shape = (config.batch_size, config.z_dim)
+                z = data.latent(config.seed, data.Stream.TRAIN, step, shape, config.z_distribution)
                 batch = dataset.images[chosen]
                 step += 1
                 if step % config.log_every:
@@ -103,21 +115,41 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
                 if step % config.checkpoint_every == 0:
                     commit()
                     committed = step
+                stop.tick()
             if step != committed:
                 commit()
         progress.close()
         table.close()
         events.close()
-    if not stop.signal and step >= config.log_every:  # before that there is nothing to draw
+    if not stop.due and step >= config.log_every:  # before that there is nothing to draw
         print(f"curves: {plot_curves(folders.logs)}")
     return stop.signal
 
 
 class Stop:
-    """Within it, the first SIGINT or SIGTERM is noted in `signal`; the second acts as ever, at once."""
+    """When to stop: within it, the first SIGINT or SIGTERM is noted in `signal`; the second acts as ever, at once.
 
-    def __init__(self):
+    Or after so many `seconds` of steps, which `elapsed` counts from the end of the first one: that one also prepares
+    the graph.
+    """
+
+    def __init__(self, seconds: float = math.inf):
         self.signal = 0
+        self.elapsed = 0.0
+        self._seconds = seconds
+        self._began: float | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether no other step is to be taken."""
+        return bool(self.signal) or self.elapsed >= self._seconds
+
+    def tick(self) -> None:
+        """A step has been taken."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        self.elapsed = now - self._began
 
     def __enter__(self) -> "Stop":
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -22,7 +22,9 @@ VALUES = {
     "--beta1": ["1", "-1e-9"],
     "--beta2": ["1.0"],
     "--seed": ["-1", "9223372036854775808", "1" * 4000, "none"],
+    "--updates": ["both", ""],
     "--z_dim": ["0", "4097"],
+    "--z_distribution": ["gaussian", ""],
     "--g_channels": ["", "16,", ",16", "16,,8", "16;8", "16,0", "16,4097", "1,1,1,1,1", "16,8.5", "1," * 50_000 + "1"],
     "--d_channels": ["-4,8", "a,b"],
     "--g_batch_norm": ["some", ""],
@@ -52,6 +54,14 @@ BAD = [
     ([""], "COMMAND"),
     (["curves", "--iterations", "5"], "--iterations"),
     (["curves", "--log_dir"], "--log_dir"),
+    *((["compare", "--models", names], "--models") for names in ("", "fly", "mlp,", "mlp,mlp", "mlp, dcgan32", LONG)),
+    *((["compare", "--minutes", text], "--minutes") for text in ("0", "-1", "nan", "inf", "1e9", "five", "", LONG)),
+    (["compare", "--num_digits", "99"], "--num_digits"),
+    (["compare", "--seed", "1.5"], "--seed"),
+    (["compare", "--lr_g", "1e-3"], "--lr_g"),
+    (["--model", "mlp", "--g_batch_norm", "first"], "--g_batch_norm"),
+    (["--model", "dcgan28", "--output_kernel", "9"], "--output_kernel"),
+    (["--preset", "reference", "--model", "mlp"], "--model"),
 ]
 
 
@@ -71,8 +81,8 @@ import contextlib, io, sys
 from dcgan_tf1 import cli
 def heavy():
     return sorted({"tensorflow", "numpy", "keras", "matplotlib", "PIL", "sklearn", "scipy", "tqdm"} & set(sys.modules))
-for line in ("--help", "train --help", "curves --help", "--version",
-             "--lr_g nan", "--unknown", "fly", "train --z_dim 0", "curves --step 1"):
+for line in ("--help", "train --help", "curves --help", "compare --help", "--version",
+             "--lr_g nan", "--unknown", "fly", "train --z_dim 0", "curves --step 1", "compare --models fly"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             code = cli.main(line.split())
@@ -81,7 +91,7 @@ for line in ("--help", "train --help", "curves --help", "--version",
     print(code, heavy(), "argument" if err.getvalue() else "")
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert result.stdout == "0 [] \n" * 4 + "2 [] argument\n" * 5, result.stderr
+    assert result.stdout == "0 [] \n" * 5 + "2 [] argument\n" * 6, result.stderr
 
 
 @pytest.mark.parametrize("door", [["run.py"], ["-m", "dcgan_tf1"]])

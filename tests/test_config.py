@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dcgan_tf1.config import PRESETS, Config, Folders
+from dcgan_tf1.config import MODELS, PRESETS, Config, Folders
 from dcgan_tf1.errors import UsageError, one_line
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -39,6 +39,39 @@ def test_presets_are_valid_and_survive_json(preset):
     assert again == config and hash(again) == hash(config)
     changed = Config.of(preset=preset, lr_g=0.1, g_channels=(7,), seed=2**63 - 1, dataset="ä/b c")
     assert Config.from_json(json.loads(json.dumps(changed.to_json()))) == changed
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_families_have_defaults_of_their_own(model):
+    config = Config.of(model=model)
+    assert (config.model, config.preset) == (model, "default")
+    assert {name: getattr(config, name) for name in MODELS[model].defaults} == MODELS[model].defaults
+    assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert Config.of(model=model, batch_size=3).batch_size == 3
+
+
+def test_presets_win_over_the_family():
+    config = Config.of(preset="mlp256")
+    assert (config.model, config.image_size, config.batch_size) == ("mlp", 28, 100)
+    assert config.g_channels == config.d_channels == (256, 256)
+    assert Config.of(preset="mlp256", model="mlp") == config
+
+
+def test_names_mean_one_thing():
+    assert not set(MODELS) & set(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"preset": "reference", "model": "mlp"}, "--model: found 'mlp', expected dcgan32"),
+        ({"model": "mlp", "g_batch_norm": "first"}, "--g_batch_norm: found 'first', expected none"),
+        ({"model": "dcgan28", "output_kernel": 9}, "--output_kernel: found 9, expected none"),
+    ],
+)
+def test_a_setting_of_another_family(values, line):
+    with pytest.raises(UsageError, match=line):
+        Config.of(**values)
 
 
 def test_reference_is_the_published_recipe():

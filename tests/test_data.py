@@ -699,5 +699,17 @@ def test_numbers_are_these_for_ever():
     assert data._bits(7, 1, 3, 2).tolist() == [980127395369309816, 10958090657380510566]
     expected = [-0.8937344551086426, 0.18807852268218994, -0.2685970067977905, 0.7191872596740723]
     assert latent(7, Stream.TRAIN, 3, (4,)).tolist() == expected
+    expected = [-1.1219370365142822, 1.0083906650543213, 1.3214125633239746, 0.5476584434509277]
+    assert latent(7, Stream.TRAIN, 3, (4,), "normal").tolist() == expected
     assert latent(7, Stream.SNAPSHOT, 0, (2,)).tolist() == [-0.2669030427932739, -0.2002161741256714]
     assert batch_indices(100, 4, 7, 30).tolist() == [46, 78, 35, 7]
+
+
+def test_normal_latents():
+    z = latent(0, Stream.TRAIN, 0, (1000, 100), "normal")
+    assert z.dtype == np.float32 and z.shape == (1000, 100) and np.isfinite(z).all()
+    standard = np.array([0, 1, 0, 3])  # moments of orders 1 to 4
+    assert np.allclose([np.mean(z.astype(np.float64) ** k) for k in (1, 2, 3, 4)], standard, atol=0.05)
+    assert len(np.unique(z)) > 0.99 * z.size and abs(np.corrcoef(z[:, 0], z[:, 1])[0, 1]) < 0.1
+    assert np.array_equal(z[:2], latent(0, Stream.TRAIN, 0, (2, 100), "normal"))
+    assert not np.array_equal(z[:2], latent(0, Stream.TRAIN, 1, (2, 100), "normal"))

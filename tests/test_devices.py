@@ -3,13 +3,13 @@
 import pytest
 from tensorflow.python.framework import kernels
 
-from dcgan_tf1.config import PRESETS, Config
+from dcgan_tf1.config import MODELS, PRESETS, Config
 from dcgan_tf1.gan import build_gan
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_op_of_the_step_has_a_gpu_kernel(preset):
-    waiting, seen = [build_gan(Config.of(preset=preset)).train_op], set()
+@pytest.mark.parametrize("recipe", [*({"preset": name} for name in PRESETS), *({"model": name} for name in MODELS)])
+def test_every_op_of_the_step_has_a_gpu_kernel(recipe):
+    waiting, seen = [build_gan(Config.of(**recipe)).train_op], set()
     while waiting:
         op = waiting.pop()
         if op not in seen:

@@ -13,7 +13,7 @@ from benchmarks import plain_tf1
 from dcgan_tf1 import data
 from dcgan_tf1.config import Config
 from dcgan_tf1.gan import build_gan, scale_images, session, to_uint8
-from dcgan_tf1.models import MODELS
+from dcgan_tf1.models import dcgan32
 
 v1 = tf.compat.v1
 TINY = Config.of(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8))
@@ -66,25 +66,25 @@ def test_every_depth_draws_32x32(g_channels, g_batch_norm):
     with tf.Graph().as_default():
         for training in (True, False):
             with v1.variable_scope("generator", reuse=not training):
-                images = MODELS[config.model].generator(tf.zeros([3, 8]), training, config)
+                images = dcgan32.generator(tf.zeros([3, 8]), training, config)
             assert images.shape[1:] == (32, 32, 1)
             with v1.variable_scope("discriminator", reuse=not training):
-                assert MODELS[config.model].discriminator(tf.ensure_shape(images, [3, 32, 32, 1]), training, config)[
-                    :, 0
-                ].shape == (3,)
+                assert dcgan32.discriminator(tf.ensure_shape(images, [3, 32, 32, 1]), training, config)[:, 0].shape == (
+                    3,
+                )
 
 
 def test_images_are_scaled_then_padded_and_back():
     images = np.arange(256, dtype=np.uint8)[None, :, None].repeat(4, 0).repeat(28, 2)[:, :28]
     images[1] += 228
-    scaled = scale_images(tf.constant(images)).numpy()
+    scaled = scale_images(tf.constant(images), 32).numpy()
     assert scaled.shape == (4, 32, 32, 1) and scaled.min() == -1 and scaled.max() == 1
     assert np.allclose(scaled[:, 2:30, 2:30, 0], images / 127.5 - 1, atol=1e-6)
     border = scaled.copy()
     border[:, 2:30, 2:30] = -1
     assert (border == -1).all()
     assert np.array_equal(to_uint8(tf.constant(scaled)).numpy()[:, 2:30, 2:30], images)
-    assert np.array_equal(scale_images(tf.constant(np.pad(images, [(0, 0), (2, 2), (2, 2)]))).numpy(), scaled)
+    assert np.array_equal(scale_images(tf.constant(np.pad(images, [(0, 0), (2, 2), (2, 2)])), 32).numpy(), scaled)
 
 
 def test_variables_are_named_for_their_player():
@@ -107,13 +107,13 @@ def test_variables_are_named_for_their_player():
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_an_orphan_variable_is_refused(monkeypatch, player):
-    network = getattr(MODELS["dcgan32"], player)
+    network = getattr(dcgan32, player)
 
     def with_orphan(x, training, config):
         with v1.variable_scope(v1.VariableScope(v1.AUTO_REUSE, "elsewhere"), auxiliary_name_scope=False):
             return network(x, training, config) * v1.get_variable("gain", [])
 
-    monkeypatch.setattr(MODELS["dcgan32"], player, with_orphan)
+    monkeypatch.setattr(dcgan32, player, with_orphan)
     with pytest.raises(ValueError, match="gain|elsewhere"):
         build_gan(TINY)
 

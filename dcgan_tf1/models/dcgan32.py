@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from dcgan_tf1.config import IMAGE_SIZE, Config
+from dcgan_tf1.config import Config
 from dcgan_tf1.layers import NORMAL, batch_norm, conv2d, deconv2d, dense, leaky_relu
 
 
@@ -16,7 +16,7 @@ def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
         normed = config.g_batch_norm == "all"
         x = deconv2d(x, channels, 5, 2, f"deconv{i}", use_bias=not normed)
         x = tf.nn.relu(batch_norm(x, training, f"deconv{i}") if normed else x)
-    stride = IMAGE_SIZE // x.shape[1]
+    stride = config.image_size // x.shape[1]
     return tf.tanh(deconv2d(x, 1, config.output_kernel, stride, "output", initializer=NORMAL))
 
 

@@ -160,8 +160,8 @@ def fit(kind: _Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dic
             _, logits = _network(moved[..., 0], kind, training=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=logits))
         weights = {variable.op.name: variable for variable in v1.global_variables()}
-        pairs = v1.get_collection(MOVING_AVERAGES)
-        averages = [average.assign_sub((average - value) * 0.01) for average, value in pairs]
+        entries = v1.get_collection(MOVING_AVERAGES)
+        averages = [average.assign_sub((average - value) * 0.01) for average, value, _ in entries]
         train_op = tf.group(v1.train.AdamOptimizer(rate).minimize(loss), *averages)
         init_op = v1.global_variables_initializer()
     with v1.Session(graph=graph) as session:

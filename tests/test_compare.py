@@ -1,0 +1,150 @@
+"""The comparison end to end, in seconds, on digits that stand in for MNIST; and how it goes on, and what it refuses."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from conftest import run
+from PIL import Image
+
+from dcgan_tf1 import checkpoint, compare, data
+from dcgan_tf1.config import PRESETS
+from dcgan_tf1.train import Stop
+
+SECONDS = 0.6
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Digits under MNIST's name, two small models, two points in time, and a clock on which a step takes 0.1 s."""
+    digits = data.load("digits", "")._replace(name="mnist")
+    monkeypatch.setattr(data, "load", lambda *_: digits)
+    for name, model in (("plain", "mlp"), ("small", "dcgan32")):
+        settings = {"model": model, "batch_size": 8, "z_dim": 8, "g_channels": (8,), "d_channels": (8,), "log_every": 1}
+        monkeypatch.setitem(PRESETS, name, settings)
+    monkeypatch.setattr(compare, "_FRACTIONS", (0.5, 1))
+
+    def tick(self):
+        self.elapsed += 0.1 * (self._began is not None)
+        self._began = 0
+
+    monkeypatch.setattr(Stop, "tick", tick)
+    return monkeypatch
+
+
+def command(folder, *flags, models="plain,small", minutes=SECONDS / 60):
+    return run("compare", "--models", models, "--minutes", minutes, "--num_digits", 100, "--out_dir", folder, *flags)
+
+
+@contextlib.contextmanager
+def killed(monkeypatch, owner, name, call):
+    """Within it, the call of that number to `owner`'s `name` ends the process, or as good as."""
+    whole, calls = getattr(owner, name), []
+
+    def dying(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, dying)
+        yield
+
+
+def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
+    """Killed before a slice is recorded, and before it is measured; stopped by a signal within a step."""
+    for name, call in (("_write", 5), ("measure", 1)):  # two writes to begin, one after each slice and each measurement
+        with killed(stand_in, compare._Run, name, call):
+            assert command(tmp_path).code == 130
+        assert not (tmp_path / "compare.json").exists()
+    shutil.rmtree(tmp_path / "plain")  # to have something left for a signal to interrupt
+
+    draw = data.latent
+
+    def draw_and_terminate(seed, stream, counter, *others):
+        if (stream, counter) == (data.Stream.TRAIN, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return draw(seed, stream, counter, *others)
+
+    stand_in.setattr(data, "latent", draw_and_terminate)
+    assert command(tmp_path).code == 143
+    stand_in.setattr(data, "latent", draw)
+    stopped = json.loads((tmp_path / "plain" / "logs" / "compare.json").read_text())
+    assert (stopped["step"], stopped["points"]) == (3, []) and stopped["seconds"] == pytest.approx(0.2)
+
+    result = command(tmp_path)
+    assert (result.code, result.err) == (0, "")
+    report = json.loads((tmp_path / "compare.json").read_text())
+    assert list(report["models"]) == ["plain", "small"]
+    for name, model in report["models"].items():
+        # 0.3 s and 0.6 s: each slice's first step is free, and so was the first after the signal.
+        assert [point["step"] for point in model["points"]] == ([5, 9] if name == "plain" else [4, 8])
+        assert [point["seconds"] for point in model["points"]] == pytest.approx([0.3, 0.6])
+        assert model["steps_per_second"] == pytest.approx(model["step"] / 0.6)
+        assert model["frechet_over_floor"] == model["frechet_distance"] / report["floor"]["frechet_distance"] > 1
+        assert 0 <= model["coverage"] <= 1 and 0 <= model["missing_classes"] <= 10
+        assert np.isfinite([point["frechet_distance"] for point in model["points"]]).all()
+        rows = (tmp_path / name / "logs" / "metrics.csv").read_text().splitlines()
+        assert [int(row.partition(",")[0]) for row in rows[1:]] == list(range(1, model["step"] + 1))
+        assert checkpoint.newest(tmp_path / name / "checkpoints", pytest.fail).step == model["step"]
+        with Image.open(tmp_path / name / "sample_image" / f"{model['step']:07d}.png") as strip:
+            assert strip.size == (10 * 29 + 1, 30)
+    assert report["models"]["plain"]["parameters"] == {
+        "generator": 8 * 8 + 8 + 8 * 784 + 784,
+        "discriminator": 784 * 8 + 8 + 8 + 1,
+    }
+    with Image.open(tmp_path / "compare.png") as figure:
+        assert figure.width > 1000 and figure.height > 500
+    table = (tmp_path / "compare.md").read_text()
+    assert table in result.out and len(re.findall(r"^\| (plain|small) \|", table, re.MULTILINE)) == 2
+
+    # Nothing is done twice; more time and another model go on from there.
+    again = command(tmp_path)
+    assert again.code == 0 and "steps in" not in again.out
+    assert json.loads((tmp_path / "compare.json").read_text()) == report
+    more = command(tmp_path, models="plain", minutes=2 * SECONDS / 60)
+    points = json.loads((tmp_path / "compare.json").read_text())["models"]["plain"]["points"]
+    assert more.code == 0 and points[:2] == report["models"]["plain"]["points"] and len(points) == 3
+
+    for flags, named in ((("--seed", 1), "--seed: found 1, expected 0"), (("--num_digits", 200), "--num_digits")):
+        refused = command(tmp_path, *flags)
+        assert refused.code == 4 and named in refused.err and "use another --out_dir" in refused.err
+    (tmp_path / "plain" / "logs" / "compare.json").write_text("{}")
+    damaged = command(tmp_path)
+    assert damaged.code == 4 and "damaged" in damaged.err and damaged.err.count("\n") == 1
+
+
+def test_another_run_is_left_alone(stand_in, finished_copy, tmp_path):
+    shutil.move(finished_copy, tmp_path / "out" / "plain")
+    refused = command(tmp_path / "out")
+    assert refused.code == 4 and "found a run of no comparison" in refused.err
+
+
+def test_one_at_a_time(stand_in, tmp_path):
+    with checkpoint.lock(tmp_path):
+        assert command(tmp_path).code == 75
+
+
+def test_without_mnist(tmp_path):
+    result = run("compare", "--data_dir", tmp_path, "--out_dir", tmp_path / "out")
+    assert (result.code, result.out) == (3, "")
+    assert "expected MNIST's four IDX files" in result.err and result.err.count("\n") == 1
+
+
+def test_the_clock():
+    stop = Stop(0.0)
+    assert stop.due
+    stop = Stop(1e9)
+    assert not stop.due and stop.elapsed == 0
+    stop.tick()
+    assert stop.elapsed == 0
+    stop.tick()
+    assert 0 < stop.elapsed < 60 and not stop.due
+    stop.signal = signal.SIGTERM
+    assert stop.due

@@ -1,0 +1,385 @@
+"""Every family is the network it is named for, and trains, resumes and draws as the others do."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, run, weights
+from PIL import Image
+from test_gan import inputs, values
+
+from dcgan_tf1 import evaluate, layers, models
+from dcgan_tf1.checkpoint import newest
+from dcgan_tf1.config import MODELS, Config, Family
+from dcgan_tf1.gan import build_gan, session
+from dcgan_tf1.models import networks
+
+v1 = tf.compat.v1
+PLAYERS = ("generator", "discriminator")
+TINY = ["--g_channels", "16,8,4", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8", "--dataset", "digits"]
+TINY += ["--sample_every", "4", "--max_to_keep", "100"]
+
+
+def tiny(model, **values):
+    return Config.of(model=model, batch_size=8, z_dim=8, g_channels=(16, 8, 4), d_channels=(4, 8), **values)
+
+
+# Layer for layer
+
+
+class Player:
+    """One network of `config`, in drawing and in training, with random weights, in a graph of its own."""
+
+    def __init__(self, player, config):
+        shape = [config.z_dim] if player == "generator" else [config.image_size, config.image_size, 1]
+        random = np.random.default_rng(0)
+        self.examples = random.uniform(-1, 1, (32, *shape)).astype(np.float32)
+        with tf.Graph().as_default() as graph:
+            v1.train.create_global_step()
+            self._inputs = v1.placeholder(tf.float32, [None, *shape])
+            self._outputs = {}
+            for training in (False, True):
+                with v1.variable_scope(player, reuse=training):
+                    self._outputs[training] = getattr(networks(config.model), player)(self._inputs, training, config)
+            self.parameters = sum(int(np.prod(variable.shape)) for variable in v1.trainable_variables())
+            variables = v1.global_variables(player)
+            self.weights = [_weight(random, variable) for variable in variables]
+            load = [variable.assign(weight) for variable, weight in zip(variables, self.weights, strict=True)]
+        self._session = v1.Session(graph=graph)
+        self._session.run(load)
+
+    def __call__(self, training):
+        return self._session.run(self._outputs[training], {self._inputs: self.examples})
+
+
+def _weight(random, variable):
+    """About as large as keeps a signal's size; scales and variances around 1."""
+    if variable.op.name.endswith(("variance", "gamma")):
+        return random.uniform(0.5, 2, variable.shape).astype(np.float32)
+    return (random.normal(0, 1, variable.shape) / np.sqrt(np.prod(variable.shape[:-1]))).astype(np.float32)
+
+
+def keras_layers(player, config):
+    """The same network out of Keras's layers, as its sources have it."""
+    import keras
+    from keras import layers as k
+
+    from benchmarks import keras_step
+
+    if config.model == "dcgan32":
+        build = {"generator": keras_step.make_generator, "discriminator": keras_step.make_discriminator}
+        return build[player](config)
+    if config.model == "dcgan28" and player == "generator":
+        stack = [k.Dense(7 * 7 * 256, use_bias=False), k.BatchNormalization(), k.LeakyReLU(), k.Reshape((7, 7, 256))]
+        for channels, stride in ((128, 1), (64, 2)):
+            stack.append(k.Conv2DTranspose(channels, 5, strides=stride, padding="same", use_bias=False))
+            stack += [k.BatchNormalization(), k.LeakyReLU()]
+        stack.append(k.Conv2DTranspose(1, 5, strides=2, padding="same", use_bias=False, activation="tanh"))
+    elif config.model == "dcgan28":
+        stack = [k.Conv2D(64, 5, strides=2, padding="same"), k.LeakyReLU()]
+        stack += [k.Conv2D(128, 5, strides=2, padding="same"), k.LeakyReLU(), k.Flatten(), k.Dense(1)]
+    elif player == "generator":
+        stack = [*(k.Dense(width, activation="relu") for width in config.g_channels)]
+        stack += [k.Dense(784, activation="tanh"), k.Reshape((28, 28, 1))]
+    else:
+        stack = [k.Flatten()]
+        for width in config.d_channels:
+            stack += [k.Dense(width), k.LeakyReLU(negative_slope=0.2)]
+        stack.append(k.Dense(1))
+    shape = (config.z_dim,) if player == "generator" else (config.image_size, config.image_size, 1)
+    return keras.Sequential([keras.Input(shape), *stack])
+
+
+def torch_call(layer, x, training):
+    """What PyTorch makes of `x` with the kind, the settings and the weights of a Keras layer. Images are NCHW."""
+    import torch
+    from torch.nn import functional as F
+
+    kind = type(layer).__name__
+    kernel, *others = [torch.tensor(weight.numpy()) for weight in layer.weights] or [None]
+    bias = others[0] if others else None
+    if kind == "Dense":
+        x = F.linear(x, kernel.T, bias)
+    elif kind == "Conv2D":
+        stride, side = layer.strides[0], x.shape[2]
+        margin = (-(-side // stride) - 1) * stride + len(kernel) - side  # of SAME, the odd one last
+        x = F.pad(x, (margin // 2, margin - margin // 2) * 2)
+        x = F.conv2d(x, kernel.permute(3, 2, 0, 1), bias, stride)
+    elif kind == "Conv2DTranspose":
+        stride, side = layer.strides[0], x.shape[2] * layer.strides[0]
+        begin = (len(kernel) - stride) // 2  # of what SAME cuts, the odd one last
+        x = F.conv_transpose2d(x, kernel.permute(3, 2, 0, 1), bias, stride)[:, :, begin:, begin:][:, :, :side, :side]
+    elif kind == "BatchNormalization":
+        gamma, beta, mean, variance = (kernel, *others) if layer.scale else (None, kernel, *others)
+        x = F.batch_norm(x, mean, variance, gamma, beta, training, eps=layer.epsilon)
+    elif kind == "LeakyReLU":
+        x = F.leaky_relu(x, layer.negative_slope)
+    elif kind == "ReLU":
+        x = F.relu(x)
+    elif kind == "Reshape":
+        x = x.reshape(-1, *layer.target_shape).permute(0, 3, 1, 2)
+    elif kind == "Flatten":
+        x = x.permute(0, 2, 3, 1).flatten(1)
+    activation = getattr(layer, "activation", None)
+    return {"tanh": torch.tanh, "relu": F.relu}.get(getattr(activation, "__name__", ""), torch.asarray)(x)
+
+
+RECIPES = {
+    "dcgan32": ({"model": "dcgan32"}, 2_672_384, 166_593),
+    "reference": ({"preset": "reference"}, 903_792, 42_337),
+    "dcgan28": ({"model": "dcgan28"}, 2_305_472, 212_865),
+    "mlp": ({"model": "mlp"}, 22_659, 20_301),
+    "mlp256": ({"preset": "mlp256"}, 283_920, 267_009),
+}
+
+
+def both(name, player):
+    """Ours and Keras's, with the same weights, and the ways in which they can be compared."""
+    recipe, *parameters = RECIPES[name]
+    config = Config.of(**recipe)
+    ours, keras = Player(player, config), keras_layers(player, config)
+    keras.set_weights(ours.weights)  # as they come: layer for layer of the same shapes
+    count = sum(int(np.prod(weight.shape)) for weight in keras.trainable_weights)
+    assert ours.parameters == count == parameters[PLAYERS.index(player)]
+    return ours, keras, (False, True) if player == "generator" else (False,)  # in training D drops out, each its own
+
+
+def assert_alike(found, expected):
+    assert found.shape == expected.shape and found.std() > 0.1  # so that agreement says something
+    assert np.allclose(found, expected, rtol=0, atol=1e-4 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_same_as_keras(name, player):
+    ours, keras, modes = both(name, player)
+    for training in modes:
+        assert_alike(ours(training), keras(ours.examples, training=training).numpy())
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_same_as_pytorch(name, player):
+    torch = pytest.importorskip("torch", reason="PyTorch is of the extra bench")
+    ours, keras, modes = both(name, player)
+    for training in modes:
+        x = torch.tensor(ours.examples)
+        x = x if player == "generator" else x.permute(0, 3, 1, 2)
+        for layer in keras.layers:
+            x = torch_call(layer, x, training)
+        assert_alike(ours(training), (x.permute(0, 2, 3, 1) if player == "generator" else x).numpy())
+
+
+def test_keras_defaults_are_those_of_the_tutorial():
+    from keras import layers as k
+
+    norm, leaky = k.BatchNormalization(), k.LeakyReLU()
+    assert (norm.scale, norm.center, norm.momentum, norm.epsilon) == (True, True, 0.99, 1e-3)
+    assert leaky.negative_slope == pytest.approx(0.3)
+    with tf.Graph().as_default():
+        networks("dcgan28").generator(tf.zeros([2, 100]), True, Config.of(model="dcgan28"))
+        assert {decay for *_, decay in v1.get_collection(layers.MOVING_AVERAGES)} == {norm.momentum}
+        kernels = [v for v in v1.trainable_variables() if v.op.name.endswith("kernel")]
+        with v1.Session() as sess:
+            sess.run(v1.global_variables_initializer())
+            for kernel, value in zip(kernels, sess.run(kernels), strict=True):
+                *space, out, into = value.shape if "deconv" in kernel.op.name else (*value.shape,)
+                limit = np.sqrt(6 / (np.prod(space or [1]) * (out + into)))  # Glorot and Bengio 2010, equation 16
+                assert 0.95 * limit < np.abs(value).max() <= limit, kernel.op.name
+
+
+# Training
+
+
+def train(folder, iterations, *flags):
+    result = run(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
+    assert (result.code, result.err) == (0, ""), result
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "dcgan32"])  # which all other tests train
+def test_a_family_trains_resumes_and_draws(model, tmp_path):
+    train(tmp_path / "whole", 6, "--model", model)
+    for iterations in (3, 6):
+        train(tmp_path / "parts", iterations, *(["--model", model] if iterations == 3 else []))
+    assert weights(tmp_path / "parts", 6) == weights(tmp_path / "whole", 6) != weights(tmp_path / "whole", 0)
+    pictures = [(tmp_path / part / "sample_image" / "0000004.png").read_bytes() for part in ("parts", "whole")]
+    assert pictures[0] == pictures[1]
+    side = 3 * (8 * (MODELS[model].image_size + 1) + 1)
+    for name in ("real.png", "0000004.png"):
+        with Image.open(tmp_path / "whole" / "sample_image" / name) as picture:
+            assert picture.size == (side, side)
+    digits = evaluate.draw(newest(tmp_path / "whole" / "checkpoints", pytest.fail), 0, 7)
+    assert digits.shape == (7, 32, 32) and digits.std() > 1
+    changed = run("--out_dir", tmp_path / "whole", "--iterations", 9, "--z_distribution", "uniform")
+    assert changed.code == 4 and "--z_distribution: found uniform, expected normal" in changed.err
+
+
+def test_images_too_large_for_the_family(tmp_path):
+    np.savez(tmp_path / "large.npz", images=np.zeros((9, 32, 32), np.uint8))
+    result = run(*TINY, "--model", "mlp", "--dataset", tmp_path / "large.npz", "--out_dir", tmp_path / "run")
+    assert result.code == 3 and result.err.count("\n") == 1
+    assert "--dataset: found images of 32x32, expected 28x28, which --model mlp draws" in result.err
+
+
+# Alternating and simultaneous updates
+
+
+def put(sess, variable, value):
+    assign = variable.initializer
+    sess.run(assign, {assign.inputs[1]: value})
+
+
+class Separate:
+    """The players' updates as session runs of their own: a run for the gradients, and one to apply them."""
+
+    def __init__(self, config):
+        with tf.Graph().as_default() as self.graph:
+            v1.set_random_seed(config.seed)
+            self.step = v1.train.create_global_step()
+            self.images = v1.placeholder(tf.float32, [None, config.image_size, config.image_size, 1])
+            self.z = v1.placeholder(tf.float32, [None, config.z_dim])
+            with v1.variable_scope("generator"):
+                fake = networks(config.model).generator(self.z, True, config)
+            logits = []
+            for images in (self.images, fake, fake):  # the third, for G's turn, has coins of its own
+                with v1.variable_scope("discriminator", reuse=bool(logits)):
+                    logits.append(networks(config.model).discriminator(images, True, config))
+            shown = logits[1] if config.updates == "simultaneous" else logits[2]
+            losses = {"d": loss(logits[0], 1.0) + loss(logits[1], 0.0), "g": loss(shown, 1.0)}
+            rates = {"d": config.lr_d, "g": config.lr_g}
+            self.gradients, self.apply = {}, {}
+            for player, scope in (("d", "discriminator"), ("g", "generator")):
+                optimizer = v1.train.AdamOptimizer(rates[player], config.beta1, config.beta2)
+                pairs = optimizer.compute_gradients(losses[player], v1.trainable_variables(scope))
+                self.gradients[player] = [gradient for gradient, _ in pairs]
+                places = [v1.placeholder(tf.float32, variable.shape) for _, variable in pairs]
+                op = optimizer.apply_gradients(zip(places, (variable for _, variable in pairs), strict=True))
+                self.apply[player] = op, places
+            self.variables = {v.op.name: v for v in v1.trainable_variables()}
+            self.reset = v1.global_variables_initializer()
+            self.session = v1.Session()
+
+    def load(self, weights):
+        self.session.run(self.reset)
+        for name, variable in self.variables.items():
+            put(self.session, variable, weights[name])
+
+    def update(self, step, images, z, order):
+        """`order`: what is seen, then what is moved on it, in turns, say ["d", "g"] or ["dg"]."""
+        put(self.session, self.step, step)
+        for players in order:
+            found = self.session.run([self.gradients[player] for player in players], {self.images: images, self.z: z})
+            for player, gradients in zip(players, found, strict=True):
+                op, places = self.apply[player]
+                self.session.run(op, dict(zip(places, gradients, strict=True)))
+        return self.session.run(self.variables)
+
+
+def loss(logits, label):
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=label * tf.ones_like(logits), logits=logits))
+
+
+@pytest.mark.parametrize("model", ["dcgan32", "dcgan28"])  # with batch norm in both players, and with dropout
+def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
+    """Three steps, with so large an epsilon that Adam makes small steps of small gradients."""
+    adam = v1.train.AdamOptimizer
+    monkeypatch.setattr(v1.train, "AdamOptimizer", lambda *args, **kw: adam(*args, **{**kw, "epsilon": 1.0}))
+    orders = {"alternating": ["d", "g"], "simultaneous": ["dg"]}
+    for updates in orders:
+        config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5)
+        gan, separate = build_gan(config), Separate(config)
+        with session(gan, config) as sess:
+            sess.run(gan.init_op)
+            start = values(gan, sess)
+            fused = []
+            for step in range(3):
+                images, z = inputs(config, step)
+                sess.run(gan.train_op, {gan.images: images, gan.z: z})
+                fused.append(values(gan, sess))
+        for order in orders:
+            separate.load(start)
+            for step in range(3):
+                images, z = inputs(config, step)
+                margin = (config.image_size - 28) // 2
+                scaled = np.pad(images / 127.5 - 1, [(0, 0), (margin,) * 2, (margin,) * 2], constant_values=-1)
+                found = separate.update(step, scaled[..., np.newaxis], z, orders[order])
+            apart = max(np.abs(found[name] - fused[-1][name]).max() for name in found)
+            moved = max(np.abs(start[name] - fused[-1][name]).max() for name in found)
+            assert (apart < 1e-3 * moved) == (order == updates), (updates, order, apart / moved)
+
+
+def test_more_updates_of_the_generator_follow_the_simultaneous_one():
+    config = tiny("mlp", updates="simultaneous", g_steps=3)
+    gan = build_gan(config)
+    with session(gan, config) as sess:
+        sess.run(gan.init_op)
+        first = values(gan, sess)
+        sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, 0), strict=True)))
+        last = values(gan, sess)
+    powers = sorted(last[name] / first[name] for name in last if "beta1_power" in name)
+    assert powers == pytest.approx([0.9**3, 0.9]) and last["global_step"] == 1
+
+
+# Dropout
+
+
+def coins(seed, step, calls=2, shape=(100, 50)):
+    """What `calls` dropouts of ones leave, in a graph of their own."""
+    with tf.Graph().as_default(), v1.Session() as sess:
+        global_step = v1.train.create_global_step()
+        outputs = [layers.dropout(tf.ones(shape), 0.3, seed) for _ in range(calls)]
+        put(sess, global_step, step)
+        first, second = sess.run(outputs), sess.run(outputs)
+    assert np.array_equal(first, second)  # the step alone moves the coins on
+    return first
+
+
+def test_dropout():
+    one, other = coins(0, 5)
+    assert set(np.unique(one)) == {np.float32(0), np.float32(1) / np.float32(0.7)}
+    assert one.mean() == pytest.approx(1, abs=0.05)
+    assert np.array_equal(one, coins(0, 5)[0])
+    for different in (other, coins(0, 6)[0], coins(1, 5)[0], coins(2**63 - 1, 5)[0], coins(0, 10**9)[1]):
+        assert np.mean((one == 0) & (different == 0)) == pytest.approx(0.09, abs=0.02)
+
+
+def test_dropout_has_no_state_and_no_part_in_drawing():
+    config = tiny("dcgan28")
+    gan = build_gan(config)
+    waiting, seen = [gan.train_op], set()
+    while waiting:
+        op = waiting.pop()
+        if op not in seen:
+            seen.add(op)
+            waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
+    random = {op.type for op in seen if "Random" in op.type}
+    assert random and all(kind.startswith("Stateless") for kind in random)
+    with session(gan, config) as sess:
+        sess.run(gan.init_op)
+        z = inputs(config, 0)[1]
+        first, second = (sess.run(gan.samples, {gan.sample_z: z}) for _ in range(2))
+    assert np.array_equal(first, second) and first.shape == (8, 28, 28)
+
+
+# A new family
+
+
+def test_the_family_of_the_contributing_guide(tmp_path, monkeypatch):
+    source, line = re.findall(r"^```python\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+    (tmp_path / "linear.py").write_text(source)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    for name, family in eval(f"{{{line}}}", {"Family": Family}).items():
+        monkeypatch.setitem(MODELS, name, family)
+    flags = ["--model", "linear", "--dataset", "digits", "--out_dir", tmp_path]
+    try:
+        for iterations in (2, 4):
+            result = run(*flags, "--iterations", iterations)
+            assert (result.code, result.err) == (0, ""), result
+        found = newest(tmp_path / "checkpoints", pytest.fail)
+        assert found.step == 4 and (found.config.z_dim, found.config.lr_g) == (32, 2e-4)
+        assert evaluate.draw(found, 0, 3).shape == (3, 32, 32)
+    finally:
+        sys.modules.pop("dcgan_tf1.models.linear", None)
+        vars(models).pop("linear", None)
