@@ -64,10 +64,11 @@ def compare(
     goal = 60 * minutes
     runs = [_Run(name, config, out / name, count) for name, config in configs.items()]
     spent = sum(min(run.seconds, goal) for run in runs)
-    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left"
+    form = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left"
+    hidden = not sys.stderr.isatty()
     with (
         Classifier.load() as classifier,
-        tqdm(total=goal * len(runs), initial=spent, bar_format=form, disable=not sys.stderr.isatty()) as bar,
+        tqdm(total=goal * len(runs), initial=spent, bar_format=form, dynamic_ncols=True, disable=hidden) as bar,
     ):
         instrument = _Instrument(classifier, test)
         floor = instrument.measure(training.images[data.batch_indices(len(training.images), count, seed, 0)])
@@ -281,8 +282,8 @@ def _draw(path: Path, runs: list[_Run], report: dict[str, Any]) -> None:
     import matplotlib.pyplot as plt
     from matplotlib import ticker
 
-    across = min(max(len(runs), 3), 4)
-    down = -(-len(runs) // across)
+    down = -(-len(runs) // 5)
+    across = max(-(-len(runs) // down), 3)
     figure = plt.figure(figsize=(3.4 * across, 2.55 * down + 3), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)
     grid = figure.add_gridspec(down + 1, 3 * across, height_ratios=[*[2.5] * down, 3])
