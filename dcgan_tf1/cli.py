@@ -124,37 +124,45 @@ def _curves(flags: dict[str, Any]) -> int:
 
 
 def _evaluate(flags: dict[str, Any]) -> int:
-    """Find the run's checkpoint and MNIST, then measure the one against the other."""
-    folders = Folders.of(**{name: flags[name] for name in _FOLDER_FLAGS if name in flags})
+    """Find the weights and MNIST, then measure the digits of the one against the other's."""
+    found = _found(flags)
 
-    from dcgan_tf1 import checkpoint, data
+    from dcgan_tf1 import data
 
-    folder = folders.checkpoints
-    start = None
-    if "step" in flags:
-        start = checkpoint.load(folder, flags["step"])
-    elif folder.is_dir():
-        start = checkpoint.newest(folder, warn=lambda line: print(one_line(f"warning: {line}")))
-    if not start:
-        raise CheckpointError(f"{folder}: found no checkpoint, expected those of a run; see --out_dir")
-    if start.dataset["name"] != "mnist":
-        raise DataError(f"{folder}: trained on {start.dataset['name']}, expected mnist, which has digits to test on")
-    data_dir = flags.get("data_dir", start.config.data_dir)
+    if found.dataset["name"] != "mnist":
+        raise DataError(
+            f"--checkpoint: trained on {found.dataset['name']}, expected mnist, which has digits to test on"
+        )
+    data_dir = flags.get("data_dir", found.config.data_dir)
     train, test = (data.load("mnist", data_dir, split) for split in ("train", "test"))
 
     import_tensorflow()
     from dcgan_tf1.evaluate import evaluate
 
     evaluate(
-        start,
+        found,
         train,
         test,
-        folders.logs,
+        _folders(flags).logs,
         count=flags.get("num_digits", 10_000),
         seed=flags.get("seed", 0),
         name=flags.get("classifier", "a"),
     )
     return 0
+
+
+def _folders(flags: dict[str, Any]) -> Folders:
+    return Folders.of(**{name: flags[name] for name in _FOLDER_FLAGS if name in flags})
+
+
+def _found(flags: dict[str, Any]) -> Any:
+    """The checkpoint or the weights that the flags of `_add_checkpoint_flags` name; says which."""
+    from dcgan_tf1 import weights
+
+    folder = _folders(flags).checkpoints if {"out_dir", "checkpoint_dir"} & flags.keys() else None
+    found = weights.find(flags.get("checkpoint"), folder, warn=lambda line: print(one_line(f"warning: {line}")))
+    print(one_line(weights.describe(found)), flush=True)
+    return found
 
 
 _FOLDER_FLAGS = {
@@ -165,7 +173,6 @@ _FOLDER_FLAGS = {
 }
 
 _EVALUATE_FLAGS = {
-    "step": (0, 10**9, "of the checkpoint (default: the newest)"),
     "num_digits": (100, 50_000, "digits to draw (default: 10000)"),
     "seed": (0, 2**63 - 1, "of the digits (default: 0)"),
 }
@@ -218,10 +225,10 @@ def _parser() -> argparse.ArgumentParser:
         evaluate.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
     evaluate.add_argument("--data_dir", metavar="DIR", help="folder of MNIST's files (default: the run's)")
     evaluate.add_argument("--classifier", choices=("a", "b"), help="whose features to compare in (default: a)")
+    evaluate.add_argument("--log_dir", metavar="DIR", help="folder to write to (default: OUT_DIR/logs)")
+    _add_checkpoint_flags(evaluate)
     for name, help in _FOLDER_FLAGS.items():
         train.add_argument(f"--{name}", metavar="DIR", help=help)
-        if name != "sample_dir":
-            evaluate.add_argument(f"--{name}", metavar="DIR", help=help)
         if name in ("out_dir", "log_dir"):
             curves.add_argument(f"--{name}", metavar="DIR", help=help)
     return parser
@@ -233,6 +240,18 @@ def _command(commands: Any, name: str, handler: Any, help: str) -> argparse.Argu
     command.set_defaults(handler=handler)
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return command
+
+
+def _add_checkpoint_flags(command: argparse.ArgumentParser) -> None:
+    """The flags that say which weights a command uses."""
+    command.add_argument(
+        "--checkpoint",
+        metavar="WHICH",
+        help="a step of the run, a folder of checkpoints, or a weights.npz "
+        "(default: the run's newest; without a run, the weights that ship)",
+    )
+    command.add_argument("--checkpoint_dir", metavar="DIR", help="the run's checkpoints (default: OUT_DIR/checkpoints)")
+    command.add_argument("--out_dir", metavar="DIR", help="the run's folder (default: the current one)")
 
 
 _METAVARS = {int: "N", float: "X", str: "TEXT", tuple[int, ...]: "N,N,..."}

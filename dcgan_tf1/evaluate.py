@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from dcgan_tf1 import checkpoint, data, images
+from dcgan_tf1 import data, images, weights
 from dcgan_tf1.config import IMAGE_SIZE
 from dcgan_tf1.files import make_folder, write_whole
-from dcgan_tf1.gan import build_gan, restore, session
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
+from dcgan_tf1.trained import TrainedGan
 
-_CHUNK = 500
 _MARGIN = (IMAGE_SIZE - SIDE) // 2
 _COLUMNS = 20
 _NEIGHBOURS = 10_000  # digits at most whose nearest training digit is sought: the search is most of the time
@@ -43,9 +42,9 @@ _ROWS = {
 
 
 def evaluate(
-    start: checkpoint.Checkpoint, train: data.Dataset, test: data.Dataset, logs: Path, count: int, seed: int, name: str
+    found: weights.Found, train: data.Dataset, test: data.Dataset, logs: Path, count: int, seed: int, name: str
 ) -> None:
-    """Measure `count` digits of `start`, print the table, and write evaluation.json and evaluation.png to `logs`.
+    """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
     Args:
         train, test: MNIST's splits.
@@ -53,13 +52,14 @@ def evaluate(
         name: of the classifier, see `quality.classifier.KINDS`.
 
     Raises:
-        CheckpointError: the classifier's weights are not what they were.
+        CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
         OutputError: `logs` cannot be written.
     """
     began = time.monotonic()
     make_folder(logs)
-    print(f"drawing {count} digits of step {start.step}", flush=True)
-    generated = draw(start, seed, count)
+    print(f"drawing {count} digits of step {found.step}", flush=True)
+    with TrainedGan(weights.read(found)) as gan:
+        generated = gan.sample(count, seed)
     floor = train.images[data.batch_indices(len(train.images), count, seed, 0)]
     columns = {
         "generated": generated,
@@ -77,8 +77,8 @@ def evaluate(
 
     distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
     record = {
-        "step": start.step,
-        "dataset": start.dataset,
+        "step": found.step,
+        "dataset": found.dataset,
         "num_digits": count,
         "seed": seed,
         "classifier": name,
@@ -92,16 +92,6 @@ def evaluate(
     print(_text(table))
     print(f"Frechet distance {distance:.3f}, {distance / lowest:.1f} times the floor")
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
-
-
-def draw(start: checkpoint.Checkpoint, seed: int, count: int) -> np.ndarray:
-    """The first `count` digits that the checkpoint draws from `seed`, uint8 [count, 32, 32]."""
-    config = start.config
-    gan = build_gan(config, SIDE)
-    z = data.latent(seed, data.Stream.EVALUATE, 0, (-(-count // _CHUNK), _CHUNK, config.z_dim))
-    with session(gan, config) as sess:
-        restore(sess, gan, start.prefix)
-        return np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
 
 
 class Reference(NamedTuple):

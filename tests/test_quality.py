@@ -239,12 +239,12 @@ class TestEvaluate:
 
         assert run("evaluate", "--out_dir", tmp_path, "--num_digits", 300).code == 0
         assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == table
-        missing = run("evaluate", "--out_dir", tmp_path, "--step", 1)
+        missing = run("evaluate", "--out_dir", tmp_path, "--checkpoint", 1)
         assert missing.code == 4 and "model-1.json" in missing.err
 
     def test_other_data(self, finished):
         result = run("evaluate", "--out_dir", finished)
-        assert (result.code, result.out) == (3, "")
+        assert result.code == 3 and result.out.startswith("weights: step 200, trained on digits")
         assert "trained on digits, expected mnist" in result.err and result.err.count("\n") == 1
 
     @pytest.mark.parametrize("folder", ["", "absent"])
@@ -253,9 +253,7 @@ class TestEvaluate:
         assert (result.code, result.out) == (4, "")
         assert "no checkpoint" in result.err and result.err.count("\n") == 1
 
-    @pytest.mark.parametrize(
-        "flags", [("--num_digits", "99"), ("--seed", "-1"), ("--step", "x"), ("--classifier", "c")]
-    )
+    @pytest.mark.parametrize("flags", [("--num_digits", "99"), ("--seed", "-1"), ("--classifier", "c")])
     def test_flags(self, flags):
         result = run("evaluate", *flags)
         assert result.code == 2 and flags[0] in result.err and result.err.count("\n") == 1
