@@ -1,8 +1,10 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -50,5 +52,51 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"{path}: {error.strerror or error}; expected room and permission to write it") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(folder: Path, names: Iterable[str]) -> None:
+    """Raise OutputError if `folder` has a file of any of `names`."""
+    for name in names:
+        if os.path.lexists(folder / name):
+            raise OutputError(f"{folder / name}: found a file; expected none, or --force to replace it")
+
+
+@contextlib.contextmanager
+def all_or_none(folder: Path, force: bool = False) -> Iterator[Path]:
+    """A temporary folder; when the block ends well, the files in it move to `folder`, else none of them does.
+
+    Files that are there already are replaced if `force`. Of several, the last by name moves last: where that one is,
+    all are.
+
+    Raises:
+        OutputError: one cannot be written, or is there already; nothing is left behind.
+    """
+    created = not folder.exists()
+    temporary = None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=make_folder(folder)))
+        yield temporary
+        names = sorted(os.listdir(temporary))
+        if not force:
+            refuse_existing(folder, names)
+        for name in names:
+            with (temporary / name).open("rb") as file:
+                os.fsync(file.fileno())
+        if len(names) > 1:  # old files beside new ones would be worse than none
+            for name in reversed(names):
+                (folder / name).unlink(missing_ok=True)
+        for name in names:
+            (temporary / name).replace(folder / name)
+        sync_folder(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if created:
+            with contextlib.suppress(OSError):  # it holds what was written
+                folder.rmdir()

@@ -1,4 +1,4 @@
-"""Pictures: grids and PNG files."""
+"""Pictures: grids, PNG and GIF files."""
 
 import io
 from pathlib import Path
@@ -45,3 +45,11 @@ def save_png(path: Path, picture: np.ndarray, scale: int = 1) -> None:
     """
     content = png(picture, scale)
     write_whole(path, lambda file: file.write(content))
+
+
+def gif(pictures: np.ndarray, seconds: float, scale: int = 1) -> bytes:
+    """uint8 [n, height, width] -> the bytes of a GIF that loops through them for ever, `seconds` for each."""
+    buffer = io.BytesIO()
+    first, *others = (Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)) for picture in pictures)
+    first.save(buffer, "gif", save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
+    return buffer.getvalue()
