@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -151,6 +152,51 @@ def _evaluate(flags: dict[str, Any]) -> int:
     return 0
 
 
+def _generate(flags: dict[str, Any]) -> int:
+    """Check which flags go together, find the weights, and draw."""
+    form, count = flags.pop("form", "png"), flags.pop("num_digits", 10)
+    pictures = form in ("png", "grid")
+    for flag, fits, others in (("labels", not pictures, "npz or idx"), ("scale", pictures, "png or grid")):
+        if flag in flags and not fits:
+            raise UsageError(f"--{flag}: found with --format {form}, expected {others}")
+    if "min_confidence" in flags and not flags.keys() & {"digit", "balanced", "labels"}:
+        raise UsageError("--min_confidence: found alone, expected --digit, --balanced or --labels too")
+    if form == "grid" and count > _LARGEST_GRID:
+        raise UsageError(f"--num_digits: found {count}, expected at most {_LARGEST_GRID} in a grid")
+
+    with _trained(flags) as gan:
+        from dcgan_tf1.generate import generate
+
+        generate(gan, Path(flags.pop("out", "generated")), form, count, flags.pop("seed", 0), **flags)
+    return 0
+
+
+def _interpolate(flags: dict[str, Any]) -> int:
+    digits = flags.pop("from", None), flags.pop("to", None)
+    seed = flags.pop("seed", 0)
+    seeds = seed, flags.pop("to_seed", seed + 1)
+    rows, steps, out = flags.pop("rows", 8), flags.pop("steps", 12), Path(flags.pop("out", "generated"))
+    with _trained(flags) as gan:
+        from dcgan_tf1.generate import interpolate
+
+        interpolate(gan, out, rows, steps, digits, seeds, **flags)
+    return 0
+
+
+def _trained(flags: dict[str, Any]) -> Any:
+    """The GAN that the flags of `_add_checkpoint_flags` name, which are taken out; from here on, SIGTERM cleans up."""
+    found = _found(flags)
+    for name in ("checkpoint", "checkpoint_dir", "out_dir"):
+        flags.pop(name, None)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_SIGNAL_BASE + number))
+
+    import_tensorflow()
+    from dcgan_tf1 import weights
+    from dcgan_tf1.trained import TrainedGan
+
+    return TrainedGan(weights.read(found))
+
+
 def _folders(flags: dict[str, Any]) -> Folders:
     return Folders.of(**{name: flags[name] for name in _FOLDER_FLAGS if name in flags})
 
@@ -177,6 +223,28 @@ _EVALUATE_FLAGS = {
     "seed": (0, 2**63 - 1, "of the digits (default: 0)"),
 }
 """Lowest and highest value, and the help line."""
+
+
+_LARGEST_GRID = 10_000
+
+_DRAWING_FLAGS = {
+    "seed": (0, 2**63 - 2, "of the digits: the same seed, the same digits (default: 0)"),
+    "scale": (1, 32, "pixels of a picture for each of a digit's (default: 4)"),
+}
+
+_GENERATE_FLAGS = {
+    "num_digits": (1, 10**7, "digits to draw (default: 10)"),
+    **_DRAWING_FLAGS,
+}
+
+_INTERPOLATE_FLAGS = {
+    "from": (0, 9, "digit to start from (default: any)"),
+    "to": (0, 9, "digit to end at (default: any)"),
+    "rows": (1, 100, "paths (default: 8)"),
+    "steps": (2, 100, "digits a path (default: 12)"),
+    "to_seed": (0, 2**63 - 1, "of the digits to end at (default: SEED + 1)"),
+    **_DRAWING_FLAGS,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -221,12 +289,41 @@ def _parser() -> argparse.ArgumentParser:
         )
     curves = _command(commands, "curves", _curves, "draw logs/metrics.csv to logs/curves.png")
     evaluate = _command(commands, "evaluate", _evaluate, "measure a checkpoint's digits against MNIST's test digits")
-    for name, (low, high, help) in _EVALUATE_FLAGS.items():
-        evaluate.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
+    _add_integers(evaluate, _EVALUATE_FLAGS)
     evaluate.add_argument("--data_dir", metavar="DIR", help="folder of MNIST's files (default: the run's)")
     evaluate.add_argument("--classifier", choices=("a", "b"), help="whose features to compare in (default: a)")
     evaluate.add_argument("--log_dir", metavar="DIR", help="folder to write to (default: OUT_DIR/logs)")
     _add_checkpoint_flags(evaluate)
+    generate = _command(commands, "generate", _generate, "draw digits: pictures, or a data set like MNIST")
+    _add_integers(generate, _GENERATE_FLAGS)
+    which = generate.add_mutually_exclusive_group()
+    which.add_argument("--digit", type=_integer("digit", 0, 9), metavar="D", help="draw this digit only, 0 to 9")
+    which.add_argument("--balanced", action="store_true", help="draw as many of each digit")
+    generate.add_argument("--labels", action="store_true", help="label the digits of a data set")
+    generate.add_argument(
+        "--min_confidence",
+        type=_probability("min_confidence"),
+        metavar="P",
+        help="how sure of a digit the classifier must be, 0 to 1 (default: 0.9)",
+    )
+    form = generate.add_mutually_exclusive_group()
+    form.add_argument(
+        "--format",
+        dest="form",
+        choices=("png", "grid", "npz", "idx"),
+        help="png: a picture a digit (default); grid: one picture; npz: images and labels; idx: files like MNIST's",
+    )
+    form.add_argument("--separate", dest="form", action="store_const", const="png", help="the same as --format png")
+    form.add_argument("--grid", dest="form", action="store_const", const="grid", help="the same as --format grid")
+    interpolate = _command(
+        commands, "interpolate", _interpolate, "draw the ways from digits to others: a grid and a GIF"
+    )
+    _add_integers(interpolate, _INTERPOLATE_FLAGS)
+    for command in (generate, interpolate):
+        command.add_argument("--size", type=int, choices=(28, 32), help="side of a digit in pixels (default: 28)")
+        command.add_argument("--out", metavar="DIR", help="folder to write to (default: generated)")
+        command.add_argument("--force", action="store_true", help="replace files that are there")
+        _add_checkpoint_flags(command)
     for name, help in _FOLDER_FLAGS.items():
         train.add_argument(f"--{name}", metavar="DIR", help=help)
         if name in ("out_dir", "log_dir"):
@@ -240,6 +337,11 @@ def _command(commands: Any, name: str, handler: Any, help: str) -> argparse.Argu
     command.set_defaults(handler=handler)
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return command
+
+
+def _add_integers(command: argparse.ArgumentParser, flags: dict[str, tuple[int, int, str]]) -> None:
+    for name, (low, high, help) in flags.items():
+        command.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
 
 
 def _add_checkpoint_flags(command: argparse.ArgumentParser) -> None:
@@ -280,5 +382,17 @@ def _integer(name: str, low: int, high: int) -> Any:
         if not text.isdecimal() or not low <= int(text[:20]) <= high:
             raise UsageError(f"--{name}: found {text[:60]!r}, expected an integer from {low} to {high}")
         return int(text)
+
+    return read
+
+
+def _probability(name: str) -> Any:
+    """The function that reads the flag `name`, a number from 0 to 1."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if 0 <= float(text) <= 1:
+                return float(text)
+        raise UsageError(f"--{name}: found {text[:60]!r}, expected a number from 0 to 1")
 
     return read

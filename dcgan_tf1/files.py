@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -59,30 +59,28 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def refuse_existing(folder: Path, names: Iterable[str]) -> None:
-    """Raise OutputError if `folder` has a file of any of `names`."""
+    """Raise OutputError if `folder` has anything of one of `names`."""
     for name in names:
         if os.path.lexists(folder / name):
-            raise OutputError(f"{folder / name}: found a file; expected none, or --force to replace it")
+            raise OutputError(f"{folder / name}: found a file, expected none; --force replaces it")
 
 
 @contextlib.contextmanager
-def all_or_none(folder: Path, force: bool = False) -> Iterator[Path]:
-    """A temporary folder; when the block ends well, the files in it move to `folder`, else none of them does.
+def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iterator[Path]:
+    """A temporary folder for files of `names`; when the block ends well they move to `folder`, else none of them does.
 
-    Files that are there already are replaced if `force`. Of several, the last by name moves last: where that one is,
-    all are.
+    Of several, the last one moves last: where that is, all are.
 
     Raises:
-        OutputError: one cannot be written, or is there already; nothing is left behind.
+        OutputError: one cannot be written, or is there already and `force` is not given; nothing is left behind.
     """
+    if not force:
+        refuse_existing(folder, names)
     created = not folder.exists()
     temporary = None
     try:
         temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=make_folder(folder)))
         yield temporary
-        names = sorted(os.listdir(temporary))
-        if not force:
-            refuse_existing(folder, names)
         for name in names:
             with (temporary / name).open("rb") as file:
                 os.fsync(file.fileno())
@@ -98,5 +96,5 @@ def all_or_none(folder: Path, force: bool = False) -> Iterator[Path]:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
         if created:
-            with contextlib.suppress(OSError):  # it holds what was written
+            with contextlib.suppress(OSError):  # of what was written
                 folder.rmdir()

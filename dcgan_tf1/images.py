@@ -30,6 +30,12 @@ def pad(images: np.ndarray) -> np.ndarray:
     return np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
 
 
+def crop(images: np.ndarray, side: int) -> np.ndarray:
+    """The middle `side` x `side` pixels of [n, height, height]."""
+    margin = (images.shape[1] - side) // 2
+    return images[:, margin : margin + side, margin : margin + side]
+
+
 def png(picture: np.ndarray, scale: int = 1) -> bytes:
     """uint8 [height, width] -> a PNG file's bytes, each pixel `scale` x `scale`."""
     buffer = io.BytesIO()
