@@ -62,7 +62,7 @@ def generate(
                 found.append(kept.labels)
                 drawn = kept.drawn
                 bar.update(len(kept.digits))
-                yield images.crop(kept.digits, size)
+                yield images.fit(kept.digits, size)
 
     prefix = "" if digit is None else f"{digit}_"
     names = {
@@ -77,7 +77,10 @@ def generate(
             for path, picture in zip(paths, (picture for part in digits() for picture in part), strict=True):
                 path.write_bytes(images.png(picture, scale))
         elif form == "grid":
-            picture = images.grid(np.concatenate(list(digits())), _columns(count))
+            tiles = np.concatenate(list(digits()))
+            if balanced:  # class by class
+                tiles = tiles[np.concatenate(found).argsort(kind="stable")]
+            picture = images.grid(tiles, _columns(count))
             paths[0].write_bytes(images.png(picture, scale))
         elif form == "npz":
             _write_npz(paths[0], (count, size, size), digits(), found if labels else None)
@@ -113,7 +116,7 @@ def interpolate(
     names = ["interpolation.gif", "interpolation.png"]
     with all_or_none(out, names, force) as folder:
         drawn = gan.interpolate((steps - 1) * _FRAMES + 1, rows, digits, seeds)
-        drawn = images.crop(drawn.reshape(-1, *drawn.shape[2:]), size).reshape(rows, -1, size, size)
+        drawn = images.fit(drawn.reshape(-1, *drawn.shape[2:]), size).reshape(rows, -1, size, size)
         film = np.stack([images.grid(frame, _columns(rows)) for frame in drawn.swapaxes(0, 1)])
         film = np.concatenate([film[:1].repeat(_PAUSE, 0), film, film[-1:].repeat(_PAUSE, 0), film[::-1]])
         (folder / names[0]).write_bytes(images.gif(film, _FRAME_SECONDS, scale))

@@ -30,10 +30,12 @@ def pad(images: np.ndarray) -> np.ndarray:
     return np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
 
 
-def crop(images: np.ndarray, side: int) -> np.ndarray:
-    """The middle `side` x `side` pixels of [n, height, height]."""
-    margin = (images.shape[1] - side) // 2
-    return images[:, margin : margin + side, margin : margin + side]
+def fit(images: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [n, height, height] -> [n, side, side], cropped or padded with black, about the middle."""
+    margin = (side - images.shape[1]) // 2
+    if margin < 0:
+        return images[:, -margin:margin, -margin:margin]
+    return np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
 
 
 def png(picture: np.ndarray, scale: int = 1) -> bytes:

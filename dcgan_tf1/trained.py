@@ -78,6 +78,7 @@ class TrainedGan:
             with v1.variable_scope("discriminator", custom_getter=constant):
                 logits = model.discriminator(scale_images(shown), False, self.config)
             probabilities = tf.sigmoid(logits[:, 0])
+        self._side = drawn.shape[1]
         if unused:
             raise CheckpointError(f"{weights.path}: found {min(unused)}, which no network of its config has")
         options = v1.ConfigProto()
@@ -162,7 +163,7 @@ class TrainedGan:
         with self._lock:
             if not self._classifier:
                 self._classifier = self._open.enter_context(Classifier.load())
-        _, probabilities = self._classifier.features_and_probabilities(images.crop(digits, SIDE))
+        _, probabilities = self._classifier.features_and_probabilities(images.fit(digits, SIDE))
         return probabilities.argmax(1).astype(np.uint8), probabilities.max(1) >= min_confidence
 
     def sample(self, n: int, digit: int | None = None, seed: int | None = None) -> np.ndarray:
@@ -178,7 +179,7 @@ class TrainedGan:
             ValueError: an argument is out of range.
             CheckpointError: the generator does not draw that digit.
         """
-        nothing = np.zeros((0, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+        nothing = np.zeros((0, self._side, self._side), np.uint8)
         return np.concatenate([nothing, *(kept.digits for kept in self.select(n, _seed(seed), digit))])
 
     def interpolate(
@@ -206,7 +207,7 @@ class TrainedGan:
             for seed, digit in zip(seeds, digits, strict=True)
         )
         z = path(start, stop, steps).reshape(rows * steps, -1)
-        return self.draw(z).reshape(rows, steps, IMAGE_SIZE, IMAGE_SIZE)
+        return self.draw(z).reshape(rows, steps, self._side, self._side)
 
     def discriminate(self, digits: np.ndarray) -> np.ndarray:
         """The probability, in D's eyes, that each of uint8 [n, 28, 28] or [n, 32, 32] is real: float32 [n].
@@ -217,7 +218,7 @@ class TrainedGan:
         digits = np.asarray(digits)
         if digits.dtype != np.uint8 or digits.shape[1:] not in ((28, 28), (32, 32)):
             raise ValueError(f"digits: found {digits.dtype} {digits.shape}, expected uint8 [n, 28, 28] or [n, 32, 32]")
-        return _in_chunks(self._judge, images.pad(digits))
+        return _in_chunks(self._judge, images.fit(digits, self._side))
 
 
 def path(start: np.ndarray, stop: np.ndarray, steps: int) -> np.ndarray:

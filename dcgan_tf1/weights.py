@@ -194,9 +194,9 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
     if not all(isinstance(dataset[key], str) for key in ("name", "digest")):
         raise DataError("found no record of the data set")
     # Settings that are younger than the file had their preset's defaults when it was written.
-    config = Config.of(preset=record["config"]["preset"]).to_json() | record["config"]
-    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    return Weights(path, step, Config.from_json(config), dataset, arrays)
+    settings = record["config"].items()
+    config = Config.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings})
+    return Weights(path, step, config, dataset, {name: array.astype(np.float32) for name, array in arrays.items()})
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
