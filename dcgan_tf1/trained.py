@@ -1,11 +1,13 @@
 """A trained GAN at work: it draws digits, of a class if asked, moves from one to another, and judges them."""
 
+import collections
 import contextlib
 import itertools
 import math
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -29,6 +31,7 @@ So a digit depends on the weights, the seed and its index alone, to the last bit
 """
 SURE = 0.9
 """The classifier's probability from which on a digit counts as one of its class."""
+_SIDE_BY_SIDE = 2
 _PATIENCE = 40 * CHUNK
 """Candidates in a row of which none is kept, after which no more are drawn."""
 _AHEAD = 100
@@ -132,15 +135,19 @@ class TrainedGan:
         anything = digit is None and not balanced and min_confidence is None
         counts = np.zeros(CLASSES, int)
         done = dry = 0
-        for chunk in itertools.count():
-            if done == n:
-                return
+
+        def draw(chunk: int) -> tuple:
             z = data.latent(seed, data.Stream.SAMPLE, chunk, (CHUNK, self.config.z_dim))
             digits = self._draw(z)
             if anything:
-                keep, labels = np.arange(min(CHUNK, n - done)), None
+                return z, digits, None, None
+            return z, digits, *self._classify(digits, SURE if min_confidence is None else min_confidence)
+
+        drawn = _in_order(draw) if n else ()
+        for chunk, (z, digits, labels, sure) in enumerate(drawn):
+            if anything:
+                keep = np.arange(min(CHUNK, n - done))
             else:
-                labels, sure = self._classify(digits, SURE if min_confidence is None else min_confidence)
                 limit = np.minimum(quota, counts.min() + _AHEAD) if balanced else quota
                 keep = []
                 for i in np.flatnonzero(sure):
@@ -157,6 +164,8 @@ class TrainedGan:
                     f"{missing}: found none in {dry} that step {self.step} draws, expected one that the classifier is "
                     "sure of; train further, or lower --min_confidence"
                 )
+            if done == n:
+                break
 
     def _classify(self, digits: np.ndarray, min_confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """The classes of uint8 [n, 32, 32], uint8 [n], and whether the classifier is sure of each, bool [n]."""
@@ -245,6 +254,19 @@ def path(start: np.ndarray, stop: np.ndarray, steps: int) -> np.ndarray:
 def _check(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name}: found {value}, expected {low} to {high}")
+
+
+def _in_order(call: Callable[[int], Any]) -> Iterator[Any]:
+    """What `call` makes of 0, 1, 2, ..., without end: the first alone, as it may be enough, then some at a time.
+
+    A network has stretches that keep one core busy; two of it side by side fill the others.
+    """
+    yield call(0)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        ahead = collections.deque(pool.submit(call, i) for i in range(1, 1 + _SIDE_BY_SIDE))
+        for i in itertools.count(1 + _SIDE_BY_SIDE):
+            yield ahead.popleft().result()
+            ahead.append(pool.submit(call, i))
 
 
 def _seed(seed: int | None) -> int:
