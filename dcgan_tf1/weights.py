@@ -67,7 +67,7 @@ def find(wanted: str | os.PathLike | int | None, folder: Path | None, warn: Call
         CheckpointError: there is none, or it is damaged.
     """
     here = folder or Path("checkpoints")
-    if wanted is not None and str(wanted).isdecimal():
+    if isinstance(wanted, int) or str(wanted).isdecimal():
         return checkpoint.load(here, int(str(wanted)[:20]))
     if wanted is None and not folder:
         return _newest(here, warn) or shipped()
