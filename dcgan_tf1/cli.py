@@ -188,7 +188,8 @@ def _trained(flags: dict[str, Any]) -> Any:
     found = _found(flags)
     for name in ("checkpoint", "checkpoint_dir", "out_dir"):
         flags.pop(name, None)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_SIGNAL_BASE + number))
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_SIGNAL_BASE + number))
 
     import_tensorflow()
     from dcgan_tf1 import weights

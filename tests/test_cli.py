@@ -71,8 +71,8 @@ import contextlib, io, sys
 from dcgan_tf1 import cli
 def heavy():
     return sorted({"tensorflow", "numpy", "keras", "matplotlib", "PIL", "sklearn", "scipy", "tqdm"} & set(sys.modules))
-for line in ("--help", "train --help", "curves --help", "--version",
-             "--lr_g nan", "--unknown", "fly", "train --z_dim 0", "curves --step 1"):
+for line in ("--help", "train --help", "curves --help", "generate --help", "--version", "--lr_g nan", "--unknown",
+             "fly", "train --z_dim 0", "curves --step 1", "generate --digit 10", "interpolate --rows 0"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             code = cli.main(line.split())
@@ -81,7 +81,7 @@ for line in ("--help", "train --help", "curves --help", "--version",
     print(code, heavy(), "argument" if err.getvalue() else "")
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert result.stdout == "0 [] \n" * 4 + "2 [] argument\n" * 5, result.stderr
+    assert result.stdout == "0 [] \n" * 5 + "2 [] argument\n" * 7, result.stderr
 
 
 @pytest.mark.parametrize("door", [["run.py"], ["-m", "dcgan_tf1"]])
