@@ -25,7 +25,7 @@ def load(checkpoint=None):
     from dcgan_tf1.quiet import import_tensorflow
 
     found = weights.find(checkpoint, None, warn=lambda line: warnings.warn(line, stacklevel=4))
-    import_tensorflow()
+    import_tensorflow(keras=True)  # the caller may want it
     from dcgan_tf1.trained import TrainedGan
 
     return TrainedGan(weights.read(found))

@@ -84,6 +84,19 @@ for line in ("--help", "train --help", "curves --help", "generate --help", "--ve
     assert result.stdout == "0 [] \n" * 5 + "2 [] argument\n" * 7, result.stderr
 
 
+def test_tensorflow_comes_without_keras_until_that_is_used():
+    code = """
+import sys
+from dcgan_tf1.quiet import import_tensorflow
+import_tensorflow()
+print({"keras", "sklearn", "matplotlib"} & sys.modules.keys())
+import tensorflow as tf
+print(tf.keras.layers.Dense(3)(tf.ones([1, 2])).shape)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert result.stdout == "set()\n(1, 3)\n", result.stderr
+
+
 @pytest.mark.parametrize("door", [["run.py"], ["-m", "dcgan_tf1"]])
 def test_the_doors(door):
     def answer(*flags):
