@@ -124,6 +124,21 @@ def _curves(flags: dict[str, Any]) -> int:
     return 0
 
 
+def _animate(flags: dict[str, Any]) -> int:
+    samples = _folders(flags).samples
+    target = Path(flags.get("out", samples / "training.gif"))
+    if target.suffix not in (".gif", ".mp4"):
+        raise UsageError(f"--out: found {flags['out']!r}, expected a name that ends in .gif or .mp4")
+
+    from dcgan_tf1.animate import animate
+    from dcgan_tf1.files import refuse_existing
+
+    if "force" not in flags:
+        refuse_existing(target.parent, [target.name])
+    print(animate(samples, target, flags.get("frames", 40)))
+    return 0
+
+
 def _evaluate(flags: dict[str, Any]) -> int:
     """Find the weights and MNIST, then measure the digits of the one against the other's."""
     found = _found(flags)
@@ -289,6 +304,11 @@ def _parser() -> argparse.ArgumentParser:
             help=field.metadata["help"] + (f" (default: {default})" if default != "" else ""),
         )
     curves = _command(commands, "curves", _curves, "draw logs/metrics.csv to logs/curves.png")
+    animate = _command(commands, "animate", _animate, "make a film of the grids in sample_image/: how training went")
+    animate.add_argument("--out", metavar="FILE", help="a .gif, or .mp4 by ffmpeg (default: sample_image/training.gif)")
+    frames = "grids to show at most, closer together early on (default: 40)"
+    animate.add_argument("--frames", type=_integer("frames", 2, 1000), metavar="N", help=frames)
+    animate.add_argument("--force", action="store_true", help="replace a file that is there")
     evaluate = _command(commands, "evaluate", _evaluate, "measure a checkpoint's digits against MNIST's test digits")
     _add_integers(evaluate, _EVALUATE_FLAGS)
     evaluate.add_argument("--data_dir", metavar="DIR", help="folder of MNIST's files (default: the run's)")
@@ -327,6 +347,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_checkpoint_flags(command)
     for name, help in _FOLDER_FLAGS.items():
         train.add_argument(f"--{name}", metavar="DIR", help=help)
+        if name in ("out_dir", "sample_dir"):
+            animate.add_argument(f"--{name}", metavar="DIR", help=help)
         if name in ("out_dir", "log_dir"):
             curves.add_argument(f"--{name}", metavar="DIR", help=help)
     return parser

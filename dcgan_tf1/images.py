@@ -12,6 +12,9 @@ from dcgan_tf1.files import write_whole
 BACKGROUND = 48
 """Grey level between the tiles of a grid: dark, so that the digits stand out, and not black, so that tiles show."""
 
+SNAPSHOT_SCALE = 3
+"""Pixels of a sample grid's file for each of the images', along each axis."""
+
 
 def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     """uint8 [n, height, width] -> one uint8 picture, `columns` images a row, `gap` grey pixels around each."""
@@ -55,9 +58,13 @@ def save_png(path: Path, picture: np.ndarray, scale: int = 1) -> None:
     write_whole(path, lambda file: file.write(content))
 
 
-def gif(pictures: np.ndarray, seconds: float, scale: int = 1) -> bytes:
-    """uint8 [n, height, width] -> the bytes of a GIF that loops through them for ever, `seconds` for each."""
+def gif(pictures: np.ndarray, seconds: float, scale: int = 1, last: float | None = None) -> bytes:
+    """uint8 [n, height, width] -> the bytes of a GIF that loops through them for ever.
+
+    Each stands for `seconds`, and the last one for `last`, if given.
+    """
     buffer = io.BytesIO()
     first, *others = (Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)) for picture in pictures)
-    first.save(buffer, "gif", save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
+    durations = [round(1000 * each) for each in [seconds] * len(others) + [seconds if last is None else last]]
+    first.save(buffer, "gif", save_all=True, append_images=others, duration=durations, loop=0)
     return buffer.getvalue()

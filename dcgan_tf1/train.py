@@ -51,7 +51,7 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
 
         def snapshot() -> None:
             picture = images.grid(sess.run(gan.samples, {gan.sample_z: snapshot_z}), config.sample_grid)
-            images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, scale=3)
+            images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, images.SNAPSHOT_SCALE)
             events.image(step, "samples", images.png(picture), *picture.shape)
 
         def commit() -> None:
@@ -71,7 +71,8 @@ def train(config: Config, folders: Folders, dataset: data.Dataset, start: checkp
 
         if not start:
             reals = dataset.images[: config.sample_grid**2]
-            images.save_png(folders.samples / "real.png", images.grid(images.pad(reals), config.sample_grid), scale=3)
+            picture = images.grid(images.pad(reals), config.sample_grid)
+            images.save_png(folders.samples / "real.png", picture, images.SNAPSHOT_SCALE)
             snapshot()
             commit()
 
