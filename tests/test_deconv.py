@@ -74,6 +74,7 @@ def test_phase_conv(size, channels, width):
         (32, 32, 1, 1, False),
         (32, 5, 1, 1, True),
         (16, 5, 1, 2, False),
+        (16, 1, 1, 2, True),  # not by phases, which take 2 taps
     ],
 )
 def test_layer_chooses_the_faster_way(size, kernel, channels, stride, convolution):
