@@ -6,6 +6,7 @@ Nothing here imports TensorFlow before every flag has been read and checked.
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import signal
 import sys
@@ -198,6 +199,33 @@ def _interpolate(flags: dict[str, Any]) -> int:
     return 0
 
 
+def _export(flags: dict[str, Any]) -> int:
+    form = flags.get("format", "saved_model")
+    if "half" in flags and form != "npz":
+        raise UsageError(f"--half: found with --format {form}, expected npz")
+    if form == "onnx" and not importlib.util.find_spec("tf2onnx"):
+        raise UsageError("--format: found onnx, which takes tf2onnx; pip install -e '.[onnx]' brings it")
+    target = Path(flags.get("out", Path("exported", _EXPORTS[form])))
+
+    from dcgan_tf1.files import make_folder, refuse_existing
+
+    if "force" not in flags:
+        refuse_existing(*((target, ["1"]) if form == "saved_model" else (target.parent, [target.name])))
+    found = _found(flags)
+
+    import_tensorflow()
+    from dcgan_tf1 import export, weights
+
+    read = weights.read(found)
+    make_folder(target.parent)
+    if form == "npz":
+        weights.save(target, read, "float16" if "half" in flags else "float32")
+    else:
+        {"saved_model": export.write_saved_model, "onnx": export.write_onnx}[form](read, target)
+    print(target)
+    return 0
+
+
 def _trained(flags: dict[str, Any]) -> Any:
     """The GAN that the flags of `_add_checkpoint_flags` name, which are taken out; from here on, SIGTERM cleans up."""
     found = _found(flags)
@@ -240,6 +268,9 @@ _EVALUATE_FLAGS = {
 }
 """Lowest and highest value, and the help line."""
 
+
+_EXPORTS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx"}
+"""What each format's file or folder is called."""
 
 _LARGEST_GRID = 10_000
 
@@ -345,6 +376,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", metavar="DIR", help="folder to write to (default: generated)")
         command.add_argument("--force", action="store_true", help="replace files that are there")
         _add_checkpoint_flags(command)
+    export = _command(commands, "export", _export, "write a trained generator for other programs")
+    export.add_argument(
+        "--format",
+        choices=tuple(_EXPORTS),
+        help="saved_model: for TensorFlow and TensorFlow Serving (default); npz: for NumPy; onnx: for ONNX runtimes",
+    )
+    export.add_argument("--half", action="store_true", help="write npz in float16, half the size")
+    export.add_argument("--out", metavar="PATH", help="file, or folder of a SavedModel (default: in exported/)")
+    export.add_argument("--force", action="store_true", help="replace what is there")
+    _add_checkpoint_flags(export)
     for name, help in _FOLDER_FLAGS.items():
         train.add_argument(f"--{name}", metavar="DIR", help=help)
         if name in ("out_dir", "sample_dir"):

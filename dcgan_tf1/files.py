@@ -26,8 +26,8 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in folder `path` durable, as `fsync` of a file does for its content."""
+def sync(path: Path) -> None:
+    """Make the content of the file `path`, or the names in the folder `path`, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -50,7 +50,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}; expected room and permission to write it") from error
     finally:
@@ -69,7 +69,7 @@ def refuse_existing(folder: Path, names: Iterable[str]) -> None:
 def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iterator[Path]:
     """A temporary folder for files of `names`; when the block ends well they move to `folder`, else none of them does.
 
-    Of several, the last one moves last: where that is, all are.
+    Of several, the last one moves last: where that is, all are. One that is alone may be a folder.
 
     Raises:
         OutputError: one cannot be written, or is there already and `force` is not given; nothing is left behind.
@@ -82,14 +82,13 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
         temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=make_folder(folder)))
         yield temporary
         for name in names:
-            with (temporary / name).open("rb") as file:
-                os.fsync(file.fileno())
+            sync(temporary / name)
         if len(names) > 1:  # old files beside new ones would be worse than none
             for name in reversed(names):
                 (folder / name).unlink(missing_ok=True)
         for name in names:
             (temporary / name).replace(folder / name)
-        sync_folder(folder)
+        sync(folder)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
     finally:

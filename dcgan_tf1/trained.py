@@ -51,6 +51,23 @@ class Kept(NamedTuple):
     """Candidates so far, in all chunks: those kept, and those that were not wanted."""
 
 
+def constants(weights: Weights, used: set[str]) -> Callable[..., tf.Tensor]:
+    """A getter for `variable_scope` that gives the arrays of `weights` in the variables' place, their names to `used`.
+
+    Raises (when called):
+        CheckpointError: `weights` has no such array, or has it in another shape.
+    """
+
+    def constant(getter: Any, name: str, shape: Any, **_: Any) -> tf.Tensor:
+        found = weights.arrays[name].shape if name in weights.arrays else "none"
+        if found != tuple(shape):
+            raise CheckpointError(f"{weights.path}: found {name} of shape {found}, expected {tuple(shape)}")
+        used.add(name)
+        return tf.constant(weights.arrays[name])
+
+    return constant
+
+
 class TrainedGan:
     """The two networks of `weights`, frozen, in a graph and a session of their own. Any thread may call it.
 
@@ -62,15 +79,8 @@ class TrainedGan:
         self.config = weights.config
         self.step = weights.step
         self.dataset = weights.dataset
-        unused = set(weights.arrays)
-
-        def constant(getter: Any, name: str, shape: Any, **_: Any) -> tf.Tensor:
-            found = weights.arrays[name].shape if name in weights.arrays else "none"
-            if found != tuple(shape):
-                raise CheckpointError(f"{weights.path}: found {name} of shape {found}, expected {tuple(shape)}")
-            unused.discard(name)
-            return tf.constant(weights.arrays[name])
-
+        used: set[str] = set()
+        constant = constants(weights, used)
         model = MODELS[self.config.model]
         graph = tf.Graph()
         with graph.as_default():
@@ -82,8 +92,9 @@ class TrainedGan:
                 logits = model.discriminator(scale_images(shown), False, self.config)
             probabilities = tf.sigmoid(logits[:, 0])
         self._side = drawn.shape[1]
-        if unused:
-            raise CheckpointError(f"{weights.path}: found {min(unused)}, which no network of its config has")
+        if weights.arrays.keys() - used:
+            unused = min(weights.arrays.keys() - used)
+            raise CheckpointError(f"{weights.path}: found {unused}, which no network of its config has")
         options = v1.ConfigProto()
         options.gpu_options.allow_growth = True
         self._session = v1.Session(graph=graph, config=options)

@@ -73,7 +73,7 @@ def heavy():
     return sorted({"tensorflow", "numpy", "keras", "matplotlib", "PIL", "sklearn", "scipy", "tqdm"} & set(sys.modules))
 for line in ("--help", "train --help", "curves --help", "generate --help", "--version", "--lr_g nan", "--unknown",
              "fly", "train --z_dim 0", "curves --step 1", "generate --digit 10", "interpolate --rows 0",
-             "animate --frames 1", "animate --out film.avi"):
+             "animate --frames 1", "animate --out film.avi", "export --half"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             code = cli.main(line.split())
@@ -82,7 +82,7 @@ for line in ("--help", "train --help", "curves --help", "generate --help", "--ve
     print(code, heavy(), "argument" if err.getvalue() else "")
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert result.stdout == "0 [] \n" * 5 + "2 [] argument\n" * 9, result.stderr
+    assert result.stdout == "0 [] \n" * 5 + "2 [] argument\n" * 10, result.stderr
 
 
 def test_tensorflow_comes_without_keras_until_that_is_used():
