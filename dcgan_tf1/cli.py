@@ -319,7 +319,7 @@ def _parser() -> argparse.ArgumentParser:
         "75 the run is held by another process, 130 interrupted, 143 terminated",
     )
     parser.add_argument("--version", action="version", version=f"dcgan-tf1 {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", prog="run.py")
 
     train = _command(commands, "train", _train, "train, or resume; look into sample_image/ while it runs")
     for field in dataclasses.fields(Config):
