@@ -287,8 +287,8 @@ _GENERATE_FLAGS = {
 _INTERPOLATE_FLAGS = {
     "from": (0, 9, "digit to start from (default: any)"),
     "to": (0, 9, "digit to end at (default: any)"),
-    "rows": (1, 100, "paths (default: 8)"),
-    "steps": (2, 100, "digits a path (default: 12)"),
+    "rows": (1, 32, "paths (default: 8)"),
+    "steps": (2, 32, "digits a path (default: 12)"),
     "to_seed": (0, 2**63 - 1, "of the digits to end at (default: SEED + 1)"),
     **_DRAWING_FLAGS,
 }

@@ -59,7 +59,7 @@ def evaluate(
     make_folder(logs)
     print(f"drawing {count} digits of step {found.step}", flush=True)
     with TrainedGan(weights.read(found)) as gan:
-        generated = gan.sample(count, seed)
+        generated = gan.sample(count, seed=seed)
     floor = train.images[data.batch_indices(len(train.images), count, seed, 0)]
     columns = {
         "generated": generated,

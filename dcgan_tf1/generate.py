@@ -58,7 +58,7 @@ def generate(
 
     def digits() -> Iterator[np.ndarray]:
         nonlocal drawn
-        with tqdm(total=count, unit="digit", disable=None) as bar:
+        with tqdm(total=count, unit=" digits", disable=None) as bar:
             for kept in gan.select(count, seed, digit, balanced, min_confidence):
                 found.append(kept.labels)
                 drawn = kept.drawn

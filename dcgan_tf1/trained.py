@@ -1,6 +1,5 @@
 """A trained GAN at work: it draws digits, of a class if asked, moves from one to another, and judges them."""
 
-import collections
 import contextlib
 import itertools
 import math
@@ -31,7 +30,6 @@ So a digit depends on the weights, the seed and its index alone, to the last bit
 """
 SURE = 0.9
 """The classifier's probability from which on a digit counts as one of its class."""
-_SIDE_BY_SIDE = 2
 _PATIENCE = 40 * CHUNK
 """Candidates in a row of which none is kept, after which no more are drawn."""
 _AHEAD = 100
@@ -268,16 +266,13 @@ def _check(name: str, value: int, low: int, high: int) -> None:
 
 
 def _in_order(call: Callable[[int], Any]) -> Iterator[Any]:
-    """What `call` makes of 0, 1, 2, ..., without end: the first alone, as it may be enough, then some at a time.
-
-    A network has stretches that keep one core busy; two of it side by side fill the others.
-    """
+    """What `call` makes of 0, 1, 2, ..., without end: the first alone, as it may be enough, then one ahead."""
     yield call(0)
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        ahead = collections.deque(pool.submit(call, i) for i in range(1, 1 + _SIDE_BY_SIDE))
-        for i in itertools.count(1 + _SIDE_BY_SIDE):
-            yield ahead.popleft().result()
-            ahead.append(pool.submit(call, i))
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(call, 1)
+        for i in itertools.count(2):
+            result, ahead = ahead.result(), pool.submit(call, i)
+            yield result
 
 
 def _seed(seed: int | None) -> int:

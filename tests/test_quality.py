@@ -242,6 +242,15 @@ class TestEvaluate:
         missing = run("evaluate", "--out_dir", tmp_path, "--checkpoint", 1)
         assert missing.code == 4 and "model-1.json" in missing.err
 
+    @needs_mnist
+    def test_the_weights_that_ship(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        load = data.load
+        monkeypatch.setattr(data, "load", lambda *source: load(*source)._replace(images=load(*source).images[:3000]))
+        assert run("evaluate", "--data_dir", MNIST_DIR, "--num_digits", 1000).code == 0
+        table = json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"]["generated"]
+        assert table["missing_classes"] == 0 and table["frechet_distance"] < 2
+
     def test_other_data(self, finished):
         result = run("evaluate", "--out_dir", finished)
         assert result.code == 3 and result.out.startswith("weights: step 200, trained on digits")
