@@ -6,7 +6,9 @@ Nothing here imports TensorFlow before every flag has been read and checked.
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -127,33 +129,42 @@ def _curves(flags: dict[str, Any]) -> int:
     return 0
 
 
+def _animate(flags: dict[str, Any]) -> int:
+    samples = _folders(flags).samples
+    target = Path(flags.get("out", samples / "training.gif"))
+    if target.suffix not in (".gif", ".mp4"):
+        raise UsageError(f"--out: found {flags['out']!r}, expected a name that ends in .gif or .mp4")
+
+    from dcgan_tf1.animate import animate
+    from dcgan_tf1.files import refuse_existing
+
+    if "force" not in flags:
+        refuse_existing(target.parent, [target.name])
+    print(animate(samples, target, flags.get("frames", 40)))
+    return 0
+
+
 def _evaluate(flags: dict[str, Any]) -> int:
-    """Find the run's checkpoint and MNIST, then measure the one against the other."""
-    folders = Folders.of(**{name: flags[name] for name in _FOLDER_FLAGS if name in flags})
+    """Find the weights and MNIST, then measure the digits of the one against the other's."""
+    found = _found(flags)
 
-    from dcgan_tf1 import checkpoint, data
+    from dcgan_tf1 import data
 
-    folder = folders.checkpoints
-    start = None
-    if "step" in flags:
-        start = checkpoint.load(folder, flags["step"])
-    elif folder.is_dir():
-        start = checkpoint.newest(folder, warn=lambda line: print(one_line(f"warning: {line}")))
-    if not start:
-        raise CheckpointError(f"{folder}: found no checkpoint, expected those of a run; see --out_dir")
-    if start.dataset["name"] != "mnist":
-        raise DataError(f"{folder}: trained on {start.dataset['name']}, expected mnist, which has digits to test on")
-    data_dir = flags.get("data_dir", start.config.data_dir)
+    if found.dataset["name"] != "mnist":
+        raise DataError(
+            f"--checkpoint: trained on {found.dataset['name']}, expected mnist, which has digits to test on"
+        )
+    data_dir = flags.get("data_dir", found.config.data_dir)
     train, test = (data.load("mnist", data_dir, split) for split in ("train", "test"))
 
     import_tensorflow()
     from dcgan_tf1.evaluate import evaluate
 
     evaluate(
-        start,
+        found,
         train,
         test,
-        folders.logs,
+        _folders(flags).logs,
         count=flags.get("num_digits", 10_000),
         seed=flags.get("seed", 0),
         name=flags.get("classifier", "a"),
@@ -185,6 +196,93 @@ def _compare(flags: dict[str, Any]) -> int:
         return _SIGNAL_BASE + number if number else 0
 
 
+def _generate(flags: dict[str, Any]) -> int:
+    """Check which flags go together, find the weights, and draw."""
+    form, count = flags.pop("form", "png"), flags.pop("num_digits", 10)
+    pictures = form in ("png", "grid")
+    for flag, fits, others in (("labels", not pictures, "npz or idx"), ("scale", pictures, "png or grid")):
+        if flag in flags and not fits:
+            raise UsageError(f"--{flag}: found with --format {form}, expected {others}")
+    if "min_confidence" in flags and not flags.keys() & {"digit", "balanced", "labels"}:
+        raise UsageError("--min_confidence: found alone, expected --digit, --balanced or --labels too")
+    if form == "grid" and count > _LARGEST_GRID:
+        raise UsageError(f"--num_digits: found {count}, expected at most {_LARGEST_GRID} in a grid")
+
+    with _trained(flags) as gan:
+        from dcgan_tf1.generate import generate
+
+        generate(gan, Path(flags.pop("out", "generated")), form, count, flags.pop("seed", 0), **flags)
+    return 0
+
+
+def _interpolate(flags: dict[str, Any]) -> int:
+    digits = flags.pop("from", None), flags.pop("to", None)
+    seed = flags.pop("seed", 0)
+    seeds = seed, flags.pop("to_seed", seed + 1)
+    rows, steps, out = flags.pop("rows", 8), flags.pop("steps", 12), Path(flags.pop("out", "generated"))
+    with _trained(flags) as gan:
+        from dcgan_tf1.generate import interpolate
+
+        interpolate(gan, out, rows, steps, digits, seeds, **flags)
+    return 0
+
+
+def _export(flags: dict[str, Any]) -> int:
+    form = flags.get("format", "saved_model")
+    if "half" in flags and form != "npz":
+        raise UsageError(f"--half: found with --format {form}, expected npz")
+    if form == "onnx" and not importlib.util.find_spec("tf2onnx"):
+        raise UsageError("--format: found onnx, which takes tf2onnx; pip install -e '.[onnx]' brings it")
+    target = Path(flags.get("out", Path("exported", _EXPORTS[form])))
+
+    from dcgan_tf1.files import make_folder, refuse_existing
+
+    if "force" not in flags:
+        refuse_existing(*((target, ["1"]) if form == "saved_model" else (target.parent, [target.name])))
+    found = _found(flags)
+
+    import_tensorflow()
+    from dcgan_tf1 import export, weights
+
+    read = weights.read(found)
+    make_folder(target.parent)
+    if form == "npz":
+        weights.save(target, read, "float16" if "half" in flags else "float32")
+    else:
+        {"saved_model": export.write_saved_model, "onnx": export.write_onnx}[form](read, target)
+    print(target)
+    return 0
+
+
+def _trained(flags: dict[str, Any]) -> Any:
+    """The GAN that the flags of `_add_checkpoint_flags` name, which are taken out; from here on, SIGTERM cleans up."""
+    found = _found(flags)
+    for name in ("checkpoint", "checkpoint_dir", "out_dir"):
+        flags.pop(name, None)
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_SIGNAL_BASE + number))
+
+    import_tensorflow()
+    from dcgan_tf1 import weights
+    from dcgan_tf1.trained import TrainedGan
+
+    return TrainedGan(weights.read(found))
+
+
+def _folders(flags: dict[str, Any]) -> Folders:
+    return Folders.of(**{name: flags[name] for name in _FOLDER_FLAGS if name in flags})
+
+
+def _found(flags: dict[str, Any]) -> Any:
+    """The checkpoint or the weights that the flags of `_add_checkpoint_flags` name; says which."""
+    from dcgan_tf1 import weights
+
+    folder = _folders(flags).checkpoints if {"out_dir", "checkpoint_dir"} & flags.keys() else None
+    found = weights.find(flags.get("checkpoint"), folder, warn=lambda line: print(one_line(f"warning: {line}")))
+    print(one_line(weights.describe(found)), flush=True)
+    return found
+
+
 _COMPARED = ("reference", "dcgan32", "dcgan28", "mlp")
 _MOST_COMPARED = 8
 
@@ -196,11 +294,35 @@ _FOLDER_FLAGS = {
 }
 
 _EVALUATE_FLAGS = {
-    "step": (0, 10**9, "of the checkpoint (default: the newest)"),
     "num_digits": (100, 50_000, "digits to draw (default: 10000)"),
     "seed": (0, 2**63 - 1, "of the digits (default: 0)"),
 }
 """Lowest and highest value, and the help line."""
+
+
+_EXPORTS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx"}
+"""What each format's file or folder is called."""
+
+_LARGEST_GRID = 10_000
+
+_DRAWING_FLAGS = {
+    "seed": (0, 2**63 - 2, "of the digits: the same seed, the same digits (default: 0)"),
+    "scale": (1, 32, "pixels of a picture for each of a digit's (default: 4)"),
+}
+
+_GENERATE_FLAGS = {
+    "num_digits": (1, 10**7, "digits to draw (default: 10)"),
+    **_DRAWING_FLAGS,
+}
+
+_INTERPOLATE_FLAGS = {
+    "from": (0, 9, "digit to start from (default: any)"),
+    "to": (0, 9, "digit to end at (default: any)"),
+    "rows": (1, 32, "paths (default: 8)"),
+    "steps": (2, 32, "digits a path (default: 12)"),
+    "to_seed": (0, 2**63 - 1, "of the digits to end at (default: SEED + 1)"),
+    **_DRAWING_FLAGS,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -228,7 +350,7 @@ def _parser() -> argparse.ArgumentParser:
         "75 the run is held by another process, 130 interrupted, 143 terminated",
     )
     parser.add_argument("--version", action="version", version=f"dcgan-tf1 {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", prog="run.py")
 
     train = _command(commands, "train", _train, "train, or resume; look into sample_image/ while it runs")
     for field in dataclasses.fields(Config):
@@ -244,9 +366,13 @@ def _parser() -> argparse.ArgumentParser:
             help=field.metadata["help"] + (f" (default: {default})" if default != "" else ""),
         )
     curves = _command(commands, "curves", _curves, "draw logs/metrics.csv to logs/curves.png")
+    animate = _command(commands, "animate", _animate, "make a film of the grids in sample_image/: how training went")
+    animate.add_argument("--out", metavar="FILE", help="a .gif, or .mp4 by ffmpeg (default: sample_image/training.gif)")
+    frames = "grids to show at most, closer together early on (default: 40)"
+    animate.add_argument("--frames", type=_integer("frames", 2, 1000), metavar="N", help=frames)
+    animate.add_argument("--force", action="store_true", help="replace a file that is there")
     evaluate = _command(commands, "evaluate", _evaluate, "measure a checkpoint's digits against MNIST's test digits")
-    for name, (low, high, help) in _EVALUATE_FLAGS.items():
-        evaluate.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
+    _add_integers(evaluate, _EVALUATE_FLAGS)
     evaluate.add_argument("--data_dir", metavar="DIR", help="folder of MNIST's files (default: the run's)")
     evaluate.add_argument("--classifier", choices=("a", "b"), help="whose features to compare in (default: a)")
     compare = _command(commands, "compare", _compare, "train models for the same time, and measure and draw them")
@@ -259,10 +385,52 @@ def _parser() -> argparse.ArgumentParser:
         low, high, _ = _EVALUATE_FLAGS[name]
         help = {"num_digits": "digits to measure by (default: 10000)", "seed": "of it all (default: 0)"}[name]
         compare.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
+    evaluate.add_argument("--log_dir", metavar="DIR", help="folder to write to (default: OUT_DIR/logs)")
+    _add_checkpoint_flags(evaluate)
+    generate = _command(commands, "generate", _generate, "draw digits: pictures, or a data set like MNIST")
+    _add_integers(generate, _GENERATE_FLAGS)
+    which = generate.add_mutually_exclusive_group()
+    which.add_argument("--digit", type=_integer("digit", 0, 9), metavar="D", help="draw this digit only, 0 to 9")
+    which.add_argument("--balanced", action="store_true", help="draw as many of each digit")
+    generate.add_argument("--labels", action="store_true", help="label the digits of a data set")
+    generate.add_argument(
+        "--min_confidence",
+        type=_probability("min_confidence"),
+        metavar="P",
+        help="how sure of a digit the classifier must be, 0 to 1 (default: 0.9)",
+    )
+    form = generate.add_mutually_exclusive_group()
+    form.add_argument(
+        "--format",
+        dest="form",
+        choices=("png", "grid", "npz", "idx"),
+        help="png: a picture a digit (default); grid: one picture; npz: images and labels; idx: files like MNIST's",
+    )
+    form.add_argument("--separate", dest="form", action="store_const", const="png", help="the same as --format png")
+    form.add_argument("--grid", dest="form", action="store_const", const="grid", help="the same as --format grid")
+    interpolate = _command(
+        commands, "interpolate", _interpolate, "draw the ways from digits to others: a grid and a GIF"
+    )
+    _add_integers(interpolate, _INTERPOLATE_FLAGS)
+    for command in (generate, interpolate):
+        command.add_argument("--size", type=int, choices=(28, 32), help="side of a digit in pixels (default: 28)")
+        command.add_argument("--out", metavar="DIR", help="folder to write to (default: generated)")
+        command.add_argument("--force", action="store_true", help="replace files that are there")
+        _add_checkpoint_flags(command)
+    export = _command(commands, "export", _export, "write a trained generator for other programs")
+    export.add_argument(
+        "--format",
+        choices=tuple(_EXPORTS),
+        help="saved_model: for TensorFlow and TensorFlow Serving (default); npz: for NumPy; onnx: for ONNX runtimes",
+    )
+    export.add_argument("--half", action="store_true", help="write npz in float16, half the size")
+    export.add_argument("--out", metavar="PATH", help="file, or folder of a SavedModel (default: in exported/)")
+    export.add_argument("--force", action="store_true", help="replace what is there")
+    _add_checkpoint_flags(export)
     for name, help in _FOLDER_FLAGS.items():
         train.add_argument(f"--{name}", metavar="DIR", help=help)
-        if name != "sample_dir":
-            evaluate.add_argument(f"--{name}", metavar="DIR", help=help)
+        if name in ("out_dir", "sample_dir"):
+            animate.add_argument(f"--{name}", metavar="DIR", help=help)
         if name in ("out_dir", "log_dir"):
             curves.add_argument(f"--{name}", metavar="DIR", help=help)
     return parser
@@ -274,6 +442,23 @@ def _command(commands: Any, name: str, handler: Any, help: str) -> argparse.Argu
     command.set_defaults(handler=handler)
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return command
+
+
+def _add_integers(command: argparse.ArgumentParser, flags: dict[str, tuple[int, int, str]]) -> None:
+    for name, (low, high, help) in flags.items():
+        command.add_argument(f"--{name}", type=_integer(name, low, high), metavar="N", help=help)
+
+
+def _add_checkpoint_flags(command: argparse.ArgumentParser) -> None:
+    """The flags that say which weights a command uses."""
+    command.add_argument(
+        "--checkpoint",
+        metavar="WHICH",
+        help="a step of the run, a folder of checkpoints, or a weights.npz "
+        "(default: the run's newest; without a run, the weights that ship)",
+    )
+    command.add_argument("--checkpoint_dir", metavar="DIR", help="the run's checkpoints (default: OUT_DIR/checkpoints)")
+    command.add_argument("--out_dir", metavar="DIR", help="the run's folder (default: the current one)")
 
 
 _METAVARS = {int: "N", float: "X", str: "TEXT", tuple[int, ...]: "N,N,..."}
@@ -323,3 +508,15 @@ def _minutes(text: str) -> float:
         if 0.01 <= float(text) <= 100_000:
             return float(text)
     raise UsageError(f"--minutes: found {text[:60]!r}, expected a number from 0.01 to 100000")
+
+
+def _probability(name: str) -> Any:
+    """The function that reads the flag `name`, a number from 0 to 1."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if 0 <= float(text) <= 1:
+                return float(text)
+        raise UsageError(f"--{name}: found {text[:60]!r}, expected a number from 0 to 1")
+
+    return read

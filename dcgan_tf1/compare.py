@@ -17,15 +17,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dcgan_tf1 import checkpoint, data, evaluate, images
+from dcgan_tf1 import checkpoint, data, images, weights
 from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.errors import CheckpointError, DivergedError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.gan import build_gan
 from dcgan_tf1.quality import metrics
-from dcgan_tf1.quality.classifier import Classifier
+from dcgan_tf1.quality.classifier import SIDE, Classifier
 from dcgan_tf1.runlog import smooth
 from dcgan_tf1.train import Stop, train
+from dcgan_tf1.trained import TrainedGan
 
 _FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 """Of the time, at which all are measured: evenly on a logarithmic axis, but no slice longer than a quarter."""
@@ -192,7 +193,9 @@ class _Run:
 
     def measure(self, instrument: _Instrument, count: int, seed: int) -> str:
         """Add the point at which it is, and the strip of its first digits; returns a line that says so."""
-        digits = evaluate.cropped(evaluate.draw(checkpoint.load(self._folders.checkpoints, self._step), seed, count))
+        found = checkpoint.load(self._folders.checkpoints, self._step)
+        with TrainedGan(weights.read(found)) as gan:
+            digits = images.fit(gan.sample(count, seed=seed), SIDE)
         images.save_png(self._strip(self._step), images.grid(digits[:_COLUMNS], _COLUMNS))
         found = instrument.measure(digits)
         self.points.append({"step": self._step, "seconds": self.seconds, **found})

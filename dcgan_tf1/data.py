@@ -222,9 +222,9 @@ class _ShortReads(io.BufferedReader):
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path, expected: str = _EXPECTED_FILE) -> Iterator[IO[bytes]]:
     """The regular file at `path`, opened to read; whatever goes wrong until it is closed is a DataError."""
-    with _refusing(path):
+    with _refusing(path, expected):
         mode = os.stat(path).st_mode  # before opening: to open a pipe is to wait for its writer
         if stat.S_ISDIR(mode):
             raise DataError("found a folder, expected a file; --data_dir takes the folder of MNIST's files")
@@ -236,7 +236,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     """The images in an IDX or .npz file, and the labels that the .npz file holds beside them."""
-    with _opened(path) as file:
+    with opened(path) as file:
         if file.peek(2)[:2] == b"PK":
             return _read_npz(file, split)
         return _read_idx(file, ndim=3), None
@@ -244,7 +244,7 @@ def _read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]
 
 def _read_labels(path: Path, count: int) -> np.ndarray:
     """The `count` labels in an IDX file."""
-    with _opened(path) as file:
+    with opened(path) as file:
         labels = _read_idx(file, ndim=1)
         _check_labels(labels, count)
         return labels
@@ -394,8 +394,8 @@ class Stream(IntEnum):
     """z of the training steps, by step."""
     SNAPSHOT = 2
     """The fixed z of the sample grids, at counter 0."""
-    EVALUATE = 3
-    """z of the digits that are measured, at counter 0."""
+    SAMPLE = 3
+    """z of the digits drawn once trained, by chunk."""
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
@@ -424,7 +424,7 @@ def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...], distrib
     bits = _bits(seed, stream, counter, math.prod(shape))
     if (
         distribution == "normal"
-    ):  # Box and Muller 1958: the radius from the upper half of the bits, the angle from the lower
+    ):  # Box and Muller 1958: the radius from the upper half of the bits, the angle from the rest
         radius = np.sqrt(-2 * np.log(((bits >> 32) + 1) * 2.0**-32))
         return (radius * np.cos((bits & 0xFFFFFFFF) * (2 * np.pi * 2.0**-32))).astype(np.float32).reshape(shape)
     bits = bits >> 40  # 24 bits: each value is exact in float32

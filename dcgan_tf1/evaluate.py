@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from dcgan_tf1 import checkpoint, data, images
+from dcgan_tf1 import data, images, weights
 from dcgan_tf1.files import make_folder, write_whole
-from dcgan_tf1.gan import build_gan, restore, session
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
+from dcgan_tf1.trained import TrainedGan
 
-_CHUNK = 500
-_MARGIN = (32 - SIDE) // 2
+_FULL = 32  # pixels a side: what has fewer is measured with black around
+_MARGIN = (_FULL - SIDE) // 2
 _COLUMNS = 20
 _NEIGHBOURS = 10_000  # digits at most whose nearest training digit is sought: the search is most of the time
 _ROWS = {
@@ -42,9 +42,9 @@ _ROWS = {
 
 
 def evaluate(
-    start: checkpoint.Checkpoint, train: data.Dataset, test: data.Dataset, logs: Path, count: int, seed: int, name: str
+    found: weights.Found, train: data.Dataset, test: data.Dataset, logs: Path, count: int, seed: int, name: str
 ) -> None:
-    """Measure `count` digits of `start`, print the table, and write evaluation.json and evaluation.png to `logs`.
+    """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
     Args:
         train, test: MNIST's splits.
@@ -52,19 +52,20 @@ def evaluate(
         name: of the classifier, see `quality.classifier.KINDS`.
 
     Raises:
-        CheckpointError: the classifier's weights are not what they were.
+        CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
         OutputError: `logs` cannot be written.
     """
     began = time.monotonic()
     make_folder(logs)
-    print(f"drawing {count} digits of step {start.step}", flush=True)
-    generated = draw(start, seed, count)
+    print(f"drawing {count} digits of step {found.step}", flush=True)
+    with TrainedGan(weights.read(found)) as gan:
+        generated = images.fit(gan.sample(count, seed=seed), _FULL)
     floor = train.images[data.batch_indices(len(train.images), count, seed, 0)]
     columns = {
         "generated": generated,
-        "floor": images.pad(floor),
-        "noise": images.pad(_noise(floor, seed)),
-        "blurred": images.pad(_blurred(floor)),
+        "floor": images.fit(floor, _FULL),
+        "noise": images.fit(_noise(floor, seed), _FULL),
+        "blurred": images.fit(_blurred(floor), _FULL),
     }
     table = {}
     with Classifier.load(name) as classifier:
@@ -72,12 +73,12 @@ def evaluate(
         for column, digits in columns.items():
             print(f"measuring {column}", flush=True)
             table[column] = measure(classifier, reference, digits)
-        picture = _picture(classifier, cropped(generated), train.images)
+        picture = _picture(classifier, images.fit(generated, SIDE), train.images)
 
     distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
     record = {
-        "step": start.step,
-        "dataset": start.dataset,
+        "step": found.step,
+        "dataset": found.dataset,
         "num_digits": count,
         "seed": seed,
         "classifier": name,
@@ -91,21 +92,6 @@ def evaluate(
     print(_text(table))
     print(f"Frechet distance {distance:.3f}, {distance / lowest:.1f} times the floor")
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
-
-
-def draw(start: checkpoint.Checkpoint, seed: int, count: int) -> np.ndarray:
-    """The first `count` digits that the checkpoint draws from `seed`, uint8 [count, 32, 32].
-
-    28x28 ones are padded as the data is, which then has nothing in its border.
-    """
-    config = start.config
-    gan = build_gan(config, SIDE)
-    shape = (-(-count // _CHUNK), _CHUNK, config.z_dim)
-    z = data.latent(seed, data.Stream.EVALUATE, 0, shape, config.z_distribution)
-    with session(gan, config) as sess:
-        restore(sess, gan, start.prefix)
-        digits = np.concatenate([sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in z])[:count]
-        return images.pad(digits)
 
 
 class Reference(NamedTuple):
@@ -132,7 +118,7 @@ class Reference(NamedTuple):
 
 def measure(classifier: Classifier, reference: Reference, digits: np.ndarray) -> dict[str, Any]:
     """The metrics (keys as in _ROWS) of `digits`, uint8 [n, 32, 32]."""
-    inner = cropped(digits)
+    inner = images.fit(digits, SIDE)
     features, probabilities = classifier.features_and_probabilities(inner)
     histogram = metrics.class_histogram(probabilities)
     distance, error = metrics.kid(features, reference.features)
@@ -163,11 +149,6 @@ def _noise(digits: np.ndarray, seed: int) -> np.ndarray:
 def _blurred(digits: np.ndarray) -> np.ndarray:
     """uint8 [n, h, w] out of focus by one pixel's standard deviation."""
     return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
-
-
-def cropped(digits: np.ndarray) -> np.ndarray:
-    """uint8 [n, 32, 32] -> [n, 28, 28], without the border."""
-    return digits[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
 def _text(table: dict[str, dict[str, Any]]) -> str:

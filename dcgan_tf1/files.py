@@ -1,8 +1,10 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -24,8 +26,8 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in folder `path` durable, as `fsync` of a file does for its content."""
+def sync(path: Path) -> None:
+    """Make the content of the file `path`, or the names in the folder `path`, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -48,7 +50,50 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"{path}: {error.strerror or error}; expected room and permission to write it") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(folder: Path, names: Iterable[str]) -> None:
+    """Raise OutputError if `folder` has anything of one of `names`."""
+    for name in names:
+        if os.path.lexists(folder / name):
+            raise OutputError(f"{folder / name}: found a file, expected none; --force replaces it")
+
+
+@contextlib.contextmanager
+def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iterator[Path]:
+    """A temporary folder for files of `names`; when the block ends well they move to `folder`, else none of them does.
+
+    Of several, the last one moves last: where that is, all are. One that is alone may be a folder.
+
+    Raises:
+        OutputError: one cannot be written, or is there already and `force` is not given; nothing is left behind.
+    """
+    if not force:
+        refuse_existing(folder, names)
+    created = not folder.exists()
+    temporary = None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=make_folder(folder)))
+        yield temporary
+        for name in names:
+            sync(temporary / name)
+        if len(names) > 1:  # old files beside new ones would be worse than none
+            for name in reversed(names):
+                (folder / name).unlink(missing_ok=True)
+        for name in names:
+            (temporary / name).replace(folder / name)
+        sync(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if created:
+            with contextlib.suppress(OSError):  # of what was written
+                folder.rmdir()

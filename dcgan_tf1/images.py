@@ -1,4 +1,4 @@
-"""Pictures: grids and PNG files."""
+"""Pictures: grids, PNG and GIF files."""
 
 import io
 from pathlib import Path
@@ -10,6 +10,9 @@ from dcgan_tf1.files import write_whole
 
 BACKGROUND = 48
 """Grey level between the tiles of a grid: dark, so that the digits stand out, and not black, so that tiles show."""
+
+SNAPSHOT_SCALE = 3
+"""Pixels of a sample grid's file for each of the images', along each axis."""
 
 
 def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
@@ -23,9 +26,11 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     return picture
 
 
-def pad(images: np.ndarray, size: int = 32) -> np.ndarray:
-    """uint8 [n, side, side] -> [n, size, size], with black around."""
-    margin = (size - images.shape[1]) // 2
+def fit(images: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [n, height, height] -> [n, side, side], cropped or padded with black, about the middle."""
+    margin = (side - images.shape[1]) // 2
+    if margin < 0:
+        return images[:, -margin:margin, -margin:margin]
     return np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
 
 
@@ -44,3 +49,15 @@ def save_png(path: Path, picture: np.ndarray, scale: int = 1) -> None:
     """
     content = png(picture, scale)
     write_whole(path, lambda file: file.write(content))
+
+
+def gif(pictures: np.ndarray, seconds: float, scale: int = 1, last: float | None = None) -> bytes:
+    """uint8 [n, height, width] -> the bytes of a GIF that loops through them for ever.
+
+    Each stands for `seconds`, and the last one for `last`, if given.
+    """
+    buffer = io.BytesIO()
+    first, *others = (Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)) for picture in pictures)
+    durations = [round(1000 * each) for each in [seconds] * len(others) + [seconds if last is None else last]]
+    first.save(buffer, "gif", save_all=True, append_images=others, duration=durations, loop=0)
+    return buffer.getvalue()

@@ -61,7 +61,7 @@ def train(
 
         def snapshot() -> None:
             picture = images.grid(sess.run(gan.samples, {gan.sample_z: snapshot_z}), config.sample_grid)
-            images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, scale=3)
+            images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, images.SNAPSHOT_SCALE)
             events.image(step, "samples", images.png(picture), *picture.shape)
 
         def commit() -> None:
@@ -81,8 +81,8 @@ def train(
 
         if not start:
             reals = dataset.images[: config.sample_grid**2]
-            picture = images.grid(images.pad(reals, config.image_size), config.sample_grid)
-            images.save_png(folders.samples / "real.png", picture, scale=3)
+            picture = images.grid(images.fit(reals, config.image_size), config.sample_grid)
+            images.save_png(folders.samples / "real.png", picture, images.SNAPSHOT_SCALE)
             snapshot()
             commit()
 

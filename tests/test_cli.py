@@ -81,8 +81,10 @@ import contextlib, io, sys
 from dcgan_tf1 import cli
 def heavy():
     return sorted({"tensorflow", "numpy", "keras", "matplotlib", "PIL", "sklearn", "scipy", "tqdm"} & set(sys.modules))
-for line in ("--help", "train --help", "curves --help", "compare --help", "--version",
-             "--lr_g nan", "--unknown", "fly", "train --z_dim 0", "curves --step 1", "compare --models fly"):
+for line in ("--help", "train --help", "curves --help", "generate --help", "compare --help",
+             "--version", "--lr_g nan", "--unknown",
+             "fly", "train --z_dim 0", "curves --step 1", "generate --digit 10", "interpolate --rows 0",
+             "animate --frames 1", "animate --out film.avi", "export --half", "compare --models fly"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             code = cli.main(line.split())
@@ -91,7 +93,20 @@ for line in ("--help", "train --help", "curves --help", "compare --help", "--ver
     print(code, heavy(), "argument" if err.getvalue() else "")
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert result.stdout == "0 [] \n" * 5 + "2 [] argument\n" * 6, result.stderr
+    assert result.stdout == "0 [] \n" * 6 + "2 [] argument\n" * 11, result.stderr
+
+
+def test_tensorflow_comes_without_keras_until_that_is_used():
+    code = """
+import sys
+from dcgan_tf1.quiet import import_tensorflow
+import_tensorflow()
+print({"keras", "sklearn", "matplotlib"} & sys.modules.keys())
+import tensorflow as tf
+print(tf.keras.layers.Dense(3)(tf.ones([1, 2])).shape)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert result.stdout == "set()\n(1, 3)\n", result.stderr
 
 
 @pytest.mark.parametrize("door", [["run.py"], ["-m", "dcgan_tf1"]])

@@ -74,6 +74,7 @@ def test_phase_conv(size, channels, width):
         (32, 32, 1, 1, False),
         (32, 5, 1, 1, True),
         (16, 5, 1, 2, False),
+        (16, 1, 1, 2, True),  # not by phases, which take 2 taps
     ],
 )
 def test_layer_chooses_the_faster_way(size, kernel, channels, stride, convolution):
@@ -89,3 +90,9 @@ def test_conv2d_takes_one_channel_by_phases(depth, strided):
         layers.conv2d(tf.zeros([2, 8, 8, depth]), 4, 4, 2, "conv")
         (conv,) = (op for op in graph.get_operations() if op.type == "Conv2D")
         assert (conv.get_attr("strides") == [1, 2, 2, 1]) is strided
+
+
+def test_winograd_is_for_batches_of_a_known_size():
+    with tf.Graph().as_default() as graph:
+        layers.deconv2d(tf.compat.v1.placeholder(tf.float32, [None, 8, 8, 4]), 8, 5, 2, "deconv")
+        assert "Conv2DBackpropInput" in {op.type for op in graph.get_operations()}

@@ -10,7 +10,8 @@ from conftest import ROOT, run, weights
 from PIL import Image
 from test_gan import inputs, values
 
-from dcgan_tf1 import evaluate, layers, models
+import dcgan_tf1
+from dcgan_tf1 import layers, models
 from dcgan_tf1.checkpoint import newest
 from dcgan_tf1.config import MODELS, Config, Family
 from dcgan_tf1.gan import build_gan, session
@@ -210,8 +211,12 @@ def test_a_family_trains_resumes_and_draws(model, tmp_path):
     for name in ("real.png", "0000004.png"):
         with Image.open(tmp_path / "whole" / "sample_image" / name) as picture:
             assert picture.size == (side, side)
-    digits = evaluate.draw(newest(tmp_path / "whole" / "checkpoints", pytest.fail), 0, 7)
-    assert digits.shape == (7, 32, 32) and digits.std() > 1
+    with dcgan_tf1.load(tmp_path / "whole") as gan:
+        digits = gan.sample(7, seed=0)
+        size = MODELS[model].image_size
+        assert digits.shape == (7, size, size) and digits.std() > 1
+        assert gan.interpolate(3, rows=2, seeds=(0, 1)).shape == (2, 3, size, size)
+        assert gan.discriminate(digits).shape == (7,)
     changed = run("--out_dir", tmp_path / "whole", "--iterations", 9, "--z_distribution", "uniform")
     assert changed.code == 4 and "--z_distribution: found uniform, expected normal" in changed.err
 
@@ -379,7 +384,8 @@ def test_the_family_of_the_contributing_guide(tmp_path, monkeypatch):
             assert (result.code, result.err) == (0, ""), result
         found = newest(tmp_path / "checkpoints", pytest.fail)
         assert found.step == 4 and (found.config.z_dim, found.config.lr_g) == (32, 2e-4)
-        assert evaluate.draw(found, 0, 3).shape == (3, 32, 32)
+        with dcgan_tf1.load(tmp_path) as gan:
+            assert gan.sample(3).shape == (3, 28, 28)
     finally:
         sys.modules.pop("dcgan_tf1.models.linear", None)
         vars(models).pop("linear", None)

@@ -239,12 +239,21 @@ class TestEvaluate:
 
         assert run("evaluate", "--out_dir", tmp_path, "--num_digits", 300).code == 0
         assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == table
-        missing = run("evaluate", "--out_dir", tmp_path, "--step", 1)
+        missing = run("evaluate", "--out_dir", tmp_path, "--checkpoint", 1)
         assert missing.code == 4 and "model-1.json" in missing.err
+
+    @needs_mnist
+    def test_the_weights_that_ship(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        load = data.load
+        monkeypatch.setattr(data, "load", lambda *source: load(*source)._replace(images=load(*source).images[:3000]))
+        assert run("evaluate", "--data_dir", MNIST_DIR, "--num_digits", 1000).code == 0
+        table = json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"]["generated"]
+        assert table["missing_classes"] == 0 and table["frechet_distance"] < 2
 
     def test_other_data(self, finished):
         result = run("evaluate", "--out_dir", finished)
-        assert (result.code, result.out) == (3, "")
+        assert result.code == 3 and result.out.startswith("weights: step 200, trained on digits")
         assert "trained on digits, expected mnist" in result.err and result.err.count("\n") == 1
 
     @pytest.mark.parametrize("folder", ["", "absent"])
@@ -253,9 +262,7 @@ class TestEvaluate:
         assert (result.code, result.out) == (4, "")
         assert "no checkpoint" in result.err and result.err.count("\n") == 1
 
-    @pytest.mark.parametrize(
-        "flags", [("--num_digits", "99"), ("--seed", "-1"), ("--step", "x"), ("--classifier", "c")]
-    )
+    @pytest.mark.parametrize("flags", [("--num_digits", "99"), ("--seed", "-1"), ("--classifier", "c")])
     def test_flags(self, flags):
         result = run("evaluate", *flags)
         assert result.code == 2 and flags[0] in result.err and result.err.count("\n") == 1

@@ -92,7 +92,8 @@ class Classifier:
     def _opened(cls, kind: _Kind, weights: dict[str, np.ndarray]) -> Iterator["Classifier"]:
         options = v1.ConfigProto()
         options.gpu_options.allow_growth = True
-        with v1.Session(graph=tf.Graph(), config=options) as session:
+        # Closed and no more: to enter a session would make its graph the default one of the thread at hand.
+        with contextlib.closing(v1.Session(graph=tf.Graph(), config=options)) as session:
             yield cls(kind, weights, session)
 
     def features_and_probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

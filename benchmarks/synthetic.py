@@ -1,0 +1,47 @@
+"""Can a classifier learn real digits from generated ones? Trains it on as many of each, and tests it on MNIST's.
+
+    python benchmarks/synthetic.py --data_dir MNIST --num_digits 20000
+
+The labels of the generated digits are the frozen classifier's, so that more than its own accuracy is not to be had.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from dcgan_tf1 import data, images, weights
+from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier, fit
+from dcgan_tf1.trained import SURE, TrainedGan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", default="", help="folder of MNIST's files")
+    parser.add_argument("--checkpoint", help="as run.py generate takes it (default: the run's, or the one that ships)")
+    parser.add_argument("--num_digits", type=int, default=60_000, help="to train on (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="passes over them (default: %(default)s)")
+    parser.add_argument("--min_confidence", type=float, nargs="+", default=[SURE], help="default: %(default)s")
+    flags = parser.parse_args()
+    train, test = (data.load("mnist", flags.data_dir, split) for split in ("train", "test"))
+    chosen = data.batch_indices(len(train.images), flags.num_digits, 0, 0)
+    sets = {"real": (train.images[chosen], train.labels[chosen])}
+    with TrainedGan(weights.read(weights.find(flags.checkpoint, None, print))) as gan:
+        for least in flags.min_confidence:
+            began = time.monotonic()
+            kept = list(gan.select(flags.num_digits, 0, balanced=True, min_confidence=least))
+            rate = flags.num_digits / (time.monotonic() - began)
+            print(f"confidence {least}: kept {flags.num_digits} of {kept[-1].drawn} drawn, {rate:.0f} a second")
+            digits = np.concatenate([each.digits for each in kept])
+            sets[f"generated, confidence {least}"] = (
+                images.fit(digits, SIDE),
+                np.concatenate([each.labels for each in kept]),
+            )
+    for name, (digits, labels) in sets.items():
+        fitted = fit(KINDS["b"], digits, labels, flags.epochs)
+        with Classifier._opened(KINDS["b"], fitted) as classifier:
+            print(f"{name}: {classifier.accuracy(test.images, test.labels):.2%} of MNIST's test digits", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""How training went, as a film: a run's sample grids one after another, the step written below each."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from dcgan_tf1.errors import DataError, OutputError
+from dcgan_tf1.files import write_whole
+from dcgan_tf1.images import SNAPSHOT_SCALE, gif
+
+_SNAPSHOT = re.compile(r"\d{7,10}\.png")
+_LARGEST_SIDE = 4096  # in pixels; a grid of 32 by 32 images has 3171
+_SCALE = 2
+_STRIP = 36  # pixels below the grid, for the step
+_LINE, _TEXT = 96, 208
+_GREYS = 8  # digits look much as with 256, and the file is a third as large
+_SECONDS, _LAST_SECONDS = 0.12, 3
+
+
+def animate(folder: Path, target: Path, frames: int) -> str:
+    """Write the sample grids in `folder` to `target`: a looping GIF, or an MP4 by ffmpeg if that is its suffix.
+
+    Args:
+        frames: how many grids to show at most, from 2. They stand closer together early on, when the most changes.
+
+    Returns:
+        What was written, in a line.
+
+    Raises:
+        DataError: there is no grid, or one is damaged or of another size than those before it.
+        OutputError: `target` cannot be written, or ffmpeg is missing or fails.
+    """
+    paths = _snapshots(folder)
+    last, frames = len(paths) - 1, min(frames, len(paths))
+    chosen = [max(i, round(last * (i / max(1, frames - 1)) ** 2)) for i in range(frames)]
+    film: list[np.ndarray] = []
+    size = None
+    for i in tqdm(chosen, unit="frame", leave=False, disable=not sys.stderr.isatty()):
+        picture = _read(paths[i], size)
+        size = picture.size
+        film.append(_frame(picture, int(paths[i].stem), int(paths[last].stem)))
+    if target.suffix == ".mp4":
+        content = _mp4(np.array(film))
+    else:
+        nearest = ((np.arange(256) * (_GREYS - 1) / 255).round() * 255 / (_GREYS - 1)).round().astype(np.uint8)
+        content = gif(nearest[np.array(film)], _SECONDS, last=_LAST_SECONDS)
+    write_whole(target, lambda file: file.write(content))
+    return f"{target}: {len(film)} of {len(paths)} sample grids, {len(content) / 1024:.0f} KiB"
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    """The sample grids of a run, by step."""
+    try:
+        paths = [path for path in folder.iterdir() if _SNAPSHOT.fullmatch(path.name)]
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}; expected the sample grids of a run, see --out_dir") from error
+    if not paths:
+        raise DataError(f"{folder}: found no sample grid, expected those of a run (0000000.png, ...), see --out_dir")
+    return sorted(paths, key=lambda path: int(path.stem))
+
+
+def _read(path: Path, size: tuple[int, int] | None) -> Image.Image:
+    """The picture in `path`, in greys; it must be of `size`, (width, height), where that is given."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
+            if size and image.size != size:
+                found, expected = ("x".join(map(str, pixels)) for pixels in (image.size, size))
+                raise DataError(f"{path}: found {found} pixels, expected {expected} as in the grid before it")
+            if not SNAPSHOT_SCALE <= min(image.size) <= max(image.size) <= _LARGEST_SIDE:
+                found = "x".join(map(str, image.size))
+                raise DataError(f"{path}: found {found} pixels, expected a sample grid, at most {_LARGEST_SIDE} wide")
+            return image.convert("L")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a PNG cut short
+        raise DataError(f"{path}: damaged ({error}); remove it, or restore it") from error
+
+
+def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:
+    """`picture` at `_SCALE`, above a line as long as the part of `last` that is done, and the step."""
+    middle = SNAPSHOT_SCALE // 2
+    pixels = np.asarray(picture)[middle::SNAPSHOT_SCALE, middle::SNAPSHOT_SCALE]
+    pixels = pixels.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+    height, width = pixels.shape
+    frame = Image.fromarray(np.pad(pixels, [(0, _STRIP), (0, 0)]))
+    draw = ImageDraw.Draw(frame)
+    draw.rectangle((0, height, width * step // max(last, 1), height + 2), _LINE)
+    draw.text((8, height + _STRIP // 2 + 1), f"step {step:,}", _TEXT, ImageFont.load_default(20), anchor="lm")
+    return np.asarray(frame)
+
+
+def _mp4(film: np.ndarray) -> bytes:
+    """uint8 [n, height, width] -> the bytes of an MP4, in the pixel format that every player knows."""
+    height, width = film.shape[1:]
+    film = np.concatenate([film, film[-1:].repeat(round(_LAST_SECONDS / _SECONDS), axis=0)])
+    with tempfile.TemporaryDirectory() as folder:  # ffmpeg goes back in the file, which a pipe cannot
+        path = Path(folder) / "film.mp4"
+        form = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", f"{1 / _SECONDS}"]
+        command = ["ffmpeg", "-v", "error", *form, "-i", "-", "-pix_fmt", "yuv420p", "-movflags", "+faststart", path]
+        try:
+            subprocess.run(command, input=film.tobytes(), capture_output=True, check=True)
+        except FileNotFoundError as error:
+            raise OutputError("--out: found no ffmpeg, which .mp4 takes; install it, or give a name in .gif") from error
+        except subprocess.CalledProcessError as error:
+            raise OutputError(f"ffmpeg: {error.stderr.decode(errors='replace')}; expected it to write MP4") from error
+        return path.read_bytes()

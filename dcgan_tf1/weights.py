@@ -1,0 +1,232 @@
+"""The weights of a trained GAN: which ones a command means, out of a checkpoint or a file, and into a file.
+
+They are what drawing and judging digits takes: each variable of the two networks, averaged where the run keeps an
+average of it, and no optimizer's state. A file of them is an .npz of float16 or float32 arrays by variable and of one
+uint8 array, `metadata`, of JSON. Such a file is untrusted: it is stored uncompressed and holds no pickles, so reading
+it takes no more memory than its size.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from dcgan_tf1 import checkpoint
+from dcgan_tf1.config import Config
+from dcgan_tf1.data import opened
+from dcgan_tf1.errors import CheckpointError, DataError
+from dcgan_tf1.files import write_whole
+
+FORMAT = 1
+FILE = "weights.npz"
+SHIPPED_SHA256 = "f965b7852e8b4e98c9f6723a7e386c864d904c2f5c2ad1f596868da01d29ccf2"
+"""In hex, of the file that ships: `checkpoints/pretrained/weights.npz`, or `pretrained/` in the installed package."""
+_AVERAGE = "/ExponentialMovingAverage"
+_BLOCK = 1 << 16
+_LARGEST_FILE = 1 << 30
+_MOST_ARRAYS = 1000
+_NAME = re.compile(r"(generator|discriminator)(/\w{1,100}){1,8}", re.ASCII)
+_NPY_HEADER_BYTES = 4096
+
+
+class Weights(NamedTuple):
+    """The weights of one step of a run."""
+
+    path: Path
+    """Where they were read."""
+    step: int
+    config: Config
+    dataset: dict[str, Any]
+    """`name` and `digest` of the data trained on."""
+    arrays: dict[str, np.ndarray]
+    """float32, by variable, as in `generator/dense/kernel`."""
+
+
+Found = checkpoint.Checkpoint | Weights
+
+
+def find(wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None]) -> Found:
+    """The verified checkpoint, or the weights, that `--checkpoint` names. It takes no TensorFlow.
+
+    Args:
+        wanted: a step of the run in `folder`, a folder (of checkpoints, or that has them in `checkpoints/`), or an
+            .npz file; if None, the newest checkpoint in `folder`.
+        folder: of checkpoints; if None, `./checkpoints`, and the weights that ship where that holds no run.
+        warn: told of each damaged checkpoint that is passed over.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    here = folder or Path("checkpoints")
+    if isinstance(wanted, int) or str(wanted).isdecimal():
+        return checkpoint.load(here, int(str(wanted)[:20]))
+    if wanted is None and not folder:
+        return _newest(here, warn) or shipped()
+    path = here if wanted is None else Path(wanted)
+    if os.path.isdir(path):
+        found = _newest(path, warn) or _newest(path / "checkpoints", warn)
+        if found:
+            return found
+        path /= FILE
+    if not os.path.exists(path):
+        raise CheckpointError(
+            f"--checkpoint: found no checkpoint at {str(wanted or here)[-80:]!r}, "
+            f"expected a step, a folder of checkpoints or a {FILE}"
+        )
+    return load(path)
+
+
+def _newest(folder: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint | None:
+    try:
+        return checkpoint.newest(folder, warn) if os.path.isdir(folder) else None
+    except OSError as error:
+        raise CheckpointError(f"{folder}: {error.strerror}; expected a folder that can be read") from error
+
+
+def shipped() -> Weights:
+    """The weights that come with the project.
+
+    Raises:
+        CheckpointError: the file is missing, or not the one that was published.
+    """
+    package = Path(__file__).parent
+    installed = package / "pretrained" / FILE
+    path = installed if installed.exists() else package.parent / "checkpoints" / "pretrained" / FILE
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; expected the weights that ship") from error
+    if found != SHIPPED_SHA256:
+        raise CheckpointError(f"{path}: found sha256 {found[:16]}, expected {SHIPPED_SHA256[:16]}; reinstall")
+    return load(path)
+
+
+def describe(found: Found) -> str:
+    """One line on what was found."""
+    path = found.prefix if isinstance(found, checkpoint.Checkpoint) else found.path
+    return f"weights: step {found.step}, trained on {found.dataset['name']} ({path})"
+
+
+def read(found: Found) -> Weights:
+    """What `found` holds; out of a checkpoint this takes TensorFlow.
+
+    Raises:
+        CheckpointError: TensorFlow cannot read it.
+    """
+    if isinstance(found, Weights):
+        return found
+    import tensorflow as tf
+
+    try:
+        reader = tf.compat.v1.train.NewCheckpointReader(os.fsencode(found.prefix))
+        saved = reader.get_variable_to_shape_map()
+        # A variable is what is kept under no other's name: that is where averages and Adam's slots are.
+        names = [name for name in saved if _NAME.fullmatch(name) and name.rpartition("/")[0] not in saved]
+        arrays = {name: reader.get_tensor(name + _AVERAGE if name + _AVERAGE in saved else name) for name in names}
+    except tf.errors.OpError as error:
+        raise CheckpointError(f"{found.prefix}: {error.message:.100}") from error
+    return Weights(found.prefix, found.step, found.config, found.dataset, arrays)
+
+
+def save(path: Path, weights: Weights, dtype: str = "float32") -> None:
+    """Write `weights` to the .npz file `path`, as `float32` (exactly) or `float16` (half the size).
+
+    Raises:
+        CheckpointError: float16 cannot hold them.
+        OutputError: the file cannot be written.
+    """
+    with np.errstate(over="ignore"):  # answered for below
+        arrays = {name: weights.arrays[name].astype(dtype) for name in sorted(weights.arrays)}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{weights.path}: {name} has values beyond {dtype}")
+    # Where the data lay on the machine that trained is nobody else's business.
+    config = weights.config.replace(data_dir="", dataset=weights.dataset["name"])
+    record = {"format": FORMAT, "step": weights.step, "config": config.to_json(), "dataset": weights.dataset}
+    record["sha256"] = _seal(record, arrays)
+    metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))
+
+
+def load(path: Path) -> Weights:
+    """The weights in the .npz file `path`.
+
+    Raises:
+        CheckpointError: it is missing, no such file, or damaged.
+    """
+    try:
+        with opened(path, f"expected a {FILE} as run.py export writes it") as file, zipfile.ZipFile(file) as archive:
+            return _load(path, file, archive)
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
+    """The same, but for files that are no archives; anything raised is turned into one line by the caller."""
+    members = archive.infolist()
+    size = os.fstat(file.fileno()).st_size
+    if len(members) > _MOST_ARRAYS or sum(member.file_size for member in members) > min(size, _LARGEST_FILE):
+        raise DataError("found more or larger arrays than the file can hold")
+    arrays = {}
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        if name in arrays or not (name == "metadata" or _NAME.fullmatch(name)):
+            raise DataError(f"found an array {name[:40]!r}, expected variables of the two networks, once each")
+        arrays[name] = _read_array(archive, member)
+    if "metadata" not in arrays:
+        raise DataError("found no array 'metadata', expected one")
+    record = json.loads(arrays.pop("metadata").tobytes())
+    sealed = record.pop("sha256")
+    if sealed != _seal(record, arrays):
+        raise DataError("its sha256 does not hold")
+    step, dataset = record["step"], record["dataset"]
+    if record["format"] != FORMAT or type(step) is not int or step < 0:
+        raise DataError(f"found format {record['format']!r}, step {step!r}, expected {FORMAT} and a step")
+    if not all(isinstance(dataset[key], str) for key in ("name", "digest")):
+        raise DataError("found no record of the data set")
+    # Settings that are younger than the file had their preset's defaults when it was written.
+    settings = record["config"].items()
+    config = Config.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings})
+    return Weights(path, step, config, dataset, {name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """The array in `member`: uint8 if it is the metadata, else float16 or float32 and finite."""
+    types = ("uint8",) if member.filename == "metadata.npy" else ("float16", "float32")
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+        raise DataError(f"found {member.filename[:40]!r} compressed or encrypted, expected it as it is")
+    with archive.open(member) as stream:
+        content = b"".join(iter(lambda: stream.read(_BLOCK), b""))
+    head = io.BytesIO(content[:_NPY_HEADER_BYTES])  # NumPy parses a header at whatever length it claims
+    if np.lib.format.read_magic(head) != (1, 0):
+        raise DataError("found another .npy version, expected 1.0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what a hostile header makes it parse
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(head)
+    if dtype.str not in [np.dtype(each).str for each in types] or fortran_order:
+        raise DataError(f"found {member.filename[:40]!r} of {str(dtype)[:20]}, expected {' or '.join(types)}, C order")
+    if len(content) != head.tell() + math.prod(shape) * dtype.itemsize or min(shape, default=1) < 0:
+        raise DataError(f"found {len(content)} bytes in {member.filename[:40]!r}, other than its shape takes")
+    array = np.frombuffer(content, dtype, offset=head.tell()).reshape(shape)
+    if not np.isfinite(array).all():
+        raise DataError(f"found NaN or infinity in {member.filename[:40]!r}, expected numbers")
+    return array
+
+
+def _seal(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """sha256, in hex, of the metadata and of every array's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

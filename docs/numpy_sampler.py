@@ -1,0 +1,59 @@
+"""Draw digits with NumPy alone, from what `run.py export --format npz` writes (family dcgan32).
+
+    python numpy_sampler.py weights.npz digits.pgm
+
+draws the first 64 digits of seed 0, as `run.py generate` does.
+"""
+
+import json
+import sys
+
+import numpy as np
+
+
+def load(path):
+    """The settings, and the arrays by name."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    config = json.loads(arrays.pop("metadata").tobytes())["config"]
+    return config, {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def latent(seed, chunk, z_dim):
+    """The z of a hundred digits, 100 chunk to 100 chunk + 99 of those of `seed`: float32 [100, z_dim] in [-1, 1)."""
+    key, counter = np.array([seed, 3], np.uint64), np.array([0, 0, 0, chunk], np.uint64)
+    bits = np.random.Philox(key=key, counter=counter).random_raw(100 * z_dim) >> 40
+    return (bits * 2.0**-23 - 1).astype(np.float32).reshape(100, z_dim)
+
+
+def generate(z, config, arrays):
+    """Latent vectors, float32 [n, z_dim] -> digits, uint8 [n, 32, 32]."""
+
+    def deconv(x, name, stride):  # every input pixel adds the kernel, times its value, to the output
+        kernel = arrays[f"generator/{name}/kernel"]  # [width, width, out channels, in channels]
+        width, reach = len(kernel), x.shape[1] * stride
+        out = np.zeros((len(x), reach + width, reach + width, kernel.shape[2]), np.float32)
+        for i, j in np.ndindex(width, width):
+            out[:, i : i + reach : stride, j : j + reach : stride] += x @ kernel[i, j].T
+        margin = max(width - stride, 0) // 2
+        return out[:, margin : margin + reach, margin : margin + reach]
+
+    def activate(x, name):  # batch normalisation with the averages of training, or a bias; then ReLU
+        mean, variance, beta, bias = (arrays.get(f"generator/{name}/{key}") for key in KEYS)
+        return np.maximum(x + bias if mean is None else (x - mean) / np.sqrt(variance + 1e-3) + beta, 0)
+
+    x = activate(z @ arrays["generator/dense/kernel"], "dense").reshape(len(z), 4, 4, -1)
+    for i in range(1, len(config["g_channels"])):
+        x = activate(deconv(x, f"deconv{i}", 2), f"deconv{i}")
+    x = np.tanh(deconv(x, "output", 32 // x.shape[1]))
+    return np.round((x[..., 0] + 1) * 127.5).astype(np.uint8)
+
+
+KEYS = ("moving_mean", "moving_variance", "beta", "bias")
+
+if __name__ == "__main__":
+    config, arrays = load(sys.argv[1])
+    digits = generate(latent(0, 0, config["z_dim"])[:64], config, arrays)
+    picture = digits.reshape(8, 8, 32, 32).swapaxes(1, 2)  # a grid of 256 x 256 pixels
+    with open(sys.argv[2], "wb") as file:
+        file.write(b"P5 256 256 255\n" + picture.tobytes())

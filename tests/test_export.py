@@ -1,0 +1,225 @@
+"""What is exported draws the digits of `dcgan_tf1.load`, in other programs, to one grey level: sums have an order.
+
+The SavedModel is loaded by plain TensorFlow 2, the ONNX file by onnxruntime, the arrays by NumPy alone.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, contents, environment, run, train
+from PIL import Image
+
+import dcgan_tf1
+from dcgan_tf1 import weights
+from dcgan_tf1.config import Config
+
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
+FORMATS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx"}
+needs_onnx = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("tf2onnx", "onnxruntime"))), reason="the extra onnx is not installed"
+)
+EACH = ["saved_model", "npz", pytest.param("onnx", marks=needs_onnx)]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    with dcgan_tf1.load(weights.shipped().path) as gan:
+        yield gan
+
+
+def close(images, expected):
+    """Whether uint8 arrays differ by one grey level at most, and that in less than a pixel of a thousand."""
+    assert images.dtype == np.uint8 and images.shape == expected.shape
+    difference = np.abs(images.astype(int) - expected)
+    return difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+def sampler():
+    """docs/numpy_sampler.py, as a module."""
+    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def export(folder, form, *flags):
+    """The path of what `run.py export` writes."""
+    path = folder / FORMATS[form]
+    result = run("export", "--format", form, "--out", path, *flags)
+    assert (result.code, result.err) == (0, "") and result.out.endswith(f"\n{path}\n"), result
+    return path
+
+
+@pytest.mark.parametrize("form", EACH)
+def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
+    """The snippets of docs/export.md, word by word, beside what the default flags write."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "numpy_sampler", sampler())
+    assert run("export", "--format", form).code == 0
+    names = {}
+    exec(SNIPPETS[["saved_model", "onnx", "npz"].index(form)], names)
+    assert len(names["images"]) == 16 and names["images"].std() > 50
+    assert close(names["images"], shipped.draw(names["z"]))
+
+
+def test_saved_model_in_another_process(tmp_path, shipped):
+    """Plain TensorFlow 2, which has never heard of this project; any batch, and both outputs."""
+    folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped().path)
+    assert contents(folder).keys() == {"1/saved_model.pb"}
+    np.save(tmp_path / "z.npy", sampler().latent(7, 0, 100))
+    code = """
+import sys
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load("saved_model/1")
+assert list(model.signatures) == ["serving_default"]
+generate = model.signatures["serving_default"]
+assert generate.structured_input_signature[1]["z"].shape.as_list() == [None, 100]
+z = np.load("z.npy")
+for count in (0, 1, 100):
+    found = generate(z=tf.constant(z[:count]))
+    assert sorted(found) == ["images", "pixels"] and found["images"].shape == (count, 32, 32), found
+np.savez("found.npz", **found)
+assert not any(name.startswith("dcgan_tf1") for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True, timeout=120)
+    with np.load(tmp_path / "found.npz") as found:
+        assert close(found["images"], shipped.sample(100, seed=7))
+        assert found["pixels"].dtype == np.float32 and 0 <= found["pixels"].min() < found["pixels"].max() <= 1
+        assert np.abs(found["pixels"] * 255 - found["images"]).max() < 0.51
+
+
+def test_numpy_sampler_is_the_command_that_it_says(tmp_path):
+    path = export(tmp_path, "npz", "--checkpoint", weights.shipped().path)
+    script = [sys.executable, ROOT / "docs" / "numpy_sampler.py", path, tmp_path / "digits.pgm"]
+    subprocess.run(script, check=True, timeout=60)
+    assert run("generate", "--num_digits", 64, "--grid", "--size", 32, "--scale", 1, "--out", tmp_path).code == 0
+    with Image.open(tmp_path / "digits.png") as picture:
+        tiles = np.asarray(picture)[1:, 1:].reshape(8, 33, 8, 33).swapaxes(1, 2)[:, :, :32, :32]
+    with Image.open(tmp_path / "digits.pgm") as picture:
+        assert close(np.asarray(picture).reshape(8, 32, 8, 32).swapaxes(1, 2), tiles)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--preset", "reference", "--g_channels", "16,8,8,4"],  # biases, and the wide kernel
+        ["--g_channels", "8", "--output_kernel", "3"],  # stride 8
+        ["--g_channels", "8,4,4", "--output_kernel", "1"],
+    ],
+)
+def test_other_networks(tmp_path, flags):
+    train(tmp_path, 3, *flags)
+    z = np.random.default_rng(0).uniform(-1, 1, (5, 8)).astype(np.float32)
+    with dcgan_tf1.load(tmp_path) as gan:
+        expected = gan.draw(z)
+    assert expected.std() > 0
+    path = export(tmp_path, "npz", "--out_dir", tmp_path)
+    assert close(sampler().generate(z, *sampler().load(path)), expected)
+    import tensorflow as tf
+
+    path = export(tmp_path, "saved_model", "--out_dir", tmp_path)
+    found = tf.saved_model.load(str(path / "1")).signatures["serving_default"](z=tf.constant(z))
+    assert close(found["images"].numpy(), expected)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_npz_is_a_checkpoint(finished, tmp_path, half):
+    path = export(tmp_path, "npz", "--out_dir", finished, *["--half"][:half])
+    with dcgan_tf1.load(path) as exported, dcgan_tf1.load(finished) as run_of:
+        assert exported.step == run_of.step and exported.config.g_channels == run_of.config.g_channels
+        difference = np.abs(exported.sample(50, seed=1).astype(int) - run_of.sample(50, seed=1))
+    assert difference.max() <= 3 if half else not difference.any()
+    with np.load(path) as file:
+        assert file["generator/dense/kernel"].dtype == (np.float16 if half else np.float32)
+
+
+@pytest.mark.parametrize("form", ["saved_model", "npz"])
+def test_the_same_weights_give_the_same_bytes(form, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        export(tmp_path / name, form)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") != {}
+
+
+@pytest.mark.parametrize("form", ["saved_model", "npz"])
+def test_nothing_is_replaced_unless_by_force(form, tmp_path):
+    path = export(tmp_path, form)
+    (path / "1" if path.is_dir() else path.parent).joinpath("mine").write_bytes(b"mine")
+    before = contents(tmp_path)
+    result = run("export", "--format", form, "--out", path)
+    assert (result.code, result.out) == (5, "") and "--force" in result.err and result.err.count("\n") == 1
+    for name in before:
+        if not name.endswith("mine"):
+            (tmp_path / name).write_bytes(b"old")
+    export(tmp_path, form, "--force")
+    after = contents(tmp_path)
+    assert after.keys() == before.keys()
+    assert all(content == b"mine" if name.endswith("mine") else len(content) > 10**7 for name, content in after.items())
+
+
+@pytest.mark.parametrize("form", ["saved_model", "npz"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failure_leaves_nothing(form, call, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, refuse)
+    result = run("export", "--format", form, "--out", tmp_path / "out" / "it")
+    assert result.code == 5 and "No space left" in result.err and result.err.count("\n") == 1, result
+    assert contents(tmp_path) == {} and not (tmp_path / "out" / "it").exists()
+
+
+@pytest.mark.parametrize("form", ["saved_model", "npz"])
+def test_a_file_in_the_folders_place(form, tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    result = run("export", "--format", form, "--out", tmp_path / "file" / "it")
+    assert result.code == 5 and "file" in result.err and result.err.count("\n") == 1
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_weights_of_other_networks(tmp_path):
+    shipped = weights.shipped()
+    path = tmp_path / "weights.npz"
+    weights.save(path, shipped._replace(config=Config(g_channels=(512, 128))))
+    result = run("export", "--checkpoint", path, "--out", tmp_path / "it")
+    assert result.code == 4 and "generator/output/kernel" in result.err and result.err.count("\n") == 1
+    assert not (tmp_path / "it").exists()
+
+
+def test_no_checkpoint(tmp_path):
+    result = run("export", "--out_dir", tmp_path, "--out", tmp_path / "it")
+    assert result.code == 4 and "--checkpoint" in result.err and result.err.count("\n") == 1
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("flags", [["--format", "keras"], ["--half"], ["--half", "--format", "onnx"], ["--out"]])
+def test_bad_flags(flags, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("export", *flags)
+    assert (result.code, result.out) == (2, "") and flags[0] in result.err and result.err.count("\n") == 1
+    assert contents(tmp_path) == {}
+
+
+def test_onnx_without_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    result = run("export", "--format", "onnx", "--out", tmp_path / "it")
+    assert (result.code, result.out) == (2, "") and ".[onnx]" in result.err and result.err.count("\n") == 1
+
+
+@needs_onnx
+def test_onnx_takes_any_batch(tmp_path, shipped):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(export(tmp_path, "onnx"))
+    z = sampler().latent(7, 0, 100)
+    for count in (1, 100):
+        images, pixels = session.run(["images", "pixels"], {"z": z[:count]})
+        assert close(images, shipped.draw(z[:count]))
+        assert np.abs(pixels * 255 - images).max() < 0.51
+    assert os.path.getsize(tmp_path / "generator.onnx") < 12e6

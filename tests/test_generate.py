@@ -1,0 +1,434 @@
+"""What a trained GAN draws: the same from the same seed, of the class asked for, into files that are whole."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, contents, environment, run
+from PIL import Image
+
+import dcgan_tf1
+from dcgan_tf1 import cli, data, gan, generate, images, trained, weights
+from dcgan_tf1.errors import CheckpointError, OutputError
+from dcgan_tf1.quality.classifier import Classifier
+from dcgan_tf1.trained import CHUNK, Kept, TrainedGan, path
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    with TrainedGan(weights.shipped()) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """No run of the developer's is in the current folder, and SIGTERM stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def at_hand(shipped, monkeypatch):
+    """The commands use `shipped`, rather than load the same again."""
+    monkeypatch.setattr(trained, "TrainedGan", lambda found: Borrowed(shipped))
+    return shipped
+
+
+class Borrowed:
+    def __init__(self, lent):
+        self._lent = lent
+
+    def __enter__(self):
+        return self._lent
+
+    def __exit__(self, *exc):
+        pass
+
+
+# Drawing
+
+
+def test_a_digit_depends_on_its_seed_and_index_alone(shipped):
+    digits = shipped.sample(2 * CHUNK + 1, seed=5)
+    assert (digits.shape, digits.dtype) == ((2 * CHUNK + 1, 32, 32), np.uint8)
+    for count in (0, 1, CHUNK, CHUNK + 1):
+        assert np.array_equal(shipped.sample(count, seed=5), digits[:count])
+    assert len(np.unique(digits.reshape(len(digits), -1), axis=0)) == len(digits)
+    assert not np.array_equal(shipped.sample(1, seed=6), digits[:1])
+    assert not np.array_equal(shipped.sample(1), shipped.sample(1))
+
+
+def test_a_digit_does_not_depend_on_its_neighbours(shipped):
+    z = data.latent(0, data.Stream.SAMPLE, 0, (CHUNK, 100))[:7]
+    digits = shipped.draw(z)
+    assert np.array_equal(digits, shipped.sample(7, seed=0))
+    assert np.array_equal(shipped.draw(z[::-1])[::-1], digits)
+    assert np.array_equal(shipped.draw(z[3:4]), digits[3:4])
+
+
+def test_draws_what_the_training_graph_samples(finished):
+    found = weights.find(finished, None, pytest.fail)
+    z = data.latent(0, data.Stream.SNAPSHOT, 0, (9, found.config.z_dim))
+    graph = gan.build_gan(found.config)
+    with gan.session(graph, found.config) as session:
+        gan.restore(session, graph, found.prefix)
+        expected = session.run(graph.samples, {graph.sample_z: z}).astype(int)
+    with TrainedGan(weights.read(found)) as drawing:
+        assert np.abs(drawing.draw(z) - expected).max() <= 1
+
+
+def test_weights_of_other_networks(tmp_path):
+    good = weights.shipped()
+    name = "generator/dense/kernel"
+    for arrays, fault in (
+        ({k: v for k, v in good.arrays.items() if k != name}, f"found {name} of shape none"),
+        (good.arrays | {name: np.zeros((3, 4), np.float32)}, f"found {name} of shape .3, 4., expected .100, 8192."),
+        (good.arrays | {"generator/more": np.zeros(1, np.float32)}, "found generator/more, which no network"),
+    ):
+        with pytest.raises(CheckpointError, match=fault):
+            TrainedGan(good._replace(arrays=arrays))
+
+
+def test_a_digit_of_a_class(shipped):
+    sevens = shipped.sample(20, digit=7, seed=1)
+    assert np.array_equal(shipped.sample(3, digit=7, seed=1), sevens[:3])
+    with Classifier.load() as classifier:
+        everything = shipped.sample(CHUNK, seed=1)
+        for digits, of in ((sevens, 20), (everything, CHUNK)):
+            _, probabilities = classifier.features_and_probabilities(images.fit(digits, 28))
+            kept = digits[(probabilities.argmax(1) == 7) & (probabilities.max(1) >= trained.SURE)]
+            assert np.array_equal(kept[:20], sevens), of  # in the order in which they were drawn
+
+
+def test_balanced_at_every_length(shipped):
+    labels = []
+    for kept in shipped.select(1203, 0, balanced=True):
+        assert len(kept.z) == len(kept.digits) == len(kept.labels)
+        labels.extend(kept.labels)
+        counts = np.bincount(labels, minlength=10)
+        assert counts.max() - counts.min() <= trained._AHEAD + CHUNK // 5
+    assert len(labels) == 1203 and set(counts) == {120, 121}
+    assert kept.drawn > 1203
+
+
+def test_confidence(shipped):
+    drawn = [list(shipped.select(100, 0, min_confidence=least))[-1].drawn for least in (0, 0.5, 0.999)]
+    assert drawn[0] == 100 and drawn == sorted(set(drawn))
+
+
+def test_a_digit_that_the_generator_does_not_draw(shipped, monkeypatch):
+    monkeypatch.setattr(trained, "_PATIENCE", CHUNK)
+    for wanted, name in (({"digit": 4}, "digit 4"), ({"balanced": True}, "digit 0"), ({}, "any digit")):
+        with pytest.raises(CheckpointError, match=f"^{name}: found none in {CHUNK}"):
+            list(shipped.select(10, 0, **wanted, min_confidence=1.0))
+
+
+@pytest.mark.parametrize("wrong", [{"n": -1}, {"digit": 10}, {"digit": -1}, {"seed": -1}, {"seed": 2**63}])
+def test_arguments_out_of_range(shipped, wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name}: found"):
+        shipped.sample(**{"n": 1, **wrong})
+
+
+# The API
+
+
+def test_import_is_light():
+    code = "import sys, dcgan_tf1, dcgan_tf1.weights; print({'tensorflow', 'scipy', 'sklearn'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert found.stdout == "set()\n", found.stderr
+
+
+def test_many_at_once_beside_eager_code_and_from_threads(shipped, finished):
+    expected = shipped.sample(2, digit=3, seed=0)
+    found, failed = [], []
+
+    def work():
+        try:
+            with dcgan_tf1.load(weights.shipped().path) as own, dcgan_tf1.load(finished) as other:
+                assert tf.executing_eagerly() and float(tf.constant(2.0) * 3) == 6
+                found.append(np.array_equal(own.sample(2, digit=3, seed=0), expected))
+                found.append(np.array_equal(shipped.sample(2, digit=3, seed=0), expected))
+                assert (other.step, other.config.z_dim, other.dataset["name"]) == (200, 8, "digits")
+                assert other.sample(1, seed=0).shape == (1, 32, 32)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (found, failed) == ([True] * 6, [])
+    assert tf.executing_eagerly() and int(tf.function(lambda x: x + 1)(1)) == 2
+
+
+def test_closed(finished):
+    with dcgan_tf1.load(finished) as drawing:
+        drawing.sample(1)
+    with pytest.raises(RuntimeError, match="closed"):
+        drawing.sample(1)
+
+
+def test_discriminate(shipped):
+    digits = shipped.sample(5, seed=0)
+    found = shipped.discriminate(digits)
+    assert (found.shape, found.dtype) == ((5,), np.float32)
+    assert (found > 0).all() and (found < 1).all()
+    assert np.array_equal(shipped.discriminate(digits[3:4]), found[3:4])
+    small = images.fit(digits, 28)
+    assert np.array_equal(shipped.discriminate(small), shipped.discriminate(images.fit(small, 32)))
+    assert shipped.discriminate(digits[:0]).shape == (0,)
+    for wrong in (digits / 255.0, digits[0], digits[:, :30, :30]):
+        with pytest.raises(ValueError, match=r"expected uint8 \[n, 28, 28\]"):
+            shipped.discriminate(wrong)
+
+
+# Ways
+
+
+def test_a_path_is_distributed_as_z_is():
+    start, stop = (data.latent(seed, data.Stream.SAMPLE, 0, (400, 100)) for seed in (0, 1))
+    way = path(start, stop, 5)
+    assert (way.shape, way.dtype) == ((400, 5, 100), np.float32)
+    assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
+    for step in range(5):
+        shares, _ = np.histogram(way[:, step], bins=10, range=(-1, 1))
+        assert np.abs(shares / way[:, step].size - 0.1).max() < 0.006
+    straight, _ = np.histogram((start + stop) / 2, bins=10, range=(-1, 1))
+    assert straight[0] / start.size < 0.03  # which a straight line's middle is not
+    steps = np.abs(np.diff(way, axis=1)).mean((0, 2))
+    assert steps.max() / steps.min() < 1.1
+    again = path(start[::-1], stop[::-1], 5)[::-1]
+    assert np.array_equal(again, way)
+
+
+def test_a_path_between_normal_vectors_is_as_long_as_they_are():
+    start, stop = (data.latent(seed, data.Stream.SAMPLE, 0, (50, 64), "normal") for seed in (0, 1))
+    way = path(start, stop, 5, "normal")
+    assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
+    assert np.abs(np.square(way).mean((0, 2)) - 1).max() < 0.1  # a straight line's middle has half of it
+
+
+def test_a_path_to_the_same_place_stays_there():
+    z = data.latent(0, data.Stream.SAMPLE, 0, (3, 100))
+    z[0, :3] = -1, 1, 0
+    assert np.abs(path(z, z, 4) - z[:, np.newaxis]).max() < 1e-5
+    assert np.isfinite(path(z, -z, 4)).all()
+
+
+def test_interpolate(shipped):
+    ways = shipped.interpolate(4, rows=2, digits=(3, None), seeds=(0, 1))
+    assert (ways.shape, ways.dtype) == ((2, 4, 32, 32), np.uint8)
+    assert np.array_equal(ways[:, 0], shipped.sample(2, digit=3, seed=0))
+    assert np.array_equal(ways[:, -1], shipped.sample(2, seed=1))
+    assert np.array_equal(shipped.interpolate(4, digits=(3, None), seeds=(0, 1))[0], ways[0])
+    with pytest.raises(ValueError, match="steps: found 1"):
+        shipped.interpolate(1)
+
+
+# Files
+
+
+def test_pictures(at_hand, tmp_path):
+    result = run("generate", "--num_digits", 3, "--seed", 4, "--out", tmp_path / "a")
+    assert (result.code, result.err) == (0, "")
+    assert "weights: step" in result.out and "3 digits" in result.out
+    assert sorted(os.listdir(tmp_path / "a")) == ["00000.png", "00001.png", "00002.png"]
+    digits = at_hand.sample(3, seed=4)
+    for i in range(3):
+        with Image.open(tmp_path / "a" / f"0000{i}.png") as picture:
+            assert picture.size == (112, 112)
+            assert np.array_equal(np.asarray(picture)[::4, ::4], digits[i, 2:-2, 2:-2])
+    flags = ["--digit", 6, "--size", 32, "--scale", 1, "--separate"]
+    result = run("generate", "--num_digits", 1, *flags)
+    assert result.code == 0 and "kept of" in result.out
+    with Image.open(tmp_path / "generated" / "6_00000.png") as picture:
+        assert np.array_equal(picture, at_hand.sample(1, digit=6, seed=0)[0])
+
+
+def test_grid(at_hand, tmp_path):
+    assert run("generate", "--grid", "--num_digits", 20, "--balanced", "--scale", 1, "--out", tmp_path).code == 0
+    with Image.open(tmp_path / "digits.png") as picture:
+        assert picture.size == (5 * 29 + 1, 4 * 29 + 1)
+    assert [generate._columns(count) for count in (1, 2, 7, 10, 36, 64, 100)] == [1, 2, 3, 5, 6, 8, 10]
+
+
+@pytest.mark.parametrize("form", ["npz", "idx"])
+def test_a_data_set(at_hand, form, tmp_path):
+    flags = ["--format", form, "--num_digits", 730, "--out", tmp_path]
+    assert run("generate", *flags, "--labels", "--balanced").code == 0
+    kept = list(at_hand.select(730, 0, balanced=True))
+    digits, labels = np.concatenate([each.digits for each in kept]), np.concatenate([each.labels for each in kept])
+    if form == "npz":
+        assert os.listdir(tmp_path) == ["digits.npz"]
+        with np.load(tmp_path / "digits.npz") as arrays:
+            assert sorted(arrays) == ["images", "labels"]
+            assert arrays["labels"].dtype == np.uint8 and np.array_equal(arrays["labels"], labels)
+        source = tmp_path / "digits.npz"
+    else:
+        assert sorted(os.listdir(tmp_path)) == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+        found = data._read_labels(tmp_path / "train-labels-idx1-ubyte.gz", 730)
+        assert np.array_equal(found, labels)
+        source = tmp_path / "train-images-idx3-ubyte.gz"
+    assert np.array_equal(data.load(str(source), "").images, digits[:, 2:-2, 2:-2])  # the strictest reader there is
+    before = contents(tmp_path)
+    assert run("generate", *flags, "--labels", "--balanced", "--force").code == 0
+    assert contents(tmp_path) == before
+
+
+def test_a_data_set_without_labels(at_hand, tmp_path):
+    for form, name in (("npz", "digits.npz"), ("idx", "train-images-idx3-ubyte.gz")):
+        assert run("generate", "--format", form, "--num_digits", 5, "--size", 32, "--out", tmp_path / form).code == 0
+        assert os.listdir(tmp_path / form) == [name]
+        found = data.load(str(tmp_path / form / name), "")
+        assert found.labels is None and np.array_equal(found.images, at_hand.sample(5, seed=0))
+
+
+def test_files_that_are_there(at_hand, tmp_path):
+    for name in ("digits.png", "interpolation.png"):
+        (tmp_path / name).write_bytes(b"mine")
+    for command in (["generate", "--grid"], ["interpolate", "--rows", 1]):
+        result = run(*command, "--out", tmp_path)
+        assert result.code == 5 and "--force" in result.err and result.err.count("\n") == 1
+        assert contents(tmp_path) == {"digits.png": b"mine", "interpolation.png": b"mine"}
+    assert run("generate", "--grid", "--out", tmp_path, "--force").code == 0
+    assert (tmp_path / "digits.png").read_bytes() != b"mine"
+
+
+class Endless:
+    """A stand-in for a GAN that draws at no cost."""
+
+    def __init__(self, after=10**9, then=None):
+        self.after, self.then = after, then
+
+    def select(self, n, seed, digit=None, balanced=False, min_confidence=None):
+        for done in range(0, n, CHUNK):
+            if done >= self.after:
+                self.then()
+            count = min(CHUNK, n - done)
+            digits = np.full((count, 32, 32), done % 251, np.uint8)
+            yield Kept(np.zeros((count, 3), np.float32), digits, np.ones(count, np.uint8), done + count)
+
+
+@pytest.mark.parametrize("form", ["npz", "idx"])
+def test_memory_does_not_grow_with_the_data_set(form, tmp_path):
+    peaks = []
+    for count in (5_000, 30_000):
+        tracemalloc.start()
+        generate.generate(Endless(), tmp_path / str(count), form, count, 0, labels=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2e5  # of 20 MB more
+
+
+def fill_the_disk():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("form", ["png", "grid", "npz", "idx"])
+def test_all_or_none(form, tmp_path):
+    for then in (fill_the_disk, lambda: signal.raise_signal(signal.SIGINT)):
+        with pytest.raises((OutputError, KeyboardInterrupt)):
+            generate.generate(Endless(CHUNK, then), tmp_path / "new", form, 2 * CHUNK, 0, labels=True)
+        assert not (tmp_path / "new").exists()
+    generate.generate(Endless(), tmp_path, form, 3, 0, labels=True)
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match="No space left"):
+        generate.generate(Endless(0, fill_the_disk), tmp_path, form, 3, 0, labels=True, force=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_disk_that_fills_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: fill_the_disk())
+    with pytest.raises(OutputError, match="No space left"):
+        generate.generate(Endless(), tmp_path / "new", "idx", 3, 0, labels=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_terminated(tmp_path, monkeypatch):
+    stopped = Endless(CHUNK, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(trained, "TrainedGan", lambda found: Borrowed(stopped))
+    result = run("generate", "--format", "idx", "--num_digits", 9 * CHUNK, "--out", tmp_path / "new")
+    assert result.code == 143 and not (tmp_path / "new").exists()
+
+
+def test_ways_as_files(at_hand, tmp_path):
+    flags = ["--from", 3, "--to", 8, "--rows", 2, "--steps", 4, "--scale", 1, "--out", tmp_path]
+    assert run("interpolate", *flags).code == 0
+    ways = at_hand.interpolate(4, 2, (3, 8), (0, 1))[:, :, 2:-2, 2:-2]
+    with Image.open(tmp_path / "interpolation.png") as picture:
+        assert np.array_equal(picture, images.grid(ways.reshape(8, 28, 28), 4))
+    with Image.open(tmp_path / "interpolation.gif") as film:
+        assert film.info["loop"] == 0 and film.n_frames > 10
+        assert np.array_equal(film.convert("L"), images.grid(ways[:, 0], 2))
+        film.seek(film.n_frames - 1)
+        assert np.array_equal(film.convert("L"), images.grid(ways[:, 0], 2))  # back where it began
+
+
+# Misuse
+
+MISUSE = [
+    (["generate", "--num_digits", "0"], 2, "--num_digits"),
+    (["generate", "--num_digits", "-3"], 2, "--num_digits"),
+    (["generate", "--num_digits", "1e3"], 2, "--num_digits"),
+    (["generate", "--digit", "10"], 2, "--digit"),
+    (["generate", "--digit", "-1"], 2, "--digit"),
+    (["generate", "--digit", "seven"], 2, "--digit"),
+    (["generate", "--digit", "7", "--balanced"], 2, "--balanced"),
+    (["generate", "--seed", "-1"], 2, "--seed"),
+    (["generate", "--size", "30"], 2, "--size"),
+    (["generate", "--scale", "0"], 2, "--scale"),
+    (["generate", "--format", "bmp"], 2, "--format"),
+    (["generate", "--grid", "--separate"], 2, "--separate"),
+    (["generate", "--grid", "--format", "npz"], 2, "--format"),
+    (["generate", "--grid", "--num_digits", "10001"], 2, "--num_digits"),
+    (["generate", "--labels"], 2, "--labels"),
+    (["generate", "--format", "npz", "--scale", "2"], 2, "--scale"),
+    (["generate", "--min_confidence", "0.5"], 2, "--min_confidence"),
+    (["generate", "--digit", "1", "--min_confidence", "nan"], 2, "--min_confidence"),
+    (["generate", "--digit", "1", "--min_confidence", "1.5"], 2, "--min_confidence"),
+    (["generate", "--checkpoint", "absent"], 4, "absent"),
+    (["generate", "--checkpoint", "12"], 4, "model-12"),
+    (["generate", "--out_dir", "absent"], 4, "absent"),
+    (["generate", "--checkpoint", "foreign.npz"], 4, "foreign.npz"),
+    (["interpolate", "--from", "x"], 2, "--from"),
+    (["interpolate", "--to", "10"], 2, "--to"),
+    (["interpolate", "--steps", "1"], 2, "--steps"),
+    (["interpolate", "--rows", "0"], 2, "--rows"),
+    (["interpolate", "--to_seed", "-1"], 2, "--to_seed"),
+    (["interpolate", "--checkpoint", "absent"], 4, "absent"),
+    (["evaluate", "--checkpoint", "absent"], 4, "absent"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "named"), MISUSE, ids=lambda x: ascii(x)[:60])
+def test_misuse_ends_in_one_line_without_tensorflow(arguments, code, named, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
+    np.savez(tmp_path / "foreign.npz", a=np.zeros(3))
+    result = run(*arguments)
+    assert (result.code, result.out) == (code, "")
+    assert named in result.err and result.err.count("\n") == 1 and len(result.err) <= 201
+    assert os.listdir(tmp_path) == ["foreign.npz"]
+
+
+def test_an_unknown_digit(at_hand, monkeypatch, tmp_path):
+    monkeypatch.setattr(trained, "_PATIENCE", CHUNK)
+    result = run("generate", "--digit", 4, "--min_confidence", 1, "--out", tmp_path / "new")
+    assert result.code == 4 and "digit 4: found none in 500" in result.err and result.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_out_is_a_file(at_hand, tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    result = run("generate", "--out", tmp_path / "file")
+    assert result.code == 5 and "file" in result.err and result.err.count("\n") == 1

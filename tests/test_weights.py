@@ -1,0 +1,309 @@
+"""Which weights a command means, and files of weights: exact, verified, and refused in one line when malformed."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import ROOT, environment
+
+from dcgan_tf1 import checkpoint, weights
+from dcgan_tf1.config import Config
+from dcgan_tf1.errors import CheckpointError, OutputError
+
+CONFIG = Config(g_channels=(2,), d_channels=(2,), z_dim=3, data_dir="/home/someone/mnist")
+DATASET = {"name": "mnist", "digest": "0" * 64}
+ARRAYS = {
+    "generator/dense/kernel": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4),
+    "generator/dense/moving_variance": np.full(4, 1 / 3, np.float32),
+    "discriminator/conv1/kernel": np.zeros((1, 1, 1, 2), np.float32),
+}
+
+
+def some(path):
+    return weights.Weights(path, 7, CONFIG, DATASET, ARRAYS)
+
+
+def never(line):
+    pytest.fail(line)
+
+
+@pytest.fixture
+def path(tmp_path):
+    weights.save(tmp_path / "weights.npz", some(tmp_path))
+    return tmp_path / "weights.npz"
+
+
+# Files
+
+
+def test_float32_is_exact(path):
+    found = weights.load(path)
+    assert found.arrays.keys() == ARRAYS.keys()
+    assert all(np.array_equal(found.arrays[name], ARRAYS[name]) for name in ARRAYS)
+    assert (found.step, found.dataset, found.path) == (7, DATASET, path)
+    again = path.with_name("again.npz")
+    weights.save(again, found)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_where_the_data_lay_is_not_told(path):
+    config = weights.load(path).config
+    assert config == CONFIG.replace(data_dir="", dataset="mnist")
+    assert b"someone" not in path.read_bytes()
+
+
+def test_float16_takes_half(path):
+    weights.save(path, some(path), "float16")
+    for name, array in weights.load(path).arrays.items():
+        assert array.dtype == np.float32
+        assert np.array_equal(array, ARRAYS[name].astype(np.float16))
+
+
+def test_float16_cannot_hold_everything(path):
+    before = path.read_bytes()
+    large = some(path)._replace(arrays={"generator/a": np.full(3, 1e5, np.float32)})
+    with pytest.raises(CheckpointError, match="generator/a has values beyond float16"):
+        weights.save(path, large, "float16")
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "weights.npz").mkdir()
+    with pytest.raises(OutputError, match=r"weights\.npz"):
+        weights.save(tmp_path / "weights.npz", some(tmp_path))
+    assert [each.name for each in tmp_path.iterdir()] == ["weights.npz"]
+
+
+def test_settings_younger_than_the_file_have_their_defaults(path):
+    def older(record):
+        del record["config"]["sample_grid"], record["config"]["xla"]
+
+    path.write_bytes(rewritten(record=older))
+    assert weights.load(path).config.sample_grid == Config().sample_grid
+
+
+def rewritten(record=None, arrays=None, seal=True, **options):
+    """A file's bytes, with its metadata or arrays changed and, unless `seal` is False, sealed again."""
+    found = {"format": 1, "step": 7, "config": CONFIG.to_json(), "dataset": dict(DATASET)}
+    content = dict(ARRAYS)
+    changed = (record and record(found)) or found
+    if arrays:
+        arrays(content)
+    if isinstance(changed, dict):
+        changed["sha256"] = weights._seal(changed, content) if seal else "0" * 64
+    content = {"metadata": np.frombuffer(json.dumps(changed).encode(), np.uint8), **content}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", **options) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's, about two of one name
+        for name, array in content.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array)
+            archive.writestr(f"{name.removesuffix('+')}.npy", member.getvalue())
+    return buffer.getvalue()
+
+
+def put(*path):
+    """A change of a record: the last of `path` in the place that the others lead to."""
+
+    def change(record):
+        *keys, last, value = path
+        for key in keys:
+            record = record[key]
+        record[last] = value
+
+    return change
+
+
+def hollow(name, header):
+    """A file with one array of which there is a header alone."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        member = io.BytesIO()
+        np.lib.format.write_array_header_1_0(member, header)
+        archive.writestr(name, member.getvalue())
+    return buffer.getvalue()
+
+
+GOOD = rewritten()
+HUGE = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+MALFORMED = {
+    "empty": b"",
+    "text": b"hello",
+    "zip magic alone": b"PK\x03\x04",
+    "cut short": GOOD[:-30],
+    "cut to half": GOOD[: len(GOOD) // 2],
+    "flipped bit": GOOD[:700] + bytes([GOOD[700] ^ 1]) + GOOD[701:],
+    "no arrays": hollow("a.npy", HUGE)[-22:],
+    "huge shape": hollow("generator/a.npy", HUGE),
+    "negative shape": hollow("generator/a.npy", HUGE | {"shape": (-1, -4)}),
+    "huge metadata": hollow("metadata.npy", HUGE | {"descr": "|u1"}),
+    "no metadata": hollow("generator/a.npy", HUGE | {"shape": (0,)}),
+    "compressed": rewritten(compression=zipfile.ZIP_DEFLATED),
+    "bomb": rewritten(
+        arrays=put("generator/a", np.zeros(1 << 24, np.float32)), compression=zipfile.ZIP_DEFLATED, compresslevel=9
+    ),
+    "pickle": rewritten(arrays=put("generator/a", np.array([{}], object)), seal=False),
+    "float64": rewritten(arrays=put("generator/a", np.zeros(3))),
+    "big-endian": rewritten(arrays=put("generator/a", np.zeros(3, ">f4"))),
+    "integers": rewritten(arrays=put("generator/a", np.zeros(3, np.uint8))),
+    "text array": rewritten(arrays=put("generator/a", np.array(["a"]))),
+    "fortran order": rewritten(arrays=put("generator/a", np.asfortranarray(np.ones((2, 3), np.float32)))),
+    "NaN": rewritten(arrays=put("generator/a", np.array([np.nan], np.float32))),
+    "infinity": rewritten(arrays=put("generator/a", np.array([np.inf], np.float16))),
+    "strange name": rewritten(arrays=put("../a", np.zeros(3, np.float32))),
+    "optimizer": rewritten(arrays=put("d_adam/beta1_power", np.zeros(3, np.float32))),
+    "line break in a name": rewritten(arrays=put("generator/a\n", np.zeros(3, np.float32))),
+    "two of one name": rewritten(arrays=put("generator/dense/kernel+", np.zeros(3, np.float32))),
+    "seal of others": rewritten(seal=False),
+    "format": rewritten(record=put("format", 2)),
+    "step -1": rewritten(record=put("step", -1)),
+    "step true": rewritten(record=put("step", True)),
+    "step text": rewritten(record=put("step", "7")),
+    "no record": rewritten(record=lambda record: [1]),
+    "null": rewritten(record=lambda record: "null"),
+    "dataset text": rewritten(record=put("dataset", "mnist")),
+    "dataset number": rewritten(record=put("dataset", "name", 3)),
+    "no digest": rewritten(record=put("dataset", {"name": "mnist"})),
+    "config list": rewritten(record=put("config", [])),
+    "config null": rewritten(record=put("config", None)),
+    "unknown setting": rewritten(record=put("config", "future", 1)),
+    "bad setting": rewritten(record=put("config", "z_dim", 0)),
+    "deep": rewritten(record=put("config", json.loads("[" * 900 + "]" * 900))),
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
+def test_malformed(content, tmp_path):
+    path = tmp_path / "weights.npz"
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError) as caught:
+        weights.find(path, None, never)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5e6
+    line = str(caught.value)
+    assert "weights.npz: " in line and line.isprintable() and len(line) <= 200
+
+
+def test_any_flipped_bit_is_seen(path):
+    content = path.read_bytes()
+    found = weights.load(path)
+    for position in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        try:  # a few bits mean nothing, such as those of the time in the archive's directory
+            again = weights.load(path)
+        except CheckpointError:
+            continue
+        assert (again.step, again.config) == (found.step, found.config)
+        assert all(np.array_equal(again.arrays[name], found.arrays[name]) for name in ARRAYS)
+
+
+def test_no_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "weights.npz")  # to open it would wait for a writer
+    with pytest.raises(CheckpointError, match="found a pipe"):
+        weights.find(tmp_path / "weights.npz", None, never)
+
+
+# Which
+
+
+def test_a_checkpoint_gives_the_averages_and_no_optimizer(finished):
+    import tensorflow as tf
+
+    found = weights.read(weights.find(finished, None, never))
+    saved = tf.train.load_checkpoint(str(finished / "checkpoints" / "model-200"))
+    name = "generator/dense/kernel"
+    average = saved.get_tensor(name + "/ExponentialMovingAverage")
+    assert np.array_equal(found.arrays[name], average)
+    assert not np.array_equal(found.arrays[name], saved.get_tensor(name))
+    assert {name.partition("/")[0] for name in found.arrays} == {"generator", "discriminator"}
+    assert not [name for name in found.arrays if "adam" in name.lower() or "Average" in name]
+    assert {"generator/dense/moving_mean", "discriminator/conv2/moving_variance"} <= found.arrays.keys()
+
+
+def test_ways_to_name_a_checkpoint(finished, path, tmp_path, monkeypatch):
+    folder = finished / "checkpoints"
+    for wanted, of in ((None, folder), (100, folder), ("100", folder), (finished, None), (folder, None), (path, None)):
+        found = weights.find(wanted, of, never)
+        assert found.step == {100: 100, "100": 100, path: 7}.get(wanted, 200)
+        assert weights.describe(found).startswith(f"weights: step {found.step}, trained on ")
+    assert weights.find(path.parent, None, never).step == 7  # a folder that has weights.npz
+    monkeypatch.chdir(finished)
+    assert weights.find(None, None, never).step == 200
+    assert weights.find("50", None, never).step == 50
+
+
+def test_the_weights_that_ship(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = weights.find(None, None, never)
+    assert found.path.parts[-3:] == ("checkpoints", "pretrained", "weights.npz")
+    assert found.dataset["name"] == "mnist" and found.config.data_dir == ""
+    assert found.path.stat().st_size < 6e6
+    assert hashlib.sha256(found.path.read_bytes()).hexdigest() == weights.SHIPPED_SHA256
+    monkeypatch.setattr(weights, "SHIPPED_SHA256", "0" * 64)
+    with pytest.raises(CheckpointError, match="found sha256"):
+        weights.shipped()
+
+
+def test_a_run_beside_them_is_its_own(finished_copy, monkeypatch):
+    folder = finished_copy / "checkpoints"
+    shutil.copytree(ROOT / "checkpoints" / "pretrained", folder / "pretrained")
+    assert weights.find(None, folder, never).step == 200
+    assert checkpoint.newest(folder, never).step == 200
+    checkpoint.clean(folder)
+    checkpoint.rotate(folder, 1)
+    assert (folder / "pretrained" / "weights.npz").exists()
+    for path in folder.glob("model-*"):
+        path.unlink()
+    assert checkpoint.newest(folder, never) is None  # so that a run starts
+
+
+@pytest.mark.parametrize("wanted", ["absent", "absent.npz", "300", "9" * 400, ".", "a\0b", "x" * 5000, -1])
+def test_nothing_there(wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        weights.find(wanted, None, never)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_was_named_has_to_hold_a_run(tmp_path):
+    with pytest.raises(CheckpointError, match="found no checkpoint"):
+        weights.find(None, tmp_path, never)
+
+
+def test_damaged_checkpoints_are_passed_over_but_not_when_asked_for(finished_copy):
+    folder = finished_copy / "checkpoints"
+    (folder / "model-200.index").write_bytes(b"")
+    warned = []
+    assert weights.find(None, folder, warned.append).step == 150
+    assert len(warned) == 1 and "model-200" in warned[0]
+    with pytest.raises(CheckpointError, match="model-200"):
+        weights.find(200, folder, never)
+
+
+def test_an_installed_wheel_has_them(tmp_path):
+    """Built and unpacked as pip would, away from the repository."""
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "build", "logs", "sample_image", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('..'))"
+    built = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(tmp_path / built.stdout.split()[-1]) as wheel:
+        wheel.extractall(tmp_path / "site")
+    ask = "from dcgan_tf1 import weights; print(weights.find(None, None, print).path)"
+    env = environment() | {"PYTHONPATH": str(tmp_path / "site")}
+    asked = subprocess.run([sys.executable, "-c", ask], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert asked.stdout.strip() == str(tmp_path / "site" / "dcgan_tf1" / "pretrained" / "weights.npz"), asked.stderr
