@@ -304,8 +304,8 @@ def poison(monkeypatch):
     """Makes z infinite at step 61, and with it all that depends on it."""
     draw = data.latent
 
-    def poisoned(seed, stream, counter, shape):
-        z = draw(seed, stream, counter, shape)
+    def poisoned(seed, stream, counter, *others):
+        z = draw(seed, stream, counter, *others)
         return z / 0 if (stream, counter) == (data.Stream.TRAIN, 60) else z
 
     with np.errstate(divide="ignore"):
