@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
             arguments.insert(0, "train")
-        flags = vars(_parser().parse_args(arguments))
+        flags = vars(parser().parse_args(arguments))
         flags.pop("debug", None)
         code = flags.pop("handler")(flags)
         sys.stdout.flush()
@@ -340,7 +340,8 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=28, width=110)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Every command and flag. Raises UsageError where argparse would exit."""
     parser = _Parser(
         prog="run.py",
         usage="%(prog)s [COMMAND] [flags]",

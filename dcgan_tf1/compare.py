@@ -22,8 +22,8 @@ from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.errors import CheckpointError, DivergedError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.gan import build_gan
-from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import SIDE, Classifier
+from dcgan_tf1.quality.instrument import Instrument
 from dcgan_tf1.runlog import smooth
 from dcgan_tf1.train import Stop, train
 from dcgan_tf1.trained import TrainedGan
@@ -71,7 +71,7 @@ def compare(
         Classifier.load() as classifier,
         tqdm(total=goal * len(runs), initial=spent, bar_format=form, dynamic_ncols=True, disable=hidden) as bar,
     ):
-        instrument = _Instrument(classifier, test)
+        instrument = Instrument(classifier, test.images)
         floor = instrument.measure(training.images[data.batch_indices(len(training.images), count, seed, 0)])
         for fraction in _FRACTIONS:
             for run in runs:
@@ -99,26 +99,6 @@ def compare(
     _draw(out / "compare.png", runs, report)
     print(f"{table}\n{out / 'compare.json'}, {out / 'compare.md'}, {out / 'compare.png'}")
     return 0
-
-
-class _Instrument:
-    """What digits are measured by: as `evaluate` does, without the search for nearest training digits."""
-
-    def __init__(self, classifier: Classifier, test: data.Dataset):
-        self._classifier = classifier
-        self._features, probabilities = classifier.features_and_probabilities(test.images)
-        self._statistics = metrics.statistics(self._features)
-        self._histogram = metrics.class_histogram(probabilities)
-
-    def measure(self, digits: np.ndarray) -> dict[str, Any]:
-        """Metrics, by their keys in evaluation.json, of uint8 [n, 28, 28]."""
-        features, probabilities = self._classifier.features_and_probabilities(digits)
-        histogram = metrics.class_histogram(probabilities)
-        return {
-            "frechet_distance": metrics.frechet_distance(metrics.statistics(features), self._statistics),
-            "coverage": metrics.precision_recall_density_coverage(self._features, features).coverage,
-            "missing_classes": metrics.missing_classes(histogram, self._histogram),
-        }
 
 
 class _Run:
@@ -191,7 +171,7 @@ class _Run:
         self._write()
         return number
 
-    def measure(self, instrument: _Instrument, count: int, seed: int) -> str:
+    def measure(self, instrument: Instrument, count: int, seed: int) -> str:
         """Add the point at which it is, and the strip of its first digits; returns a line that says so."""
         found = checkpoint.load(self._folders.checkpoints, self._step)
         with TrainedGan(weights.read(found)) as gan:

@@ -159,6 +159,7 @@ class Config:
     )
     sample_every: int = _option(1000, "steps between sample grids", low=1, high=10**9)
     sample_grid: int = _option(8, "images along a side of the sample grids", low=1, high=32)
+    eval_every: int = _option(0, "steps between measurements of the Frechet distance; 0: none", low=0, high=10**9)
     checkpoint_every: int = _option(1000, "steps between checkpoints", low=1, high=10**9)
     log_every: int = _option(10, "steps between rows of metrics.csv", low=1, high=10**9)
     max_to_keep: int = _option(5, "checkpoints to keep", low=1, high=10**6)
@@ -188,16 +189,17 @@ class Config:
 
     @classmethod
     def from_json(cls, record: Any) -> "Config":
-        """The inverse of `to_json`.
+        """The inverse of `to_json`. A setting younger than the record has its default, which was all there was before.
 
         Raises:
-            UsageError: `record` is no such object: a field is missing, unknown, of the wrong type or out of range.
+            UsageError: `record` is no such object: a field is unknown, of the wrong type or out of range.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(record, dict) or sorted(record) != sorted(names):
-            difference = set(record) ^ set(names) if isinstance(record, dict) else {type(record).__name__}
-            raise UsageError(f"config: fields {sorted(map(str, difference))[:3]} are missing or unknown")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in ("preset", "model")):
+            raise UsageError("config: found no preset and model, expected both")
+        if record.keys() - known:
+            raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
+        return cls.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
     @property
     def image_size(self) -> int:

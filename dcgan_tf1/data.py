@@ -396,6 +396,8 @@ class Stream(IntEnum):
     """The fixed z of the sample grids, at counter 0."""
     SAMPLE = 3
     """z of the digits drawn once trained, by chunk."""
+    EVALUATE = 4
+    """z of the digits measured while training, at counter 0."""
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -8,7 +8,7 @@ and the floor's digits blurred are what only looks worse.
 import json
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -17,6 +17,7 @@ from dcgan_tf1 import data, images, weights
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
+from dcgan_tf1.quality.instrument import Instrument
 from dcgan_tf1.trained import TrainedGan
 
 _FULL = 32  # pixels a side: what has fewer is measured with black around
@@ -69,10 +70,14 @@ def evaluate(
     }
     table = {}
     with Classifier.load(name) as classifier:
-        reference = Reference.of(classifier, train.images, test.images)
+        instrument = Instrument(classifier, test.images)
+        usual = _neighbour_distance(test.images, train.images)
         for column, digits in columns.items():
             print(f"measuring {column}", flush=True)
-            table[column] = measure(classifier, reference, digits)
+            table[column] = {
+                **instrument.measure(images.fit(digits, SIDE)),
+                **_of_pixels(digits, train.images, usual),
+            }
         picture = _picture(classifier, images.fit(generated, SIDE), train.images)
 
     distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
@@ -94,47 +99,25 @@ def evaluate(
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
 
 
-class Reference(NamedTuple):
-    """What the digits are compared with, as the classifier sees it."""
+def _of_pixels(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[str, Any]:
+    """Metrics that need no classifier, by their keys in _ROWS, of uint8 [n, 32, 32].
 
-    features: np.ndarray
-    """float32 [n, d], of test digits."""
-    statistics: metrics.Statistics
-    """Of those features."""
-    histogram: np.ndarray
-    """Of the test digits' classes, float64 [10]."""
-    training: np.ndarray
-    """uint8 [m, 28, 28]."""
-    neighbour_distance: float
-    """Median distance of a test digit to the nearest training digit, see `metrics.nearest_neighbours`."""
-
-    @classmethod
-    def of(cls, classifier: Classifier, training: np.ndarray, test: np.ndarray) -> "Reference":
-        features, probabilities = classifier.features_and_probabilities(test)
-        histogram = metrics.class_histogram(probabilities)
-        distances, _ = metrics.nearest_neighbours(test[:_NEIGHBOURS], training)
-        return cls(features, metrics.statistics(features), histogram, training, float(np.median(distances)))
-
-
-def measure(classifier: Classifier, reference: Reference, digits: np.ndarray) -> dict[str, Any]:
-    """The metrics (keys as in _ROWS) of `digits`, uint8 [n, 32, 32]."""
+    Args:
+        training: uint8 [m, 28, 28].
+        usual: the distance of real digits that `neighbour_ratio` is a ratio to.
+    """
     inner = images.fit(digits, SIDE)
-    features, probabilities = classifier.features_and_probabilities(inner)
-    histogram = metrics.class_histogram(probabilities)
-    distance, error = metrics.kid(features, reference.features)
-    distances, _ = metrics.nearest_neighbours(inner[:_NEIGHBOURS], reference.training)
     return {
-        "frechet_distance": metrics.frechet_distance(metrics.statistics(features), reference.statistics),
-        "kid": distance,
-        "kid_error": error,
-        **metrics.precision_recall_density_coverage(reference.features, features)._asdict(),
-        "class_divergence": metrics.class_divergence(histogram, reference.histogram),
-        "missing_classes": metrics.missing_classes(histogram, reference.histogram),
-        "mnist_score": metrics.mnist_score(probabilities),
-        "neighbour_ratio": float(np.median(distances)) / reference.neighbour_distance,
-        "copies": metrics.exact_copies(inner, reference.training),
+        "neighbour_ratio": _neighbour_distance(inner, training) / usual,
+        "copies": metrics.exact_copies(inner, training),
         "border_energy": metrics.border_energy(digits, _MARGIN),
     }
+
+
+def _neighbour_distance(digits: np.ndarray, training: np.ndarray) -> float:
+    """Median distance of uint8 [n, 28, 28] to the nearest training digit, see `metrics.nearest_neighbours`."""
+    distances, _ = metrics.nearest_neighbours(digits[:_NEIGHBOURS], training)
+    return float(np.median(distances))
 
 
 def _noise(digits: np.ndarray, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.csv, TensorBoard events, the progress bar, and the figure of the curves."""
+"""What a run tells: tables of metrics, TensorBoard events, the progress bar, and the figure of the curves."""
 
 import csv
 import os
@@ -15,36 +15,40 @@ from dcgan_tf1.files import write_whole
 
 v1 = tf.compat.v1
 
-COLUMNS = ("step", "d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z")
-"""Of metrics.csv. d_x and d_g_z are D(x) and D(G(z)): mean probability of being real, of reals and of fakes."""
+TABLES = {
+    "metrics.csv": ("step", "d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"),
+    "distance.csv": ("step", "frechet_distance"),
+}
+"""Columns. d_x and d_g_z are D(x) and D(G(z)): mean probability of being real, of reals and of fakes."""
 _LINE_SECONDS = 10
 
 
-class MetricsCsv:
-    """metrics.csv, continued from a checkpoint: rows after its step are dropped, those before it stay as they are.
+class Table:
+    """One of TABLES, continued from a checkpoint: rows after its step are dropped, those before it stay as they are.
 
     Raises (also in every method):
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, step: int):
-        self.path = folder / "metrics.csv"
+    def __init__(self, folder: Path, step: int, name: str = "metrics.csv"):
+        self.path = folder / name
+        self._columns = TABLES[name]
         with _writing(self.path):
             self._file = self.path.open("ab+")
             self._file.seek(0)
             end = 0
             for number, line in enumerate(self._file):
-                if not line.endswith(b"\n") or (number and not _row_until(line, step)):
+                if not line.endswith(b"\n") or (number and not _row_until(line, step, len(self._columns))):
                     break
                 end += len(line)
             self._file.truncate(end)
             if end == 0:
-                self._file.write((",".join(COLUMNS) + "\n").encode())
+                self._file.write((",".join(self._columns) + "\n").encode())
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add the row of `step`. Nine digits tell any two float32 apart."""
         with _writing(self.path):
-            self._file.write((f"{step}," + ",".join(f"{metrics[c]:.9g}" for c in COLUMNS[1:]) + "\n").encode())
+            self._file.write((f"{step}," + ",".join(f"{metrics[c]:.9g}" for c in self._columns[1:]) + "\n").encode())
 
     def sync(self) -> None:
         """Make the rows so far durable, so that a checkpoint never knows more than the file."""
@@ -142,7 +146,7 @@ class Progress:
 
 
 def plot_curves(folder: Path) -> Path:
-    """Draw metrics.csv of `folder` to curves.png beside it: losses above, probabilities below.
+    """Draw metrics.csv of `folder` to curves.png beside it: losses, probabilities, and distance.csv where it has rows.
 
     Raises:
         DataError: there is no metrics.csv with rows.
@@ -153,33 +157,50 @@ def plot_curves(folder: Path) -> Path:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    source = folder / "metrics.csv"
-    try:
-        with source.open(newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{source}: {error}; expected the metrics of a run") from error
-    if not rows or tuple(rows[0]) != COLUMNS:
-        raise DataError(f"{source}: found no rows; expected the columns {','.join(COLUMNS)}")
-
+    rows = _rows(folder, "metrics.csv")
+    measured = _rows(folder, "distance.csv") if (folder / "distance.csv").exists() else []
     steps = [row["step"] for row in rows]
-    figure, (losses, chances) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
+    count = 3 if measured else 2
+    figure, panels = plt.subplots(count, 1, sharex=True, figsize=(8, 2.5 * count), layout="constrained")
+    losses, chances, *distance = panels
     blue, orange = "#4477aa", "#ee7733"
     for axes, names in ((losses, {"d_loss": blue, "g_loss": orange}), (chances, {"d_x": blue, "d_g_z": orange})):
         for name, colour in names.items():
             values = [row[name] for row in rows]
             axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
             axes.plot(steps, smooth(values), color=colour, label={"d_x": "D(x)", "d_g_z": "D(G(z))"}.get(name, name))
+        axes.legend(frameon=False, ncols=2, loc="upper right")
+    for axes in distance:
+        points = [row["step"] for row in measured], [row["frechet_distance"] for row in measured]
+        axes.plot(*points, ".-", color=blue, linewidth=1)
+        axes.set(ylabel="Frechet distance", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, ncols=2, loc="upper right")
     losses.set_ylabel("loss")
-    chances.set(xlabel="step", ylabel="probability of real", ylim=(0, 1))
+    chances.set(ylabel="probability of real", ylim=(0, 1))
+    panels[-1].set_xlabel("step")
     figure.align_ylabels()
     target = folder / "curves.png"
     write_whole(target, lambda file: figure.savefig(file, format="png", dpi=150))
     plt.close(figure)
     return target
+
+
+def _rows(folder: Path, name: str) -> list[dict[str, float]]:
+    """The rows of a table; only distance.csv may have none."""
+    path, columns = folder / name, TABLES[name]
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [{key: float(value) for key, value in row.items()} for row in reader]
+            found = tuple(reader.fieldnames or ())
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: {error}; expected the metrics of a run") from error
+    if found != columns or not rows and name == "metrics.csv":
+        raise DataError(f"{path}: found no rows; expected the columns {','.join(columns)}")
+    return rows
 
 
 def smooth(values: list[float]) -> list[float]:
@@ -192,10 +213,10 @@ def smooth(values: list[float]) -> list[float]:
     return smoothed
 
 
-def _row_until(line: bytes, step: int) -> bool:
-    """Whether `line` is a whole row of a step up to `step`."""
+def _row_until(line: bytes, step: int, columns: int) -> bool:
+    """Whether `line` is a whole row, of so many columns, of a step up to `step`."""
     first, *others = line.split(b",")
-    return first.isdigit() and len(first) <= 12 and len(others) == len(COLUMNS) - 1 and int(first) <= step
+    return first.isdigit() and len(first) <= 12 and len(others) == columns - 1 and int(first) <= step
 
 
 class _writing:

@@ -1,5 +1,6 @@
 """The session loop."""
 
+import contextlib
 import math
 import signal
 import time
@@ -12,9 +13,14 @@ from dcgan_tf1 import checkpoint, data, images
 from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.errors import DivergedError
 from dcgan_tf1.gan import build_gan, restore, save, session
-from dcgan_tf1.runlog import Events, MetricsCsv, Progress, plot_curves
+from dcgan_tf1.quality.classifier import SIDE, Classifier
+from dcgan_tf1.quality.instrument import Instrument
+from dcgan_tf1.runlog import Events, Progress, Table, plot_curves
 
 _STEP_DIGITS = 7
+_CHUNK = 500
+_MEASURED = 10 * _CHUNK
+"""Digits drawn, and images of the data set at most, between which --eval_every measures the distance."""
 
 
 def train(
@@ -42,7 +48,7 @@ def train(
     machine = checkpoint.machine_record()
     source = {"name": dataset.name, "digest": dataset.digest}
 
-    with session(gan, config) as sess:
+    with session(gan, config) as sess, contextlib.ExitStack() as stack:
         print(f"device: {_device(sess, machine)}")
         if config.precision == "bfloat16" and not _has_bfloat16():
             print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")
@@ -54,7 +60,13 @@ def train(
             sess.run(gan.init_op)
             print(f"starting fresh, to {config.iterations} steps", flush=True)
         step = committed = start.step if start else 0
-        table, events = MetricsCsv(folders.logs, step), Events(folders.logs, step)
+        table, events = Table(folders.logs, step), Events(folders.logs, step)
+        tables = [table]
+        if config.eval_every or (folders.logs / "distance.csv").exists():
+            tables.append(Table(folders.logs, step, "distance.csv"))
+        if config.eval_every:
+            real = images.fit(dataset.images[-_MEASURED:], SIDE)
+            instrument = Instrument(stack.enter_context(Classifier.load()), real)
         progress = Progress(step, config.iterations)
         collapse = Collapse()
         clock = (time.monotonic(), step)
@@ -64,10 +76,20 @@ def train(
             images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, images.SNAPSHOT_SCALE)
             events.image(step, "samples", images.png(picture), *picture.shape)
 
+        def measure() -> None:
+            shape = (_MEASURED // _CHUNK, _CHUNK, config.z_dim)
+            z = data.latent(config.seed, data.Stream.EVALUATE, 0, shape, config.z_distribution)
+            digits = np.concatenate([sess.run(gan.samples, {gan.sample_z: part}) for part in z])
+            distance = {"frechet_distance": instrument.distance(images.fit(digits, SIDE))}
+            tables[-1].write(step, distance)
+            events.scalars(step, distance)
+            progress.say("step {}: Frechet distance {frechet_distance:.3f}".format(step, **distance))
+
         def commit() -> None:
             if not sess.run(gan.finite):
                 raise DivergedError(_diverged("a weight", step, committed))
-            table.sync()
+            for each in tables:
+                each.sync()
             events.sync()
             checkpoint.commit(
                 folders.checkpoints,
@@ -112,6 +134,8 @@ def train(
                     then, last = clock
                     clock = (time.monotonic(), step)
                     events.scalars(step, {"steps_per_second": (step - last) / (clock[0] - then)})
+                if config.eval_every and step % config.eval_every == 0:
+                    measure()
                 if step % config.checkpoint_every == 0:
                     commit()
                     committed = step
@@ -119,7 +143,8 @@ def train(
             if step != committed:
                 commit()
         progress.close()
-        table.close()
+        for each in tables:
+            each.close()
         events.close()
     if not stop.due and step >= config.log_every:  # before that there is nothing to draw
         print(f"curves: {plot_curves(folders.logs)}")

@@ -193,9 +193,7 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
         raise DataError(f"found format {record['format']!r}, step {step!r}, expected {FORMAT} and a step")
     if not all(isinstance(dataset[key], str) for key in ("name", "digest")):
         raise DataError("found no record of the data set")
-    # Settings that are younger than the file had their preset's defaults when it was written.
-    settings = record["config"].items()
-    config = Config.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings})
+    config = Config.from_json(record["config"])
     return Weights(path, step, config, dataset, {name: array.astype(np.float32) for name, array in arrays.items()})
 
 

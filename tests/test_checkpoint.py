@@ -196,7 +196,7 @@ CHANGES = {
     "config of a list": lambda m: m.update(config=[1]),
     "empty config": lambda m: m.update(config={}),
     "unknown config field": lambda m: m["config"].update(colour="red"),
-    "missing config field": lambda m: m["config"].pop("z_dim"),
+    "missing config field": lambda m: m["config"].pop("preset"),
     "config of wrong type": lambda m: m["config"].update(z_dim="100"),
     "config out of range": lambda m: m["config"].update(z_dim=10**9),
     "huge config": lambda m: m["config"].update(lr_g=10**400),

@@ -9,8 +9,9 @@ from PIL import Image
 
 from dcgan_tf1 import runlog
 from dcgan_tf1.errors import DataError, OutputError
-from dcgan_tf1.runlog import COLUMNS, Events, MetricsCsv, Progress, plot_curves
+from dcgan_tf1.runlog import TABLES, Events, Progress, Table, plot_curves
 
+COLUMNS = TABLES["metrics.csv"]
 HEADER = ",".join(COLUMNS).encode() + b"\n"
 
 
@@ -23,7 +24,7 @@ def row(step, value="0.5"):
 
 
 def write_rows(folder, start, *steps):
-    table = MetricsCsv(folder, start)
+    table = Table(folder, start)
     for step in steps:
         table.write(step, metrics())
     table.close()
@@ -36,7 +37,7 @@ def test_rows_are_written_and_continued(tmp_path):
 
 
 def test_nine_digits_tell_float32_apart(tmp_path):
-    table = MetricsCsv(tmp_path, 0)
+    table = Table(tmp_path, 0)
     table.write(1, metrics(float(tf.constant(0.1))))
     table.close()
     assert table.path.read_bytes() == HEADER + row(1, "0.100000001")
@@ -70,7 +71,7 @@ def test_a_fresh_run_starts_afresh(tmp_path, content):
 
 
 def test_rows_are_on_disk_after_sync(tmp_path):
-    table = MetricsCsv(tmp_path, 0)
+    table = Table(tmp_path, 0)
     table.write(1, metrics())
     table.sync()
     assert table.path.read_bytes() == HEADER + row(1)
@@ -80,9 +81,9 @@ def test_rows_are_on_disk_after_sync(tmp_path):
 def test_unwritable_logs_are_told(tmp_path):
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(OutputError, match="metrics.csv"):
-        MetricsCsv(tmp_path, 0)
+        Table(tmp_path, 0)
     with pytest.raises(OutputError, match="nowhere"):
-        MetricsCsv(tmp_path / "nowhere", 0)
+        Table(tmp_path / "nowhere", 0)
     with pytest.raises(OutputError, match="nowhere"):
         Events(tmp_path / "nowhere", 0)
 
@@ -157,6 +158,23 @@ def test_curves(tmp_path):
     assert plot_curves(tmp_path).read_bytes() == first
     write_rows(tmp_path, 49, 50)
     assert plot_curves(tmp_path).read_bytes() != first
+
+
+def test_curves_with_distances(tmp_path):
+    write_rows(tmp_path, 0, *range(1, 50))
+    Table(tmp_path, 0, "distance.csv").close()
+    plot_curves(tmp_path)  # none yet
+    assert Image.open(tmp_path / "curves.png").size == (1200, 750)
+    table = Table(tmp_path, 0, "distance.csv")
+    for step in (10, 20, 30):
+        table.write(step, {"frechet_distance": 1 / step})
+    table.close()
+    assert Image.open(plot_curves(tmp_path)).size == (1200, 1125)
+    Table(tmp_path, 20, "distance.csv").close()
+    assert (tmp_path / "distance.csv").read_text() == "step,frechet_distance\n10,0.1\n20,0.05\n"
+    (tmp_path / "distance.csv").write_text("a,b\n")
+    with pytest.raises(DataError, match=r"distance\.csv"):
+        plot_curves(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,23 @@ def test_resume_from_the_one_before_a_damaged_checkpoint(finished, finished_copy
     assert_same_run(finished_copy, finished)
 
 
+def test_distances_are_measured_and_resumed(tmp_path):
+    """Two runs that are stopped between and after measurements tell what one does, and train as without any."""
+    every = ["--eval_every", 8]
+    assert "step 8: Frechet distance" in train(tmp_path / "whole", 20, *every).out
+    for iterations in (12, 20):
+        train(tmp_path / "parts", iterations, *(every if iterations == 12 else []))
+    train(tmp_path / "without", 20)
+    tables = [(tmp_path / run / "logs" / "distance.csv").read_text() for run in ("whole", "parts")]
+    assert tables[0] == tables[1]
+    header, *rows = tables[0].splitlines()
+    assert header == "step,frechet_distance" and [row.split(",")[0] for row in rows] == ["8", "16"]
+    assert all(float(row.split(",")[1]) > 1 for row in rows)
+    assert steps_by_tag(tmp_path / "parts")["frechet_distance"] == [8, 16]
+    assert weights(tmp_path / "whole", 20) == weights(tmp_path / "without", 20)
+    assert not (tmp_path / "without" / "logs" / "distance.csv").exists()
+
+
 def test_a_moved_run_resumes(finished, tmp_path):
     train(tmp_path / "here", 100)
     (tmp_path / "here").rename(tmp_path / "there")

@@ -1,0 +1,80 @@
+"""Try recipes: train each on MNIST's first 55,000 training digits, and measure it on the 5,000 after those.
+
+    python benchmarks/recipe.py --data_dir DIR --steps 4000 "" "lr_d=5e-4" "lr_g=2e-4 lr_d=2e-4"
+
+A trial is settings over those of the default recipe, as the flags of `run.py`. Rows of a Markdown table are printed as
+trials end; what is in `--out_dir` already is trained no further than it has to be. MNIST's test digits are not looked
+at: what is chosen here can be reported on them.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dcgan_tf1 import checkpoint, cli, data, images, weights  # noqa: E402
+from dcgan_tf1.config import Config, Folders  # noqa: E402
+from dcgan_tf1.files import make_folder  # noqa: E402
+from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
+from dcgan_tf1.quality.instrument import Instrument  # noqa: E402
+from dcgan_tf1.train import train  # noqa: E402
+from dcgan_tf1.trained import TrainedGan  # noqa: E402
+
+HELD_OUT = 5000
+DIGITS = 10_000
+
+
+def trial(settings, config, dataset, instrument, out):
+    """Train to `config.iterations`, if that has not been done, and return the row of the table."""
+    folders = Folders.of(out)
+    for folder in folders:
+        make_folder(folder)
+    began = time.monotonic()
+    with checkpoint.lock(folders.checkpoints), (out / "train.log").open("a") as log, contextlib.redirect_stdout(log):
+        start = checkpoint.newest(folders.checkpoints, warn=print)
+        steps = config.iterations - (start.step if start else 0)
+        if steps > 0:
+            train(config, folders, dataset, start)
+        rate = (time.monotonic() - began) / steps if steps > 0 else 0
+        with TrainedGan(weights.read(checkpoint.load(folders.checkpoints, config.iterations))) as gan:
+            found = instrument.measure(images.fit(gan.sample(DIGITS, seed=0), SIDE))
+    return (
+        f"| {settings or 'default'} | {config.iterations} | {rate * config.iterations / 60:.1f} "
+        f"| {found['frechet_distance']:.3f} | {found['coverage']:.3f} | {found['missing_classes']} "
+        f"| {found['class_divergence']:.4f} |"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", nargs="+", metavar="SETTINGS")
+    parser.add_argument("--data_dir", default="", help="folder of MNIST's files")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--out_dir", type=Path, default=Path("trials"))
+    arguments = parser.parse_args()
+
+    mnist = data.load("mnist", arguments.data_dir)
+    fitted = mnist.images[:-HELD_OUT]
+    dataset = mnist._replace(name="mnist's first 55,000", images=fitted, digest=hashlib.sha256(fitted).hexdigest())
+    with Classifier.load() as classifier:
+        instrument = Instrument(classifier, mnist.images[-HELD_OUT:])
+        floor = instrument.distance(fitted[np.random.default_rng(0).permutation(len(fitted))[:DIGITS]])
+        print(f"The floor, {DIGITS} of the digits trained on: {floor:.3f}\n")
+        print("| settings | steps | minutes | distance | coverage | missing | KL |\n|---|--:|--:|--:|--:|--:|--:|")
+        for settings in arguments.trials:
+            flags = [f"--{setting}" for setting in settings.split()]
+            values = vars(cli.parser().parse_args(["train", *flags, "--iterations", str(arguments.steps)]))
+            values.pop("handler")
+            config = Config.of(**values)
+            out = arguments.out_dir / (settings.replace(" ", "_") or "default")
+            print(trial(settings, config, dataset, instrument, out), flush=True)
+
+
+if __name__ == "__main__":
+    main()

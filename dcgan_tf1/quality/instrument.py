@@ -1,0 +1,38 @@
+"""Digits against real ones, in the features of the frozen classifier."""
+
+from typing import Any
+
+import numpy as np
+
+from dcgan_tf1.quality import metrics
+from dcgan_tf1.quality.classifier import Classifier
+
+
+class Instrument:
+    """Measures digits against `real`, uint8 [n, 28, 28], as `classifier` sees them."""
+
+    def __init__(self, classifier: Classifier, real: np.ndarray):
+        self._classifier = classifier
+        self._features, probabilities = classifier.features_and_probabilities(real)
+        self._statistics = metrics.statistics(self._features)
+        self._histogram = metrics.class_histogram(probabilities)
+
+    def distance(self, digits: np.ndarray) -> float:
+        """Frechet distance of uint8 [m, 28, 28]."""
+        features, _ = self._classifier.features_and_probabilities(digits)
+        return metrics.frechet_distance(metrics.statistics(features), self._statistics)
+
+    def measure(self, digits: np.ndarray) -> dict[str, Any]:
+        """Metrics, by their keys in evaluation.json, of uint8 [m, 28, 28]."""
+        features, probabilities = self._classifier.features_and_probabilities(digits)
+        histogram = metrics.class_histogram(probabilities)
+        kid, kid_error = metrics.kid(features, self._features)
+        return {
+            "frechet_distance": metrics.frechet_distance(metrics.statistics(features), self._statistics),
+            "kid": kid,
+            "kid_error": kid_error,
+            **metrics.precision_recall_density_coverage(self._features, features)._asdict(),
+            "class_divergence": metrics.class_divergence(histogram, self._histogram),
+            "missing_classes": metrics.missing_classes(histogram, self._histogram),
+            "mnist_score": metrics.mnist_score(probabilities),
+        }
