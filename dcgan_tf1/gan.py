@@ -62,7 +62,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         real = scale_images(images, config.image_size)
         fake, g_averages = _generate(z, config)
         real_logits, real_averages = _discriminate(real, config)
-        fake_logits, fake_averages = _discriminate(fake, config)
+        fake_logits, _ = _discriminate(fake, config)
         d_variables = v1.trainable_variables("discriminator")
         g_variables = v1.trainable_variables("generator")
         _check_owners(d_variables, g_variables)
@@ -76,10 +76,11 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         if together:
             g_loss = _cross_entropy(fake_logits, 1.0)
             players = [(d_optimizer, d_loss, d_variables), (g_optimizer, g_loss, g_variables)]
-            train_op = _average([g_averages], after=_minimize_together(players), step=global_step)
+            train_op = _average(g_averages, after=_minimize_together(players), step=global_step)
         else:
             train_op = d_optimizer.minimize(d_loss, var_list=d_variables)
-        train_op = _average([real_averages, fake_averages], after=train_op, step=global_step)
+        # D's averages are of reals alone: used once trained, they ask of any image whether it would pass among these.
+        train_op = _average(real_averages, after=train_op, step=global_step)
         # Resource variables are read where the read op stands, so each pass below sees the update before it.
         for update in range(together, config.g_steps):
             with tf.control_dependencies([train_op]):
@@ -88,7 +89,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
                 logits, _ = _discriminate(fake, config)
                 g_loss = _cross_entropy(logits, 1.0)  # non-saturating: maximise log D(G(z)) (Goodfellow et al. 2014)
                 train_op = g_optimizer.minimize(g_loss, var_list=g_variables)
-            train_op = _average([g_averages], after=train_op, step=global_step)
+            train_op = _average(g_averages, after=train_op, step=global_step)
         averaged = None
         if config.ema_decay:  # samples of averaged weights are better (Yazici et al. 2019); the step warms the decay up
             ema = v1.train.ExponentialMovingAverage(config.ema_decay, global_step)
@@ -207,23 +208,20 @@ def _minimize_together(players: list[tuple]) -> tf.Operation:
         return tf.group(*[player[0].apply_gradients(pairs) for player, pairs in zip(players, gradients, strict=True)])
 
 
-def _average(averages: list[list], after: tf.Operation, step: tf.Variable) -> tf.Operation:
-    """Move the moving averages towards each list of batch values in turn, then be done when `after` is.
+def _average(averages: list[tuple], after: tf.Operation, step: tf.Variable) -> tf.Operation:
+    """When `after` is done, move the moving averages, (variable, batch value, decay), towards the batch's values.
 
     The decay is warmed up from 0.1 as min(decay, (1 + step) / (10 + step)), so that a young run does not
     sample with the statistics of its initial weights.
     """
     count = tf.cast(step, tf.float32)
     warm = (1.0 + count) / (10.0 + count)
-    done = after
-    for entries in averages:
-        with tf.control_dependencies([done]):
-            moves = [
-                variable.assign_sub((variable - value) * (1.0 - tf.minimum(decay, warm)))
-                for variable, value, decay in entries
-            ]
-            done = tf.group(*moves)
-    return done
+    with tf.control_dependencies([after]):
+        moves = [
+            variable.assign_sub((variable - value) * (1.0 - tf.minimum(decay, warm)))
+            for variable, value, decay in averages
+        ]
+        return tf.group(*moves)
 
 
 def _check_owners(d_variables: list[tf.Variable], g_variables: list[tf.Variable]) -> None:
