@@ -339,6 +339,13 @@ class _Help(argparse.HelpFormatter):
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=28, width=110)
 
+    def _iter_indented_subactions(self, action: argparse.Action) -> Any:
+        """argparse measures the commands without their indent, and would break the line of the longest."""
+        for command in super()._iter_indented_subactions(action):
+            width = self._current_indent + len(self._format_action_invocation(command))
+            self._action_max_length = max(self._action_max_length, width)
+            yield command
+
 
 def parser() -> argparse.ArgumentParser:
     """Every command and flag. Raises UsageError where argparse would exit."""
