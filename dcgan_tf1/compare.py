@@ -286,9 +286,9 @@ def _draw(path: Path, runs: list[_Run], report: dict[str, Any]) -> None:
         axes.set_xticks([])
         axes.tick_params(length=0, labelsize=8, labelcolor=light)
         axes.spines[:].set_visible(False)
-        count = f"{sum(model['parameters'].values()) / 1e6:.2f} M parameters"
+        count = f"{sum(model['parameters'].values()) / 1e6:.2f} M weights"
         axes.set_title(run.name, color=colour, fontweight="bold", fontsize=12, loc="left")
-        axes.set_title(f"{count}, {model['steps_per_second']:.3g} steps/s", color=light, fontsize=8, loc="right")
+        axes.set_title(f"{count}, {model['steps_per_second']:.3g} steps/s", color=light, fontsize=7, loc="right")
 
         minutes = [point["seconds"] / 60 for point in points]
         distances = [point["frechet_distance"] for point in points]

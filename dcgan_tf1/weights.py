@@ -28,7 +28,7 @@ from dcgan_tf1.files import write_whole
 
 FORMAT = 1
 FILE = "weights.npz"
-SHIPPED_SHA256 = "f965b7852e8b4e98c9f6723a7e386c864d904c2f5c2ad1f596868da01d29ccf2"
+SHIPPED_SHA256 = "dc3e11a87e47f6092f2ebbeb29eda1d05bb8ba65dc3eaae4c271c7f116b14e29"
 """In hex, of the file that ships: `checkpoints/pretrained/weights.npz`, or `pretrained/` in the installed package."""
 _AVERAGE = "/ExponentialMovingAverage"
 _BLOCK = 1 << 16
