@@ -1,6 +1,7 @@
 """What a run tells: tables of metrics, TensorBoard events, the progress bar, and the figure of the curves."""
 
 import csv
+import logging
 import os
 import sys
 import time
@@ -152,6 +153,7 @@ def plot_curves(folder: Path) -> Path:
         DataError: there is no metrics.csv with rows.
         OutputError: the figure cannot be written.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write to
     import matplotlib
 
     matplotlib.use("Agg")

@@ -25,7 +25,8 @@ v1 = tf.compat.v1
 CHUNK = 500
 """Digits that pass through a network together, always, and that one counter of `data.latent` makes the z of.
 
-So a digit depends on the weights, the seed and its index alone, to the last bit. The value is for ever.
+So a digit depends on the weights, the seed and its index alone, to the last bit of one kind of processor. The value is
+for ever.
 """
 SURE = 0.9
 """The classifier's probability from which on a digit counts as one of its class."""
@@ -230,6 +231,9 @@ class TrainedGan:
 
     def discriminate(self, digits: np.ndarray) -> np.ndarray:
         """The probability, in D's eyes, that each of uint8 [n, 28, 28] or [n, 32, 32] is real: float32 [n].
+
+        Read it as an order: training normalises D by the batch, of reals or of fakes, and the moving averages that
+        stand in for that here move its level.
 
         Raises:
             ValueError: `digits` is of another type or shape.
