@@ -195,8 +195,11 @@ class Config:
             UsageError: `record` is no such object: a field is unknown, of the wrong type or out of range.
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in ("preset", "model")):
-            raise UsageError("config: found no preset and model, expected both")
+        if not isinstance(record, dict):
+            raise UsageError(f"config: found {_short(record)}, expected an object")
+        for name in ("preset", "model"):
+            if not isinstance(record.get(name), str):
+                raise UsageError(f"--{name}: found {_short(record.get(name))}, expected text")
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
         return cls.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
