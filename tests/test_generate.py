@@ -340,9 +340,13 @@ def fill_the_disk():
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("form", ["png", "grid", "npz", "idx"])
 def test_all_or_none(form, tmp_path):
-    for then in (fill_the_disk, lambda: signal.raise_signal(signal.SIGINT)):
+    for then in (fill_the_disk, interrupt):
         with pytest.raises((OutputError, KeyboardInterrupt)):
             generate.generate(Endless(CHUNK, then), tmp_path / "new", form, 2 * CHUNK, 0, labels=True)
         assert not (tmp_path / "new").exists()
