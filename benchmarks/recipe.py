@@ -10,12 +10,14 @@ at: what is chosen here can be reported on them.
 import argparse
 import contextlib
 import hashlib
+import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dcgan_tf1 import checkpoint, cli, data, images, weights  # noqa: E402
