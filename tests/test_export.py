@@ -98,7 +98,8 @@ def test_numpy_sampler_is_the_command_that_it_says(tmp_path):
     path = export(tmp_path, "npz", "--checkpoint", weights.shipped().path)
     script = [sys.executable, ROOT / "docs" / "numpy_sampler.py", path, tmp_path / "digits.pgm"]
     subprocess.run(script, check=True, timeout=60)
-    assert run("generate", "--num_digits", 64, "--grid", "--size", 32, "--scale", 1, "--out", tmp_path).code == 0
+    flags = ["--num_digits", 64, "--grid", "--size", 32, "--scale", 1, "--out", tmp_path, "--checkpoint", path]
+    assert run("generate", *flags).code == 0
     with Image.open(tmp_path / "digits.png") as picture:
         tiles = np.asarray(picture)[1:, 1:].reshape(8, 33, 8, 33).swapaxes(1, 2)[:, :, :32, :32]
     with Image.open(tmp_path / "digits.pgm") as picture:
