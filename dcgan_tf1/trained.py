@@ -69,6 +69,8 @@ def constants(weights: Weights, used: set[str]) -> Callable[..., tf.Tensor]:
 class TrainedGan:
     """The two networks of `weights`, frozen, in a graph and a session of their own. Any thread may call it.
 
+    Digits are of the family's size: where [..., 32, 32] is said below, `dcgan28` and `mlp` give [..., 28, 28].
+
     Raises:
         CheckpointError: the weights are not those of the networks that their config describes.
     """
@@ -232,8 +234,8 @@ class TrainedGan:
     def discriminate(self, digits: np.ndarray) -> np.ndarray:
         """The probability, in D's eyes, that each of uint8 [n, 28, 28] or [n, 32, 32] is real: float32 [n].
 
-        Read it as an order: training normalises D by the batch, of reals or of fakes, and the moving averages that
-        stand in for that here move its level.
+        Read it as an order: training normalises D by the batch, of reals or of fakes, and the moving averages of reals
+        that stand in for both here move its level.
 
         Raises:
             ValueError: `digits` is of another type or shape.
