@@ -107,4 +107,12 @@ def leaky_relu(x: tf.Tensor, slope: float = 0.2) -> tf.Tensor:
 
 
 def _add_bias(x: tf.Tensor) -> tf.Tensor:
-    return tf.nn.bias_add(x, v1.get_variable("bias", [x.shape[-1]], initializer=v1.zeros_initializer()))
+    bias = v1.get_variable("bias", [x.shape[-1]], initializer=v1.zeros_initializer())
+    with v1.get_default_graph().gradient_override_map({"BiasAdd": "SummedBiasAdd"}):
+        return tf.nn.bias_add(x, bias)
+
+
+@tf.RegisterGradient("SummedBiasAdd")
+def _bias_add_gradient(operation: tf.Operation, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What BiasAddGrad adds up: on a CPU it took 12 times as long in bfloat16, twice in float32 (256x32x32x16)."""
+    return gradient, tf.reduce_sum(gradient, list(range(gradient.shape.rank - 1)))
