@@ -112,11 +112,11 @@ class Config:
         choices=("alternating", "simultaneous"),
     )
     lr_g: float = _option(1e-3, "Adam's learning rate of the generator", low=1e-9, high=1)
-    lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
+    lr_d: float = _option(5e-4, "Adam's learning rate of the discriminator", low=1e-9, high=1)
     beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
     beta2: float = _option(0.999, "Adam's decay of the gradients' square", low=0, high=0.999999)
     ema_decay: float = _option(
-        0.999,
+        0.9999,
         "decay of the average of G's weights that samples are drawn with; 0: none",
         low=0,
         high=0.999999,
@@ -132,7 +132,7 @@ class Config:
         "uniform", "of the latent vector: from -1 to 1, or standard", choices=("uniform", "normal"), identity=True
     )
     g_channels: tuple[int, ...] = _option(
-        (512, 128, 64),
+        (256, 128, 64),
         "channels (mlp: widths) of the generator's hidden layers",
         low=1,
         high=4096,
@@ -140,7 +140,7 @@ class Config:
         identity=True,
     )
     d_channels: tuple[int, ...] = _option(
-        (32, 64, 128),
+        (32, 64, 128, 256),
         "channels (mlp: widths) of the discriminator's hidden layers",
         low=1,
         high=4096,

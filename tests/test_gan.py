@@ -54,9 +54,10 @@ def test_reference_is_as_large_as_published():
 
 def test_default_sizes():
     gan = build_gan(Config())
-    expected = 100 * 8192 + 8192 + 25 * 512 * 128 + 128 + 25 * 128 * 64 + 64 + 25 * 64
+    expected = 100 * 4096 + 4096 + 25 * 256 * 128 + 128 + 25 * 128 * 64 + 64 + 25 * 64
     assert count(gan.g_variables) == expected
-    assert count(gan.d_variables) == 16 * 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 4 * 4 * 128 + 1
+    expected = 16 * 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 16 * 128 * 256 + 256 + 2 * 2 * 256 + 1
+    assert count(gan.d_variables) == expected
 
 
 @pytest.mark.parametrize("g_channels", [(4,), (8, 4), (16, 8, 4), (16, 8, 4, 2)])
