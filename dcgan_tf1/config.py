@@ -22,7 +22,7 @@ class Family(NamedTuple):
     """Its settings, where they are not the defaults of Config's fields."""
 
 
-_PLAIN: dict[str, Any] = {"ema_decay": 0.0}
+_PLAIN: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0}
 """What the reproduced recipes share: none of what this project's own adds to them."""
 _MLP = {
     **_PLAIN,
@@ -75,6 +75,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
+_BEFORE: dict[str, Any] = {"d_noise": 0.0}
+"""Of settings that older records lack, what runs did before them, where that is not the default."""
+
 
 def _option(
     default: Any, help: str, *, low=None, high=None, choices=None, length=None, identity=False, model=None
@@ -121,6 +124,9 @@ class Config:
         low=0,
         high=0.999999,
         identity=True,
+    )
+    d_noise: float = _option(
+        0.2, "standard deviation of the noise that D sees on images, which are in [-1, 1]; 0: none", low=0, high=1
     )
     precision: str = _option(
         "float32", "of convolutions and matrix products; variables stay float32", choices=("float32", "bfloat16")
@@ -189,7 +195,7 @@ class Config:
 
     @classmethod
     def from_json(cls, record: Any) -> "Config":
-        """The inverse of `to_json`. A setting younger than the record has its default, which was all there was before.
+        """The inverse of `to_json`. A setting younger than the record is what runs did before there was such a setting.
 
         Raises:
             UsageError: `record` is no such object: a field is unknown, of the wrong type or out of range.
@@ -202,7 +208,8 @@ class Config:
                 raise UsageError(f"--{name}: found {_short(record.get(name))}, expected text")
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
-        return cls.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        return cls.of(**{**_BEFORE, **values})
 
     @property
     def image_size(self) -> int:

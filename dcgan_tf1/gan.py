@@ -10,7 +10,7 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.layers import MOVING_AVERAGES
+from dcgan_tf1.layers import MOVING_AVERAGES, noise
 from dcgan_tf1.models import networks
 
 v1 = tf.compat.v1
@@ -184,7 +184,12 @@ def _generate(z: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
 
 
 def _discriminate(images: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
-    """Logits of `images` in training mode, and what batch norm leaves to be averaged."""
+    """Logits of `images` in training mode, and what batch norm leaves to be averaged.
+
+    Noise hides from D what no eye sees, such as how near to -1 a background is, and leaves it the strokes.
+    """
+    if config.d_noise:
+        images = noise(images, config.d_noise, config.seed)
     return _call("discriminator", images, config)
 
 

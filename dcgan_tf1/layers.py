@@ -12,9 +12,9 @@ v1 = tf.compat.v1
 
 MOVING_AVERAGES = "moving_averages"
 """Graph collection of (variable, batch value, decay) that batch norm in training mode leaves to be averaged."""
-_DROPOUTS = "dropouts"
-_MOST_DROPOUTS = 1 << 20
-"""In a graph, so that no two calls of any two steps share their coins."""
+_DRAWS = "draws"
+_MOST_DRAWS = 1 << 20
+"""In a graph, so that no two calls of any two steps share their numbers."""
 NORMAL = v1.truncated_normal_initializer(stddev=0.02)
 GLOROT = v1.glorot_uniform_initializer()
 
@@ -90,15 +90,23 @@ def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, dec
 def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
     """Zero where a coin of probability `rate` says so, x / (1 - rate) elsewhere (Srivastava et al. 2014).
 
-    The coins are a function of `seed`, the step and which call this is in the graph: no generator has a state that a
-    checkpoint would have to hold.
+    The coins are a function of `seed`, the step and which call this is in the graph: see `_key`.
     """
-    calls = v1.get_collection_ref(_DROPOUTS)
-    calls.append(x)
-    step = tf.cast(v1.train.get_global_step(), tf.int64)
-    key = tf.stack([tf.constant(seed, tf.int64), step * _MOST_DROPOUTS + len(calls)])
-    coins = tf.random.stateless_uniform(tf.shape(x), key, alg="philox")  # the same on every device
+    coins = tf.random.stateless_uniform(tf.shape(x), _key(seed), alg="philox")  # the same on every device
     return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
+
+
+def noise(x: tf.Tensor, stddev: float, seed: int) -> tf.Tensor:
+    """x plus Gaussian noise of `stddev`, which is drawn as `dropout`'s coins are (Sonderby et al. 2017)."""
+    return x + stddev * tf.random.stateless_normal(tf.shape(x), _key(seed), alg="philox")
+
+
+def _key(seed: int) -> tf.Tensor:
+    """Of random numbers, int64 [2]: no generator has a state that a checkpoint would have to hold."""
+    calls = v1.get_collection_ref(_DRAWS)
+    calls.append(None)
+    step = tf.cast(v1.train.get_global_step(), tf.int64)
+    return tf.stack([tf.constant(seed, tf.int64), step * _MOST_DRAWS + len(calls)])
 
 
 def leaky_relu(x: tf.Tensor, slope: float = 0.2) -> tf.Tensor:

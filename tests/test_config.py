@@ -18,6 +18,7 @@ REFERENCE = {
     "g_steps": 2,
     "lr_g": 2e-4,
     "lr_d": 2e-4,
+    "d_noise": 0.0,
     "beta1": 5e-5,
     "beta2": 0.999,
     "z_dim": 100,
@@ -94,7 +95,7 @@ def test_a_config_cannot_be_changed():
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_setting_younger_than_the_record_has_its_default(name):
+def test_a_setting_younger_than_the_record_is_what_was_before(name):
     record = Config.of(preset="reference").to_json()
     del record[name]
     if name in ("preset", "model"):
@@ -102,6 +103,12 @@ def test_a_setting_younger_than_the_record_has_its_default(name):
             Config.from_json(record)
     else:
         assert Config.from_json(record) == Config.of(preset="reference")
+
+
+def test_older_runs_had_no_noise():
+    record = Config().to_json()
+    assert record.pop("d_noise") > 0
+    assert Config.from_json(record) == Config(d_noise=0.0)
 
 
 @pytest.mark.parametrize("record", [None, [], 1, "text", {}, {"z": 1}, {**Config().to_json(), "colour": "red"}])

@@ -1,5 +1,6 @@
 """Every family is the network it is named for, and trains, resumes and draws as the others do."""
 
+import functools
 import re
 import sys
 
@@ -128,7 +129,7 @@ def torch_call(layer, x, training):
 
 
 RECIPES = {
-    "dcgan32": ({"model": "dcgan32"}, 2_672_384, 166_593),
+    "dcgan32": ({"model": "dcgan32"}, 1_439_488, 690_113),
     "reference": ({"preset": "reference"}, 903_792, 42_337),
     "dcgan28": ({"model": "dcgan28"}, 2_305_472, 212_865),
     "mlp": ({"model": "mlp"}, 22_659, 20_301),
@@ -148,7 +149,7 @@ def both(name, player):
 
 
 def assert_alike(found, expected):
-    assert found.shape == expected.shape and found.std() > 0.1  # so that agreement says something
+    assert found.shape == expected.shape and found.std() > 0.05  # so that agreement says something
     assert np.allclose(found, expected, rtol=0, atol=1e-4 * np.abs(found).max())
 
 
@@ -294,7 +295,7 @@ def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
     monkeypatch.setattr(v1.train, "AdamOptimizer", lambda *args, **kw: adam(*args, **{**kw, "epsilon": 1.0}))
     orders = {"alternating": ["d", "g"], "simultaneous": ["dg"]}
     for updates in orders:
-        config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5)
+        config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5, d_noise=0.0)
         gan, separate = build_gan(config), Separate(config)
         with session(gan, config) as sess:
             sess.run(gan.init_op)
@@ -328,21 +329,22 @@ def test_more_updates_of_the_generator_follow_the_simultaneous_one():
     assert powers == pytest.approx([0.9**3, 0.9]) and last["global_step"] == 1
 
 
-# Dropout
+# Dropout and noise
 
 
-def coins(seed, step, calls=2, shape=(100, 50)):
-    """What `calls` dropouts of ones leave, in a graph of their own."""
+def draws(layer, seed, step, calls=2, shape=(100, 50)):
+    """What `calls` calls of `layer`, dropout or noise, make of ones, in a graph of their own."""
     with tf.Graph().as_default(), v1.Session() as sess:
         global_step = v1.train.create_global_step()
-        outputs = [layers.dropout(tf.ones(shape), 0.3, seed) for _ in range(calls)]
+        outputs = [layer(tf.ones(shape), 0.3, seed) for _ in range(calls)]
         put(sess, global_step, step)
         first, second = sess.run(outputs), sess.run(outputs)
-    assert np.array_equal(first, second)  # the step alone moves the coins on
+    assert np.array_equal(first, second)  # the step alone moves the numbers on
     return first
 
 
 def test_dropout():
+    coins = functools.partial(draws, layers.dropout)
     one, other = coins(0, 5)
     assert set(np.unique(one)) == {np.float32(0), np.float32(1) / np.float32(0.7)}
     assert one.mean() == pytest.approx(1, abs=0.05)
@@ -351,8 +353,16 @@ def test_dropout():
         assert np.mean((one == 0) & (different == 0)) == pytest.approx(0.09, abs=0.02)
 
 
-def test_dropout_has_no_state_and_no_part_in_drawing():
-    config = tiny("dcgan28")
+def test_noise():
+    one, other = draws(layers.noise, 0, 5)
+    assert (one.mean(), one.std()) == (pytest.approx(1, abs=0.01), pytest.approx(0.3, rel=0.03))
+    for different in (other, draws(layers.noise, 0, 6)[0], draws(layers.noise, 1, 5)[0]):
+        assert abs(np.corrcoef(one.ravel(), different.ravel())[0, 1]) < 0.06
+
+
+@pytest.mark.parametrize("model", ["dcgan28", "dcgan32"])  # dropout, and noise
+def test_random_numbers_have_no_state_and_no_part_in_drawing(model):
+    config = tiny(model)
     gan = build_gan(config)
     waiting, seen = [gan.train_op], set()
     while waiting:
@@ -366,7 +376,7 @@ def test_dropout_has_no_state_and_no_part_in_drawing():
         sess.run(gan.init_op)
         z = inputs(config, 0)[1]
         first, second = (sess.run(gan.samples, {gan.sample_z: z}) for _ in range(2))
-    assert np.array_equal(first, second) and first.shape == (8, 28, 28)
+    assert np.array_equal(first, second) and first.shape == (8, config.image_size, config.image_size)
 
 
 # A new family
