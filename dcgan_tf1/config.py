@@ -115,7 +115,7 @@ class Config:
         choices=("alternating", "simultaneous"),
     )
     lr_g: float = _option(1e-3, "Adam's learning rate of the generator", low=1e-9, high=1)
-    lr_d: float = _option(5e-4, "Adam's learning rate of the discriminator", low=1e-9, high=1)
+    lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
     beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
     beta2: float = _option(0.999, "Adam's decay of the gradients' square", low=0, high=0.999999)
     ema_decay: float = _option(
@@ -126,7 +126,7 @@ class Config:
         identity=True,
     )
     d_noise: float = _option(
-        0.2, "standard deviation of the noise that D sees on images, which are in [-1, 1]; 0: none", low=0, high=1
+        0.4, "standard deviation of the noise that D sees on images, which are in [-1, 1]; 0: none", low=0, high=1
     )
     precision: str = _option(
         "float32", "of convolutions and matrix products; variables stay float32", choices=("float32", "bfloat16")
