@@ -61,8 +61,15 @@ def build_gan(config: Config, side: int = 28) -> Gan:
 
         real = scale_images(images, config.image_size)
         fake, g_averages = _generate(z, config)
-        real_logits, real_averages = _discriminate(real, config)
-        fake_logits, _ = _discriminate(fake, config)
+        # Noise hides from D what no eye sees, such as how near to -1 a background is, and leaves it the strokes
+        # (Sonderby et al. 2017). One draw a step: no pass of D sees another's images.
+        grain = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
+
+        def seen(images):
+            return images if grain is None else images + grain
+
+        real_logits, real_averages = _discriminate(seen(real), config)
+        fake_logits, _ = _discriminate(seen(fake), config)
         d_variables = v1.trainable_variables("discriminator")
         g_variables = v1.trainable_variables("generator")
         _check_owners(d_variables, g_variables)
@@ -86,7 +93,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
             with tf.control_dependencies([train_op]):
                 if update:  # the discriminator's update leaves G as it is: the first G(z) is the one that D was shown
                     fake, g_averages = _generate(z, config)
-                logits, _ = _discriminate(fake, config)
+                logits, _ = _discriminate(seen(fake), config)
                 g_loss = _cross_entropy(logits, 1.0)  # non-saturating: maximise log D(G(z)) (Goodfellow et al. 2014)
                 train_op = g_optimizer.minimize(g_loss, var_list=g_variables)
             train_op = _average(g_averages, after=train_op, step=global_step)
@@ -184,12 +191,7 @@ def _generate(z: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
 
 
 def _discriminate(images: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
-    """Logits of `images` in training mode, and what batch norm leaves to be averaged.
-
-    Noise hides from D what no eye sees, such as how near to -1 a background is, and leaves it the strokes.
-    """
-    if config.d_noise:
-        images = noise(images, config.d_noise, config.seed)
+    """Logits of `images` in training mode, and what batch norm leaves to be averaged."""
     return _call("discriminator", images, config)
 
 

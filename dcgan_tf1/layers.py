@@ -96,9 +96,9 @@ def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
     return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
 
 
-def noise(x: tf.Tensor, stddev: float, seed: int) -> tf.Tensor:
-    """x plus Gaussian noise of `stddev`, which is drawn as `dropout`'s coins are (Sonderby et al. 2017)."""
-    return x + stddev * tf.random.stateless_normal(tf.shape(x), _key(seed), alg="philox")
+def noise(shape: list[int], stddev: float, seed: int) -> tf.Tensor:
+    """Gaussian noise, float32 of `shape`, drawn as `dropout`'s coins are."""
+    return stddev * tf.random.stateless_normal(shape, _key(seed), alg="philox")
 
 
 def _key(seed: int) -> tf.Tensor:
