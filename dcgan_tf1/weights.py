@@ -28,7 +28,7 @@ from dcgan_tf1.files import write_whole
 
 FORMAT = 1
 FILE = "weights.npz"
-SHIPPED_SHA256 = "dc3e11a87e47f6092f2ebbeb29eda1d05bb8ba65dc3eaae4c271c7f116b14e29"
+SHIPPED_SHA256 = "00271c13ee19b36c079721df9d86c3c63f93c94854cc554e5597591cd292f59d"
 """In hex, of the file that ships: `checkpoints/pretrained/weights.npz`, or `pretrained/` in the installed package."""
 _AVERAGE = "/ExponentialMovingAverage"
 _BLOCK = 1 << 16
