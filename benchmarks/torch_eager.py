@@ -1,14 +1,18 @@
 """The same network and step in PyTorch: eager, or with its modules compiled."""
 
 import os
+import sys
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
 
-from dcgan_tf1.config import Config
+sys.modules["triton"] = None  # compiles for GPUs alone, and its LLVM ends a process that has TensorFlow's
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from dcgan_tf1.config import Config  # noqa: E402
 
 
 def truncated_normal(layer: nn.Module) -> nn.Module:
