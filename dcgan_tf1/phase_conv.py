@@ -1,9 +1,9 @@
-"""Stride-2 convolutions of one channel as stride-1 convolutions of four: the same linear maps, on faster kernels.
+"""Stride-2 convolutions as stride-1 convolutions of phases: the same linear maps, on faster kernels.
 
-Number the even and odd rows and columns of the larger image as four channels, its phases, of half the size. Along one
+Number the even and odd rows and columns of the larger image as four images of half the size, its phases. Along one
 axis, SAME padding ties x[2 (i + d) + a] of the larger image to out[i] of the smaller by the kernel's tap
 t = a + 2 d + pad, d = -1, 0, 1: between the phases and the smaller image that is a 3-tap filter of stride 1, with
-zeros where t is no tap. Libraries run stride 1 and four channels well, and stride 2 and one channel badly.
+zeros where t is no tap. Libraries run stride 1 and many channels well, and stride 2 and few channels badly.
 """
 
 import numpy as np
@@ -25,28 +25,46 @@ def phase_conv(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(tf.reshape(phases, [-1, size, size, 4]), _phase_kernel(kernel), 1, "SAME")
 
 
-def phase_deconv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`conv2d_transpose` of stride 2 and SAME padding to one channel, to float32 rounding.
+def phase_deconv(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
+    """`conv2d_transpose` of stride 2 and SAME padding, and `bias` added, to float32 rounding.
 
     Args:
         x: float32 [batch, n, n, c].
-        kernel: float32 [k, k, 1, c], k from 2 to 5.
+        kernel: float32 [k, k, channels, c], k from 2 to 5.
+        bias: float32 [channels], or none.
 
     Returns:
-        float32 [batch, 2 n, 2 n, 1].
+        float32 [batch, 2 n, 2 n, channels].
     """
-    size = x.shape[1]
+    size, channels = x.shape[1], kernel.shape[2]
     # The transpose of a convolution of stride 1 is one with the taps in reverse and the channels exchanged.
     taps = tf.transpose(tf.reverse(_phase_kernel(kernel), [0, 1]), [0, 1, 3, 2])
-    phases = tf.reshape(tf.nn.conv2d(x, taps, 1, "SAME"), [-1, size, size, 2, 2])
-    return tf.reshape(tf.transpose(phases, [0, 1, 3, 2, 4]), [-1, 2 * size, 2 * size, 1])
+    phases = tf.nn.conv2d(x, taps, 1, "SAME")
+    if bias is not None:  # before the phases part, where it is one kernel with the convolution
+        phases = tf.nn.bias_add(phases, tf.tile(bias, [4]))
+    phases = tf.reshape(phases, [-1, size, size, 2, 2 * channels])
+    return tf.reshape(tf.transpose(phases, [0, 1, 3, 2, 4]), [-1, 2 * size, 2 * size, channels])
+
+
+@tf.custom_gradient
+def phase_deconv_forward(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
+    """`phase_deconv` with the gradients of `conv2d_transpose`, which from a few channels on are the faster ones."""
+
+    def gradients(upstream):
+        return (
+            tf.nn.conv2d(upstream, kernel, 2, "SAME"),
+            tf.compat.v1.nn.conv2d_backprop_filter(upstream, kernel.shape, x, [1, 2, 2, 1], "SAME"),
+            tf.reduce_sum(upstream, [0, 1, 2]),
+        )
+
+    return phase_deconv(x, kernel, bias), gradients
 
 
 def _phase_kernel(kernel: tf.Tensor) -> tf.Tensor:
-    """[k, k, 1, c] -> [3, 3, 4, c]: between the four phases and the smaller image."""
-    width, channels = kernel.shape[0], kernel.shape[3]
+    """[k, k, m, c] -> [3, 3, 4 m, c]: between the four phases of m channels and the smaller image."""
+    width, channels, depth = kernel.shape[0], kernel.shape[2], kernel.shape[3]
     pad = (width - 2) // 2  # of the two sides the smaller, which is the first
     d, phase, tap = np.ogrid[-1:2, :2, :width]
     one = (tap == phase + 2 * d + pad).astype(np.float32)  # [d, phase, tap]
     select = np.einsum("dak,ebl->deabkl", one, one).reshape(36, width * width)
-    return tf.reshape(select @ tf.reshape(kernel, [width * width, channels]), [3, 3, 4, channels])
+    return tf.reshape(select @ tf.reshape(kernel, [width * width, channels * depth]), [3, 3, 4 * channels, depth])

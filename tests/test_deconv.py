@@ -7,22 +7,21 @@ import tensorflow as tf
 from dcgan_tf1 import fourier_deconv, layers, phase_conv, winograd_deconv
 
 
-def forward_and_gradients(deconv, x, kernel, out_gradient):
-    """The output and the gradients of x and of the kernel."""
+def forward_and_gradients(layer, inputs, out_gradient):
+    """The output and the gradients of all inputs."""
     with tf.GradientTape() as tape:
-        tape.watch([x, kernel])
-        out = deconv(x, kernel)
-    return [out, *tape.gradient(out, [x, kernel], tf.cast(out_gradient, out.dtype))]
+        tape.watch(inputs)
+        out = layer(*inputs)
+    return [out, *tape.gradient(out, inputs, tf.cast(out_gradient, out.dtype))]
 
 
-def largest_error(fast, exact, size, depth, kernel_shape, out_shape):
+def largest_error(fast, exact, input_shapes, out_shape):
     """Of `fast` in float32 against `exact` in float64, relative to the largest value."""
-    rng = np.random.default_rng(size * kernel_shape[0] + depth)
-    x = tf.constant(rng.normal(size=(3, size, size, depth)), tf.float32)
-    kernel = tf.constant(rng.normal(size=kernel_shape), tf.float32)
+    rng = np.random.default_rng(sum(out_shape))
+    inputs = [tf.constant(rng.normal(size=shape), tf.float32) for shape in input_shapes]
     out_gradient = rng.normal(size=out_shape)
-    found = forward_and_gradients(fast, x, kernel, out_gradient)
-    expected = forward_and_gradients(exact, tf.cast(x, tf.float64), tf.cast(kernel, tf.float64), out_gradient)
+    found = forward_and_gradients(fast, inputs, out_gradient)
+    expected = forward_and_gradients(exact, [tf.cast(x, tf.float64) for x in inputs], out_gradient)
     return max(np.abs(f.numpy() - e.numpy()).max() / np.abs(e).max() for f, e in zip(found, expected, strict=True))
 
 
@@ -33,7 +32,7 @@ def deconv_error(deconv, size, depth, width, channels, stride):
     def exact(x, kernel):
         return tf.nn.conv2d_transpose(x, kernel, out_shape, stride, "SAME")
 
-    return largest_error(deconv, exact, size, depth, (width, width, channels, depth), out_shape)
+    return largest_error(deconv, exact, [(3, size, size, depth), (width, width, channels, depth)], out_shape)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +60,20 @@ def test_phase_conv(size, channels, width):
     def exact(images, kernel):
         return tf.nn.conv2d(images, kernel, 2, "SAME")
 
-    shapes = (width, width, 1, channels), (3, size, size, channels)
-    assert largest_error(phase_conv.phase_conv, exact, 2 * size, 1, *shapes) < 2e-6
+    shapes = [(3, 2 * size, 2 * size, 1), (width, width, 1, channels)]
+    assert largest_error(phase_conv.phase_conv, exact, shapes, (3, size, size, channels)) < 2e-6
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5])
+@pytest.mark.parametrize(("size", "depth", "channels"), [(16, 32, 16), (5, 3, 2)])
+def test_phase_deconv_forward(size, depth, channels, width):
+    out_shape = (3, 2 * size, 2 * size, channels)
+
+    def exact(x, kernel, bias):
+        return tf.nn.conv2d_transpose(x, kernel, out_shape, 2, "SAME") + bias
+
+    shapes = [(3, size, size, depth), (width, width, channels, depth), (channels,)]
+    assert largest_error(phase_conv.phase_deconv_forward, exact, shapes, out_shape) < 2e-6
 
 
 @pytest.mark.parametrize(
@@ -70,7 +81,8 @@ def test_phase_conv(size, channels, width):
     [
         (4, 5, 8, 2, False),
         (8, 5, 8, 2, False),
-        (16, 5, 8, 2, True),
+        (16, 5, 8, 2, False),
+        (16, 5, 32, 2, True),
         (32, 32, 1, 1, False),
         (32, 5, 1, 1, True),
         (16, 5, 1, 2, False),
