@@ -61,7 +61,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
 
         real = scale_images(images, config.image_size)
         fake, g_averages = _generate(z, config)
-        # Noise hides from D what no eye sees, such as how near to -1 a background is, and leaves it the strokes
+        # Noise is to hide from D what no eye sees, such as how near to -1 a background is, and to leave it the strokes
         # (Sonderby et al. 2017). One draw a step: no pass of D sees another's images.
         grain = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
 
