@@ -38,12 +38,10 @@ def fourier_deconv(h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     taps = tf.transpose(tf.reshape(taps, [count, 2, channels, size, size]), [0, 3, 2, 1, 4])
     taps = tf.reshape(taps, [count, size * channels, 2 * size])
 
-    rows = tf.reshape(tf.transpose(h, [1, 0, 2, 3]), [size, -1])  # [n, batch n c]
-    frequencies = tf.reshape(analysis @ rows, [count, -1, size * channels])
-    products = tf.reshape(frequencies @ taps, [count, -1, 2, size])
-    products = tf.reshape(tf.transpose(products, [0, 2, 1, 3]), [2 * count, -1])  # [2 parts, batch n]
-    out = tf.reshape(synthesis @ products, [size, -1, size])
-    return tf.transpose(out, [1, 0, 2])[..., tf.newaxis]
+    rows = tf.reshape(h, [-1, size, size * channels])
+    frequencies = tf.transpose(analysis @ rows, [1, 0, 2])  # [parts, batch, n c]
+    products = tf.transpose(frequencies @ taps, [1, 0, 2])
+    return (synthesis @ tf.reshape(products, [-1, 2 * count, size]))[..., tf.newaxis]
 
 
 def _matrices(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
