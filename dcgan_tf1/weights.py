@@ -28,7 +28,7 @@ from dcgan_tf1.files import write_whole
 
 FORMAT = 1
 FILE = "weights.npz"
-SHIPPED_SHA256 = "00271c13ee19b36c079721df9d86c3c63f93c94854cc554e5597591cd292f59d"
+SHIPPED_SHA256 = "a46961862199e14c1833e86b2f68165dba1c5cd258cff336d785988081de2fb5"
 """In hex, of the file that ships: `checkpoints/pretrained/weights.npz`, or `pretrained/` in the installed package."""
 _AVERAGE = "/ExponentialMovingAverage"
 _BLOCK = 1 << 16
