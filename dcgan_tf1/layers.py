@@ -52,7 +52,7 @@ def deconv2d(
         # By phases: 1.6 times, from 16x16 to one channel. Forward alone, with the bias, from 16x16x32 to 16 channels:
         # 1.06 times in float32 and 1.2 in bfloat16; no gain from 8x8 or to 32 channels.
         # Fourier: 0.4 times with a 5x5 kernel, 1.9 with 9x9, 19 with 32x32.
-        # Winograd's transform of the kernel costs as much as some images: where their number is open, it may be one.
+        # Transforming the kernel costs as much as some images: where their number is open, it may be one.
         if kernel == 5 and stride == 2 and x.shape[1] in (4, 8) and x.shape[0]:
             x = winograd_deconv(x, weights)
         elif stride == 2 and channels == 1 and 2 <= kernel <= 5:

@@ -96,6 +96,22 @@ def test_layer_chooses_the_faster_way(size, kernel, channels, stride, convolutio
         assert ("Conv2DBackpropInput" in {op.type for op in graph.get_operations()}) is convolution
 
 
+@pytest.mark.parametrize(("size", "kernel", "channels", "stride"), [(8, 5, 8, 2), (16, 5, 8, 2), (16, 5, 32, 2)])
+def test_layer_adds_its_bias_whichever_way(size, kernel, channels, stride):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = tf.random.stateless_normal([2, size, size, 4], [1, 2])
+        out = layers.deconv2d(x, channels, kernel, stride, "deconv", use_bias=True)
+        weights, bias = v1.trainable_variables()
+        plain = tf.nn.conv2d_transpose(x, weights, out.shape, stride, "SAME") + bias
+        gradients = [tf.gradients(y**2, bias)[0] for y in (out, plain)]
+        session.run(v1.global_variables_initializer())
+        session.run(bias.assign(np.arange(channels, dtype=np.float32)))
+        found, expected = session.run([(out, gradients[0]), (plain, gradients[1])])
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, e, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("depth", "strided"), [(1, False), (3, True)])
 def test_conv2d_takes_one_channel_by_phases(depth, strided):
     with tf.Graph().as_default() as graph:
