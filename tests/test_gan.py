@@ -32,6 +32,12 @@ def values(gan, sess):
     return {variable.op.name: value for variable, value in zip(variables, sess.run(variables), strict=True)}
 
 
+def put(sess, variables, weights):
+    for name, variable in variables.items():
+        assign = variable.initializer
+        sess.run(assign, {assign.inputs[1]: weights[name]})
+
+
 def rms(x):
     return np.sqrt(np.mean(np.square(x, dtype=np.float64)))
 
@@ -153,9 +159,7 @@ class Pair:
     def copy(self):
         weights = values(self.gan, self.sess)
         assert set(self.plain.variables) <= set(weights)
-        for name, variable in self.plain.variables.items():
-            assign = variable.initializer
-            self.plain.session.run(assign, {assign.inputs[1]: weights[name]})
+        put(self.plain.session, self.plain.variables, weights)
 
     def fused_step(self, step):
         images, z = inputs(self.config, step)
@@ -199,10 +203,11 @@ class Pair:
         self.plain.session.close()
 
 
+PLAIN = Config.of(d_noise=0.0)
 CONFIGS = {
-    "default": Config.of(batch_size=8, d_noise=0.0),
+    "default": PLAIN.replace(batch_size=8),
     "reference": Config.of(preset="reference", batch_size=8),
-    "two updates": Config.of(batch_size=8, g_steps=2, z_dim=16, g_channels=(32, 16), d_channels=(8, 16), d_noise=0.0),
+    "two updates": PLAIN.replace(batch_size=8, g_steps=2, z_dim=16, g_channels=(32, 16), d_channels=(8, 16)),
 }
 
 
@@ -253,6 +258,35 @@ def test_two_updates_over_many_steps(monkeypatch, kind, low, high):
             assert losses == pytest.approx(expected, rel=1e-4)
     assert low <= pair.distance(before) < high
     pair.close()
+
+
+def test_rates_fall_from_a_step_on():
+    """Steps 0 to 2 are those of constant rates, bit for bit; step 5 is one of rates of 2 / 5 of them."""
+    config = TINY.replace(lr_decay_after=2)
+    falling, constant = build_gan(config), build_gan(config.replace(lr_decay_after=0))
+    slower = build_gan(config.replace(lr_decay_after=0, lr_g=0.4 * config.lr_g, lr_d=0.4 * config.lr_d))
+
+    def step(gan, sess, number):
+        images, z = inputs(config, number)
+        sess.run(gan.train_op, {gan.images: images, gan.z: z})
+        return values(gan, sess)
+
+    with session(falling, config) as sess, session(constant, config) as other:
+        sess.run(falling.init_op)
+        other.run(constant.init_op)
+        for number in range(3):
+            found, expected = step(falling, sess, number), step(constant, other, number)
+            assert all(np.array_equal(found[name], expected[name]) for name in expected)
+        for number in (3, 4):
+            before = step(falling, sess, number)
+        found = step(falling, sess, 5)
+        for gan, low, high in [(slower, 0, 1e-4), (constant, 0.5, 2)]:
+            with session(gan, config) as other:
+                with gan.graph.as_default():
+                    put(other, {variable.op.name: variable for variable in v1.global_variables()}, before)
+                apart = step(gan, other, 5)
+            for name in (variable.op.name for variable in gan.g_variables + gan.d_variables):
+                assert low <= rms(apart[name] - found[name]) / rms(found[name] - before[name]) < high, name
 
 
 def test_generator_is_updated_as_often_as_asked():
