@@ -209,9 +209,8 @@ def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
 
 
 def _adam(rate: float, config: Config, name: str) -> v1.train.AdamOptimizer:
-    if config.lr_decay_after:  # by the step alone: how far a run is to go, and where it was resumed, change nothing
-        step = tf.maximum(v1.train.get_global_step(), config.lr_decay_after)
-        rate *= config.lr_decay_after / tf.cast(step, tf.float32)
+    if config.lr_drop_step:  # by the step alone: how far a run is to go, and where it was resumed, change nothing
+        rate = tf.where(v1.train.get_global_step() < config.lr_drop_step, rate, rate / 5)
     return v1.train.AdamOptimizer(rate, config.beta1, config.beta2, name=name)
 
 
