@@ -22,7 +22,7 @@ class Family(NamedTuple):
     """Its settings, where they are not the defaults of Config's fields."""
 
 
-_PLAIN: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0, "lr_drop_step": 0}
+_PLAIN: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0}
 """What the reproduced recipes share: none of what this project's own adds to them."""
 _MLP = {
     **_PLAIN,
@@ -75,7 +75,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
-_BEFORE: dict[str, Any] = {"d_noise": 0.0, "lr_drop_step": 0}
+_BEFORE: dict[str, Any] = {"d_noise": 0.0}
 """Of settings that older records lack, what runs did before them, where that is not the default."""
 
 
@@ -116,9 +116,6 @@ class Config:
     )
     lr_g: float = _option(1e-3, "Adam's learning rate of the generator", low=1e-9, high=1)
     lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
-    lr_drop_step: int = _option(
-        60_000, "step from which on both rates are a fifth of those; 0: they stay", low=0, high=10**9
-    )
     beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
     beta2: float = _option(0.999, "Adam's decay of the gradients' square", low=0, high=0.999999)
     ema_decay: float = _option(

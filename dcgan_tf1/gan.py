@@ -77,8 +77,8 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         d_loss_real = _cross_entropy(real_logits, 1.0)
         d_loss_fake = _cross_entropy(fake_logits, 0.0)
         d_loss = d_loss_real + d_loss_fake
-        d_optimizer = _adam(config.lr_d, config, "d_adam")
-        g_optimizer = _adam(config.lr_g, config, "g_adam")
+        d_optimizer = v1.train.AdamOptimizer(config.lr_d, config.beta1, config.beta2, name="d_adam")
+        g_optimizer = v1.train.AdamOptimizer(config.lr_g, config.beta1, config.beta2, name="g_adam")
         together = config.updates == "simultaneous"
         if together:
             g_loss = _cross_entropy(fake_logits, 1.0)
@@ -206,12 +206,6 @@ def _call(player: str, inputs: tf.Tensor, config: Config) -> tuple[tf.Tensor, li
 def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
     labels = tf.fill(tf.shape(logits), np.float32(label))
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
-
-
-def _adam(rate: float, config: Config, name: str) -> v1.train.AdamOptimizer:
-    if config.lr_drop_step:  # by the step alone: how far a run is to go, and where it was resumed, change nothing
-        rate = tf.where(v1.train.get_global_step() < config.lr_drop_step, rate, rate / 5)
-    return v1.train.AdamOptimizer(rate, config.beta1, config.beta2, name=name)
 
 
 def _minimize_together(players: list[tuple]) -> tf.Operation:
