@@ -37,6 +37,7 @@ _ROWS = {
     "mnist_score": ("MNIST score", "{:.3f}"),
     "neighbour_ratio": ("nearest training / test's", "{:.3f}"),
     "copies": ("exact copies", "{:d}"),
+    "specked": ("share with specks", "{:.3f}"),
     "border_energy": ("border energy", "{:.5f}"),
 }
 """Rows of the table: the key in evaluation.json, the title, the format."""
@@ -110,6 +111,7 @@ def _of_pixels(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[s
     return {
         "neighbour_ratio": _neighbour_distance(inner, training) / usual,
         "copies": metrics.exact_copies(inner, training),
+        "specked": metrics.specked(digits),
         "border_energy": metrics.border_energy(digits, _MARGIN),
     }
 

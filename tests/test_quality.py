@@ -165,6 +165,19 @@ class TestPixels:
         assert metrics.border_energy(images) == pytest.approx(32 / 240 / 2)
         assert metrics.border_energy(np.full((1, 32, 32), 51, np.uint8)) == pytest.approx(0.2)
 
+    def test_specked(self):
+        images = np.zeros((5, 12, 12), np.uint8)
+        images[:, 2:6, 2:6] = 255  # a digit, alone in the first
+        images[1, 8:10, 8:11] = 65  # six pixels beside it
+        images[2, 8:10, 8:11] = 64  # too dark
+        images[3, 8, 4:11] = 255  # seven
+        images[4, 6, 6] = 255  # touches the digit at a corner
+        assert metrics.specked(images) == 1 / 5
+        assert metrics.specked(images[[1, 0]]) == metrics.specked(images[[0, 1]]) == 1 / 2
+        touching = np.zeros((2, 4, 4), np.uint8)
+        touching[0], touching[1, :, 0] = 255, 255  # parts of different images are no part of one another
+        assert metrics.specked(touching) == 1 / 2
+
 
 class TestClassifier:
     @pytest.mark.parametrize("name", KINDS)

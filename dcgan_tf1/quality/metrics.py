@@ -1,4 +1,4 @@
-"""Distances between two sets of images, in NumPy alone, mostly over features [n, d] of a classifier's hidden layer.
+"""Distances between two sets of images, in NumPy, mostly over features [n, d] of a classifier's hidden layer.
 
 All arithmetic is float64, but for the search for nearest neighbours among pixels.
 """
@@ -6,6 +6,7 @@ All arithmetic is float64, but for the search for nearest neighbours among pixel
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 _CHUNK = 1000
 """Rows of a matrix of distances held at a time: 80 MB against 10,000 columns."""
@@ -181,3 +182,13 @@ def border_energy(images: np.ndarray, width: int = 2) -> float:
     frame = np.ones(images.shape[1:], bool)
     frame[width:-width, width:-width] = False
     return float(images[:, frame].mean(dtype=np.float64) / 255)
+
+
+def specked(images: np.ndarray, area: int = 6, grey: int = 64) -> float:
+    """Share of uint8 [n, h, w] with a speck: at most `area` pixels over `grey` that touch no other, even at a corner."""
+    touching = np.zeros((3, 3, 3), bool)
+    touching[1] = True  # within an image
+    parts, _ = ndimage.label(images > grey, touching)
+    small = np.bincount(parts.ravel()) <= area
+    small[0] = False  # the background
+    return float(small[parts].any((1, 2)).mean())
