@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.errors import BusyError, CheckpointError, DcganError, OutputError
+from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError
 from dcgan_tf1.files import make_folder, write_whole
 
 FORMAT = 1
@@ -72,16 +72,20 @@ def lock(folder: Path) -> IO[str]:
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     """The newest good checkpoint of the run in `folder`, or None where there is no run yet.
 
-    Each damaged one that is passed over is told to `warn`, once.
+    Each damaged one that is passed over is told to `warn`, once. One of another version is not passed over: a commit
+    of an older step would remove it.
 
     Raises:
         CheckpointError: there is a run, but no good checkpoint of it.
+        VersionError: the newest that is not damaged is of another version.
     """
     steps = _steps(folder)
     problem = None
     for step in steps:
         try:
             return load(folder, step)
+        except VersionError:
+            raise
         except CheckpointError as error:
             problem = problem or error
             warn(f"{error}; trying the one before it")
@@ -96,6 +100,7 @@ def load(folder: Path, step: int) -> Checkpoint:
 
     Raises:
         CheckpointError: it is missing or damaged.
+        VersionError: it is whole, of a format or with a setting that this version does not know.
     """
     path = folder / f"model-{step}.json"
     try:
@@ -104,8 +109,10 @@ def load(folder: Path, step: int) -> Checkpoint:
         sealed = manifest.pop("sha256")
         if sealed != _seal(manifest):
             raise ValueError("its own sha256 does not hold")
-        if manifest["format"] != FORMAT or manifest["step"] != step:
-            raise ValueError(f"format {manifest['format']!r}, step {manifest['step']!r}")
+        if manifest["format"] != FORMAT:
+            raise UsageError(f"format {manifest['format']!r}, expected {FORMAT}")
+        if manifest["step"] != step:
+            raise ValueError(f"step {manifest['step']!r}")
         for suffix in _SUFFIXES:
             name = f"model-{step}.{suffix}"
             recorded = manifest["files"][name]
@@ -121,7 +128,9 @@ def load(folder: Path, step: int) -> Checkpoint:
         return Checkpoint(step, folder / f"model-{step}", config, dataset, machine)
     except OSError as error:
         raise CheckpointError(f"{error.filename or path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DcganError) as error:
+    except UsageError as error:
+        raise VersionError(f"{path}: of another version ({error!s:.70}); use that or another --out_dir") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged ({error!s:.100})") from error
 
 

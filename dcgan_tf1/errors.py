@@ -25,6 +25,10 @@ class CheckpointError(DcganError):
     exit_code = 4
 
 
+class VersionError(CheckpointError):
+    """A checkpoint is whole, and this version of the program cannot read it."""
+
+
 class OutputError(DcganError):
     """A file or folder cannot be written."""
 

@@ -185,7 +185,7 @@ def border_energy(images: np.ndarray, width: int = 2) -> float:
 
 
 def specked(images: np.ndarray, area: int = 6, grey: int = 64) -> float:
-    """Share of uint8 [n, h, w] with a speck: at most `area` pixels over `grey` that touch no other, even at a corner."""
+    """Share of uint8 [n, h, w] with a speck: up to `area` pixels over `grey` that touch no other, even at a corner."""
     touching = np.zeros((3, 3, 3), bool)
     touching[1] = True  # within an image
     parts, _ = ndimage.label(images > grey, touching)
