@@ -28,7 +28,7 @@ from dcgan_tf1.files import write_whole
 
 FORMAT = 1
 FILE = "weights.npz"
-SHIPPED_SHA256 = "a46961862199e14c1833e86b2f68165dba1c5cd258cff336d785988081de2fb5"
+SHIPPED_SHA256 = "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4"
 """In hex, of the file that ships: `checkpoints/pretrained/weights.npz`, or `pretrained/` in the installed package."""
 _AVERAGE = "/ExponentialMovingAverage"
 _BLOCK = 1 << 16
