@@ -85,7 +85,8 @@ def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, dec
         if not training:
             return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
         shape = x.shape
-        x = tf.reshape(x, [-1, 1, 1, channels])  # the fused kernel takes images, or dense layers as 1x1 images
+        if shape.rank == 2:  # the fused kernel takes images; as 1x1 ones, larger images would take up to twice as long
+            x = tf.reshape(x, [-1, 1, 1, channels])
         gamma = gamma if scale else tf.ones([channels])
         x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3)
         v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean, decay))
