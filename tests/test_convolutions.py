@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dcgan_tf1 import fourier_deconv, layers, phase_conv, winograd_deconv
+from dcgan_tf1 import fourier_deconv, layers, phase_conv, strided_conv, winograd_deconv
 
 
 def forward_and_gradients(layer, inputs, out_gradient):
@@ -76,6 +76,18 @@ def test_phase_deconv_forward(size, depth, channels, width):
     assert largest_error(phase_conv.phase_deconv_forward, exact, shapes, out_shape) < 2e-6
 
 
+@pytest.mark.parametrize("width", [2, 4, 6])
+@pytest.mark.parametrize(
+    ("size", "depth", "channels"), [(16, 33, 3), (16, 5, 7), (8, 40, 6), (8, 3, 4), (4, 9, 5), (2, 1, 1)]
+)
+def test_strided_conv(size, depth, channels, width):
+    def exact(x, kernel):
+        return tf.nn.conv2d(x, kernel, 2, "SAME")
+
+    shapes, out_shape = [(3, size, size, depth), (width, width, depth, channels)], (3, size // 2, size // 2, channels)
+    assert largest_error(strided_conv.strided_conv, exact, shapes, out_shape) < 2e-6
+
+
 @pytest.mark.parametrize(
     ("size", "kernel", "channels", "stride", "convolution"),
     [
@@ -118,6 +130,21 @@ def test_conv2d_takes_one_channel_by_phases(depth, strided):
         layers.conv2d(tf.zeros([2, 8, 8, depth]), 4, 4, 2, "conv")
         (conv,) = (op for op in graph.get_operations() if op.type == "Conv2D")
         assert (conv.get_attr("strides") == [1, 2, 2, 1]) is strided
+
+
+@pytest.mark.parametrize(("size", "kernel"), [(4, 4), (8, 4), (16, 4), (8, 5), (7, 4)])
+def test_conv2d_takes_any_batch_and_learns(size, kernel):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, size, size, 3])
+        out = layers.conv2d(x, 4, kernel, 2, "conv")
+        (weights,) = v1.trainable_variables()
+        plain = tf.nn.conv2d(x, weights, 2, "SAME")
+        session.run(v1.global_variables_initializer())
+        images = np.random.default_rng(0).normal(size=(5, size, size, 3))
+        found, expected = session.run([(y, tf.gradients(y**2, [x, weights])) for y in (out, plain)], {x: images})
+    for f, e in zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True):
+        np.testing.assert_allclose(f, e, rtol=1e-4, atol=1e-5)
 
 
 def test_winograd_is_for_batches_of_a_known_size():
