@@ -10,7 +10,7 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.layers import MOVING_AVERAGES, noise
+from dcgan_tf1.layers import HALVES, MOVING_AVERAGES, noise
 from dcgan_tf1.models import networks
 
 v1 = tf.compat.v1
@@ -145,6 +145,8 @@ def session(gan: Gan, config: Config) -> v1.Session:
     rewrite = options.graph_options.rewrite_options
     if config.precision == "bfloat16":
         rewrite.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
+    if gan.graph.get_collection(HALVES):  # two chains of ops, a thread each
+        options.inter_op_parallelism_threads, options.intra_op_parallelism_threads = 2, 1
     if config.xla:
         options.graph_options.optimizer_options.global_jit_level = v1.OptimizerOptions.ON_1
     return v1.Session(graph=gan.graph, config=options)

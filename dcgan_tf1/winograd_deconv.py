@@ -8,6 +8,8 @@ with small constant matrices, the rest is one product of matrices for each of th
 gradients.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -19,29 +21,32 @@ For m = 4 the usual 0, 1, -1, 2, -2 was measured to round 1.7 times worse, in fl
 _TAPS = np.array([[3, 1, -1], [4, 2, 0]])  # of the kernel, for even and odd outputs at d = -1, 0, 1; -1 is none
 
 
-def winograd_deconv(x: tf.Tensor, kernel: tf.Tensor, tile: int = 4) -> tf.Tensor:
+def winograd_deconv(kernel: tf.Tensor, size: int, tile: int = 4) -> Callable[[tf.Tensor], tf.Tensor]:
     """`conv2d_transpose` of stride 2 and SAME padding with a 5x5 kernel, to float32 rounding.
 
     Args:
-        x: float32 [batch, n, n, c], n a multiple of `tile`.
-        kernel: float32 [5, 5, channels, c].
+        kernel: float32 [5, 5, channels, c], transformed once for all calls of what is returned.
+        size: n, a multiple of `tile`.
         tile: m above.
 
     Returns:
-        float32 [batch, 2 n, 2 n, channels].
+        float32 [batch, n, n, c] -> float32 [batch, 2 n, 2 n, channels].
     """
-    size, depth, channels = x.shape[1], x.shape[3], kernel.shape[2]
+    depth, channels = kernel.shape[3], kernel.shape[2]
     analysis, transform, synthesis = _matrices(size, tile)
     points, tiles = (tile + 2) ** 2, size // tile
-
     taps = tf.reshape(transform @ tf.reshape(kernel, [25, -1]), [points, 4 * channels, depth])
-    x = tf.reshape(tf.transpose(x, [1, 2, 0, 3]), [size * size, -1])  # [n n, batch c]
-    x = tf.reshape(analysis @ x, [points, -1, depth])  # [points, tiles tiles batch, c]
-    x = tf.matmul(x, taps, transpose_b=True)  # [points, tiles tiles batch, 4 channels]
-    x = synthesis @ tf.reshape(x, [points, -1])  # [m m, tiles tiles batch 4 channels]
-    x = tf.reshape(x, [tile, tile, tiles, tiles, -1, 2, 2, channels])
-    x = tf.transpose(x, [4, 2, 0, 5, 3, 1, 6, 7])
-    return tf.reshape(x, [-1, 2 * size, 2 * size, channels])
+
+    def deconv(x: tf.Tensor) -> tf.Tensor:
+        x = tf.reshape(tf.transpose(x, [1, 2, 0, 3]), [size * size, -1])  # [n n, batch c]
+        x = tf.reshape(analysis @ x, [points, -1, depth])  # [points, tiles tiles batch, c]
+        x = tf.matmul(x, taps, transpose_b=True)  # [points, tiles tiles batch, 4 channels]
+        x = synthesis @ tf.reshape(x, [points, -1])  # [m m, tiles tiles batch 4 channels]
+        x = tf.reshape(x, [tile, tile, tiles, tiles, -1, 2, 2, channels])
+        x = tf.transpose(x, [4, 2, 0, 5, 3, 1, 6, 7])
+        return tf.reshape(x, [-1, 2 * size, 2 * size, channels])
+
+    return deconv
 
 
 def _matrices(size: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from benchmarks import plain_tf1
 from dcgan_tf1 import data
 from dcgan_tf1.config import Config
 from dcgan_tf1.gan import build_gan, scale_images, session, to_uint8
+from dcgan_tf1.layers import HALVES
 from dcgan_tf1.models import dcgan32
 
 v1 = tf.compat.v1
@@ -206,9 +207,12 @@ CONFIGS = {
 }
 
 
-@pytest.fixture(params=CONFIGS)
-def pair(request):
-    pair = Pair(CONFIGS[request.param])
+@pytest.fixture(params=[*CONFIGS, "default by halves", "reference by halves"])
+def pair(request, monkeypatch):
+    name, _, halves = request.param.partition(" by ")
+    monkeypatch.setattr(dcgan32, "by_halves", lambda config: bool(halves))
+    pair = Pair(CONFIGS[name])
+    assert bool(pair.gan.graph.get_collection(HALVES)) is bool(halves)
     yield pair
     pair.close()
 
@@ -230,6 +234,16 @@ def test_fused_steps_equal_separate_runs(pair):
         assert g_loss == pytest.approx(g_expected, rel=1e-2)
         distances.append(pair.distance(before))
     assert max(distances) < 0.12 and np.median(distances) < 0.06
+
+
+def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
+    monkeypatch.setattr(dcgan32.os, "cpu_count", lambda: 2)
+    reference = Config.of(preset="reference")
+    assert dcgan32.by_halves(reference)
+    for changed in ({"g_batch_norm": "all"}, {"batch_size": 128}, {"batch_size": 257}):
+        assert not dcgan32.by_halves(reference.replace(**changed))
+    monkeypatch.setattr(dcgan32.os, "cpu_count", lambda: 8)
+    assert not dcgan32.by_halves(reference)
 
 
 def test_simultaneous_updates_would_be_seen(pair):
