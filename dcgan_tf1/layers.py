@@ -16,7 +16,7 @@ v1 = tf.compat.v1
 MOVING_AVERAGES = "moving_averages"
 """Graph collection of (variable, batch value, decay) that batch norm in training mode leaves to be averaged."""
 HALVES = "halves"
-"""Graph collection of what `halve` was given."""
+"""Graph collection of the batches that go by halves, each the two joined."""
 _DRAWS = "draws"
 _MOST_DRAWS = 1 << 20
 """In a graph, so that no two calls of any two steps share their numbers."""
@@ -100,7 +100,7 @@ def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, dec
         variance = v1.get_variable("moving_variance", [channels], initializer=ones, trainable=False)
         if not training:
             return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
-        shape, halved = x.shape, len(_halves(x)) > 1
+        shape, halved = x.shape, _is_halved(x)
         if shape.rank == 2:  # the fused kernel takes images; as 1x1 ones, larger images would take up to twice as long
             x = tf.reshape(x, [-1, 1, 1, channels])
         gamma = gamma if scale else tf.ones([channels])
@@ -149,19 +149,22 @@ def halve(x: tf.Tensor) -> tf.Tensor:
     Layers that treat each image alone, up to a batch norm, are then two chains of ops, which two threads run side by
     side: less waiting than where both share every op.
     """
+    return _join(tf.split(x, 2))
+
+
+def _join(halves: list[tf.Tensor]) -> tf.Tensor:
+    x = tf.concat(halves, 0)
     v1.add_to_collection(HALVES, x)
-    return tf.concat(tf.split(x, 2), 0, name=HALVES)
+    return x
 
 
-def _halves(x: tf.Tensor) -> list[tf.Tensor]:
-    """What `halve` or a layer joined; x alone otherwise."""
-    graph = not tf.executing_eagerly()
-    return x.op.inputs[:2] if graph and x.op.name.split("/")[-1].startswith(HALVES) else [x]
+def _is_halved(x: tf.Tensor) -> bool:
+    return any(x is joined for joined in v1.get_collection(HALVES))
 
 
 def _by_halves(layer: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
-    outputs = [layer(half) for half in _halves(x)]
-    return tf.concat(outputs, 0, name=HALVES) if len(outputs) > 1 else outputs[0]
+    """`layer(x)`, of either half where x is halved. Between such layers nothing needs them joined: no op runs."""
+    return _join([layer(half) for half in x.op.inputs[:2]]) if _is_halved(x) else layer(x)
 
 
 def _bias(channels: int) -> tf.Variable:

@@ -238,11 +238,15 @@ def test_fused_steps_equal_separate_runs(pair):
 
 def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
     monkeypatch.setattr(dcgan32.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     reference = Config.of(preset="reference")
     assert dcgan32.by_halves(reference)
     for changed in ({"g_batch_norm": "all"}, {"batch_size": 128}, {"batch_size": 257}):
         assert not dcgan32.by_halves(reference.replace(**changed))
-    monkeypatch.setattr(dcgan32.os, "cpu_count", lambda: 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(dcgan32.os, "cpu_count", lambda: 8)
+        assert not dcgan32.by_halves(reference)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert not dcgan32.by_halves(reference)
 
 

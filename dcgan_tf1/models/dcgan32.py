@@ -35,8 +35,8 @@ def discriminator(images: tf.Tensor, training: bool, config: Config) -> tf.Tenso
 def by_halves(config: Config) -> bool:
     """Whether the networks train on halves of a batch, a thread each.
 
-    Measured on 2 cores without a GPU: the reference recipe's step takes 0.87 to 0.91 of the time in bfloat16 and 0.93
-    to 0.96 in float32. With batch norm in all layers it takes 1.0 to 1.1 times as long, with batches of 64 to 256.
+    Measured on 2 cores without a GPU: the reference recipe's step takes 0.88 to 0.92 of the time in bfloat16 and 0.96
+    in float32. With batch norm in all layers it takes 1.0 to 1.1 times as long, with batches of 64 to 256.
     """
     alone = config.g_batch_norm == "first" and config.batch_size >= 256 and config.batch_size % 2 == 0
     return alone and os.cpu_count() == 2 and not tf.config.list_physical_devices("GPU")
