@@ -28,9 +28,13 @@ import plain_tf1  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import torch_eager  # noqa: E402
 
-from dcgan_tf1 import checkpoint, cli, data, train  # noqa: E402
+from dcgan_tf1 import cli  # noqa: E402
 from dcgan_tf1.config import Config  # noqa: E402
-from dcgan_tf1.gan import build_gan, session  # noqa: E402
+from dcgan_tf1.data import draws  # noqa: E402
+from dcgan_tf1.runs import checkpoint  # noqa: E402
+from dcgan_tf1.training import trainer as train  # noqa: E402
+from dcgan_tf1.training.gan import build_gan  # noqa: E402
+from dcgan_tf1.training.session import session  # noqa: E402
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -50,8 +54,8 @@ def ours(config: Config) -> Step:
 
 def batch(config: Config, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Uint8 [batch_size, 28, 28] and float32 [batch_size, z_dim]; what the numbers are does not change the time."""
-    images = (data.latent(0, data.Stream.SNAPSHOT, step, (config.batch_size, 28, 28)) + 1) * 127
-    return images.astype(np.uint8), data.latent(0, data.Stream.TRAIN, step, (config.batch_size, config.z_dim))
+    images = (draws.latent(0, draws.Stream.SNAPSHOT, step, (config.batch_size, 28, 28)) + 1) * 127
+    return images.astype(np.uint8), draws.latent(0, draws.Stream.TRAIN, step, (config.batch_size, config.z_dim))
 
 
 def medians(steps: dict[str, Step], config: Config, rounds: int) -> dict[str, float]:

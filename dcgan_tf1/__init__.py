@@ -21,11 +21,11 @@ def load(checkpoint=None):
     """
     import warnings
 
-    from dcgan_tf1 import weights
-    from dcgan_tf1.quiet import import_tensorflow
+    from dcgan_tf1.sampling import weights
+    from dcgan_tf1.tensorflow_import import import_tensorflow
 
     found = weights.find(checkpoint, None, warn=lambda line: warnings.warn(line, stacklevel=4))
     import_tensorflow(keras=True)  # the caller may want it
-    from dcgan_tf1.trained import TrainedGan
+    from dcgan_tf1.sampling.trained_gan import TrainedGan
 
     return TrainedGan(weights.read(found))

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from dcgan_tf1 import __version__
 from dcgan_tf1.config import MODELS, PRESETS, Config, Folders
 from dcgan_tf1.errors import CheckpointError, DataError, DcganError, OutputError, UsageError, one_line
-from dcgan_tf1.quiet import import_tensorflow
+from dcgan_tf1.tensorflow_import import import_tensorflow
 
 _SIGNAL_BASE = 128
 _INTERRUPTED = 130
@@ -60,8 +60,9 @@ def _train(flags: dict[str, Any]) -> int:
     folders = Folders.of(**{name: flags.pop(name) for name in _FOLDER_FLAGS if name in flags})
     wanted = Config.of(**flags)
 
-    from dcgan_tf1 import checkpoint, data
+    from dcgan_tf1.data import draws, sources
     from dcgan_tf1.files import make_folder
+    from dcgan_tf1.runs import checkpoint
 
     for folder in folders:
         make_folder(folder)
@@ -73,7 +74,7 @@ def _train(flags: dict[str, Any]) -> int:
         if start and start.step >= config.iterations:
             print(f"already trained: step {start.step} of {config.iterations}; give a higher --iterations to go on")
             return 0
-        dataset = data.load(config.dataset, config.data_dir)
+        dataset = sources.load(config.dataset, config.data_dir)
         if start and start.dataset["digest"] != dataset.digest:
             trained = f"{start.dataset['name']} ({start.dataset['digest'][:12]})"
             raise CheckpointError(
@@ -84,7 +85,7 @@ def _train(flags: dict[str, Any]) -> int:
         if side > config.image_size:
             expected = f"{config.image_size}x{config.image_size}, which --model {config.model} draws"
             raise DataError(f"--dataset: found images of {side}x{side}, expected {expected}")
-        data.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
+        draws.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
         # The names as they were resolved are recorded, so that a resume asks for the same data from anywhere.
         if config.dataset == "auto":
             config = config.replace(dataset=dataset.name)
@@ -92,7 +93,7 @@ def _train(flags: dict[str, Any]) -> int:
         print(f"data: {dataset.name}, {len(dataset.images)} images")
 
         import_tensorflow()
-        from dcgan_tf1.train import train
+        from dcgan_tf1.training.trainer import train
 
         number = train(config, folders, dataset, start)
         return _SIGNAL_BASE + number if number else 0
@@ -123,7 +124,7 @@ def _curves(flags: dict[str, Any]) -> int:
     folders = Folders.of(**flags)
 
     import_tensorflow()
-    from dcgan_tf1.runlog import plot_curves
+    from dcgan_tf1.pictures.figures import plot_curves
 
     print(plot_curves(folders.logs))
     return 0
@@ -135,8 +136,8 @@ def _animate(flags: dict[str, Any]) -> int:
     if target.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out: found {flags['out']!r}, expected a name that ends in .gif or .mp4")
 
-    from dcgan_tf1.animate import animate
     from dcgan_tf1.files import refuse_existing
+    from dcgan_tf1.pictures.film import animate
 
     if "force" not in flags:
         refuse_existing(target.parent, [target.name])
@@ -148,17 +149,17 @@ def _evaluate(flags: dict[str, Any]) -> int:
     """Find the weights and MNIST, then measure the digits of the one against the other's."""
     found = _found(flags)
 
-    from dcgan_tf1 import data
+    from dcgan_tf1.data import sources
 
     if found.dataset["name"] != "mnist":
         raise DataError(
             f"--checkpoint: trained on {found.dataset['name']}, expected mnist, which has digits to test on"
         )
     data_dir = flags.get("data_dir", found.config.data_dir)
-    train, test = (data.load("mnist", data_dir, split) for split in ("train", "test"))
+    train, test = (sources.load("mnist", data_dir, split) for split in ("train", "test"))
 
     import_tensorflow()
-    from dcgan_tf1.evaluate import evaluate
+    from dcgan_tf1.commands.evaluate import evaluate
 
     evaluate(
         found,
@@ -180,16 +181,17 @@ def _compare(flags: dict[str, Any]) -> int:
         for name in flags.get("models", _COMPARED)
     }
 
-    from dcgan_tf1 import checkpoint, data
+    from dcgan_tf1.data import sources
     from dcgan_tf1.files import make_folder
+    from dcgan_tf1.runs import checkpoint
 
     out = make_folder(Path(flags.get("out_dir", "compare")))
     with checkpoint.lock(out):
         checkpoint.clean(out)
-        train, test = (data.load("mnist", data_dir, split) for split in ("train", "test"))
+        train, test = (sources.load("mnist", data_dir, split) for split in ("train", "test"))
 
         import_tensorflow()
-        from dcgan_tf1.compare import compare
+        from dcgan_tf1.commands.compare import compare
 
         configs = {name: config.replace(data_dir=_absolute(data_dir)) for name, config in configs.items()}
         number = compare(configs, out, train, test, flags.get("minutes", 5.0), flags.get("num_digits", 10_000), seed)
@@ -209,7 +211,7 @@ def _generate(flags: dict[str, Any]) -> int:
         raise UsageError(f"--num_digits: found {count}, expected at most {_LARGEST_GRID} in a grid")
 
     with _trained(flags) as gan:
-        from dcgan_tf1.generate import generate
+        from dcgan_tf1.commands.generate import generate
 
         generate(gan, Path(flags.pop("out", "generated")), form, count, flags.pop("seed", 0), **flags)
     return 0
@@ -221,7 +223,7 @@ def _interpolate(flags: dict[str, Any]) -> int:
     seeds = seed, flags.pop("to_seed", seed + 1)
     rows, steps, out = flags.pop("rows", 8), flags.pop("steps", 12), Path(flags.pop("out", "generated"))
     with _trained(flags) as gan:
-        from dcgan_tf1.generate import interpolate
+        from dcgan_tf1.commands.generate import interpolate
 
         interpolate(gan, out, rows, steps, digits, seeds, **flags)
     return 0
@@ -242,7 +244,8 @@ def _export(flags: dict[str, Any]) -> int:
     found = _found(flags)
 
     import_tensorflow()
-    from dcgan_tf1 import export, weights
+    from dcgan_tf1.commands import export
+    from dcgan_tf1.sampling import weights
 
     read = weights.read(found)
     make_folder(target.parent)
@@ -263,8 +266,8 @@ def _trained(flags: dict[str, Any]) -> Any:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_SIGNAL_BASE + number))
 
     import_tensorflow()
-    from dcgan_tf1 import weights
-    from dcgan_tf1.trained import TrainedGan
+    from dcgan_tf1.sampling import weights
+    from dcgan_tf1.sampling.trained_gan import TrainedGan
 
     return TrainedGan(weights.read(found))
 
@@ -275,7 +278,7 @@ def _folders(flags: dict[str, Any]) -> Folders:
 
 def _found(flags: dict[str, Any]) -> Any:
     """The checkpoint or the weights that the flags of `_add_checkpoint_flags` name; says which."""
-    from dcgan_tf1 import weights
+    from dcgan_tf1.sampling import weights
 
     folder = _folders(flags).checkpoints if {"out_dir", "checkpoint_dir"} & flags.keys() else None
     found = weights.find(flags.get("checkpoint"), folder, warn=lambda line: print(one_line(f"warning: {line}")))

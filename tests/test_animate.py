@@ -9,7 +9,7 @@ import pytest
 from conftest import STEPS, contents, run
 from PIL import Image
 
-from dcgan_tf1.images import SNAPSHOT_SCALE, save_png
+from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, save_png
 
 SIDE = 34  # of a grid of one image
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, environment
 
-from dcgan_tf1 import checkpoint
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, VersionError, one_line
+from dcgan_tf1.runs import checkpoint
 
 CONFIG = Config(max_to_keep=3)
 DATASET = {"name": "digits", "digest": "0123"}
@@ -433,7 +433,7 @@ def test_clean_removes_what_a_killed_process_left(folder):
 HOLD = """
 import sys
 from pathlib import Path
-from dcgan_tf1 import checkpoint
+from dcgan_tf1.runs import checkpoint
 file = checkpoint.lock(Path(sys.argv[1]))
 """
 

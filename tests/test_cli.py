@@ -99,7 +99,7 @@ for line in ("--help", "train --help", "curves --help", "generate --help", "comp
 def test_tensorflow_comes_without_keras_until_that_is_used():
     code = """
 import sys
-from dcgan_tf1.quiet import import_tensorflow
+from dcgan_tf1.tensorflow_import import import_tensorflow
 import_tensorflow()
 print({"keras", "sklearn", "matplotlib"} & sys.modules.keys())
 import tensorflow as tf

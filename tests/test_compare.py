@@ -12,9 +12,11 @@ import pytest
 from conftest import run
 from PIL import Image
 
-from dcgan_tf1 import checkpoint, compare, data
+from dcgan_tf1.commands import compare
 from dcgan_tf1.config import PRESETS
-from dcgan_tf1.train import Stop
+from dcgan_tf1.data import draws, sources
+from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.training.trainer import Stop
 
 SECONDS = 0.6
 
@@ -22,8 +24,8 @@ SECONDS = 0.6
 @pytest.fixture
 def stand_in(monkeypatch):
     """Digits under MNIST's name, two small models, two points in time, and a clock on which a step takes 0.1 s."""
-    digits = data.load("digits", "")._replace(name="mnist")
-    monkeypatch.setattr(data, "load", lambda *_: digits)
+    digits = sources.load("digits", "")._replace(name="mnist")
+    monkeypatch.setattr(sources, "load", lambda *_: digits)
     for name, model in (("plain", "mlp"), ("small", "dcgan32")):
         settings = {"model": model, "batch_size": 8, "z_dim": 8, "g_channels": (8,), "d_channels": (8,), "log_every": 1}
         monkeypatch.setitem(PRESETS, name, settings)
@@ -65,16 +67,16 @@ def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
         assert not (tmp_path / "compare.json").exists()
     shutil.rmtree(tmp_path / "plain")  # to have something left for a signal to interrupt
 
-    draw = data.latent
+    draw = draws.latent
 
     def draw_and_terminate(seed, stream, counter, *others):
-        if (stream, counter) == (data.Stream.TRAIN, 2):
+        if (stream, counter) == (draws.Stream.TRAIN, 2):
             os.kill(os.getpid(), signal.SIGTERM)
         return draw(seed, stream, counter, *others)
 
-    stand_in.setattr(data, "latent", draw_and_terminate)
+    stand_in.setattr(draws, "latent", draw_and_terminate)
     assert command(tmp_path).code == 143
-    stand_in.setattr(data, "latent", draw)
+    stand_in.setattr(draws, "latent", draw)
     stopped = json.loads((tmp_path / "plain" / "logs" / "compare.json").read_text())
     assert (stopped["step"], stopped["points"]) == (3, []) and stopped["seconds"] == pytest.approx(0.2)
 

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dcgan_tf1 import fourier_deconv, layers, phase_conv, strided_conv, winograd_deconv
+from dcgan_tf1.networks import layers
+from dcgan_tf1.networks.convolutions import fourier as fourier_deconv
+from dcgan_tf1.networks.convolutions import phases as phase_conv
+from dcgan_tf1.networks.convolutions import strided as strided_conv
+from dcgan_tf1.networks.convolutions import winograd as winograd_deconv
 
 
 def forward_and_gradients(layer, inputs, out_gradient):

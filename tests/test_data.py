@@ -20,8 +20,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dcgan_tf1 import data
-from dcgan_tf1.data import Stream, batch_indices, latent, load
+from dcgan_tf1.data import draws, sources
+from dcgan_tf1.data.draws import Stream, batch_indices, latent
+from dcgan_tf1.data.sources import load
 from dcgan_tf1.errors import DataError, UsageError
 
 MIB = 1 << 20
@@ -442,7 +443,7 @@ FILES = {
 def small_mnist(monkeypatch):
     """Let five images be the official ones."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
-    monkeypatch.setattr(data, "_MNIST_SHA256", digests)
+    monkeypatch.setattr(sources, "_MNIST_SHA256", digests)
 
 
 @pytest.fixture
@@ -524,7 +525,7 @@ def test_other_content_under_mnists_name_is_refused(tmp_path, small_mnist, name)
     write_files(tmp_path, {**FILES, name: damaged})
     message = refused(lambda: load("mnist", str(tmp_path), "train" if "train" in name else "test"), tmp_path.name)
     assert name in message and "--dataset PATH" in message
-    assert hashlib.sha256(damaged).hexdigest()[:16] in message and data._MNIST_SHA256[name][:16] in message
+    assert hashlib.sha256(damaged).hexdigest()[:16] in message and sources._MNIST_SHA256[name][:16] in message
 
 
 def test_other_npz_under_mnists_name_is_refused(tmp_path):
@@ -536,7 +537,7 @@ def test_other_npz_under_mnists_name_is_refused(tmp_path):
 
 
 def test_keras_cache_is_used_and_checked(home, small_mnist, monkeypatch):
-    monkeypatch.setattr(data, "_download_mnist", no_network)
+    monkeypatch.setattr(sources, "_download_mnist", no_network)
     cache = home / ".keras" / "datasets" / "mnist.npz"
     write_npz(cache)
     assert_is_small_mnist(lambda split: load("auto", "", split, announce=pytest.fail))
@@ -549,14 +550,14 @@ def test_keras_cache_is_used_and_checked(home, small_mnist, monkeypatch):
 
 def test_download_is_used_and_checked(home, small_mnist, monkeypatch):
     sets = {"train": (IMAGES[:3], LABELS[:3]), "test": (IMAGES[3:], LABELS[3:])}
-    monkeypatch.setattr(data, "_download_mnist", sets.get)
+    monkeypatch.setattr(sources, "_download_mnist", sets.get)
     assert_is_small_mnist(lambda split: load("mnist", "", split))
     sets["train"] = (IMAGES[:3] ^ 1, LABELS[:3])
     refused(lambda: load("mnist", ""), "train-images-idx3-ubyte")
 
 
 def test_auto_falls_back_with_one_loud_line(home, monkeypatch):
-    monkeypatch.setattr(data, "_download_mnist", no_network)
+    monkeypatch.setattr(sources, "_download_mnist", no_network)
     lines = []
     dataset = load("auto", "", announce=lines.append)
     assert dataset.name == "digits" and len(dataset.images) == 1797
@@ -581,13 +582,13 @@ def test_download_is_quiet_and_impatient(monkeypatch, capsys):
     tensorflow = SimpleNamespace(keras=SimpleNamespace(datasets=SimpleNamespace(mnist=mnist)))
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
     before = socket.getdefaulttimeout()
-    message = refused(lambda: data._download_mnist("train"), "MNIST")
+    message = refused(lambda: sources._download_mnist("train"), "MNIST")
     assert message.endswith("; no route") and "--data_dir FOLDER" in message
     assert seen == [10] and socket.getdefaulttimeout() == before
     assert capsys.readouterr() == ("", "")
 
     mnist.load_data = lambda: ("train set", "test set")
-    assert (data._download_mnist("train"), data._download_mnist("test")) == ("train set", "test set")
+    assert (sources._download_mnist("train"), sources._download_mnist("test")) == ("train set", "test set")
 
 
 @pytest.mark.skipif(not os.environ.get("MNIST_DIR"), reason="MNIST_DIR names no folder")
@@ -621,9 +622,9 @@ def test_digits_look_like_mnist():
 
 def test_module_is_light():
     """The command line answers before TensorFlow, which takes seconds, is imported."""
-    code = "import sys, dcgan_tf1.data; print([m for m in ('tensorflow', 'sklearn', 'scipy') if m in sys.modules])"
+    code = "import sys, dcgan_tf1.data.sources; print({'tensorflow', 'sklearn', 'scipy'} & set(sys.modules))"
     root = Path(__file__).parent.parent
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True).stdout == "[]\n"
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True).stdout == "set()\n"
 
 
 # Batches
@@ -650,17 +651,17 @@ def test_a_step_does_not_depend_on_those_before_it():
     expected = {step: batch_indices(50, 7, 3, step).tolist() for step in steps}
     random.Random(0).shuffle(steps)
     for step in steps:
-        data._permutation.cache_clear()
+        draws._permutation.cache_clear()
         assert batch_indices(50, 7, 3, step).tolist() == expected[step]
     for step in steps:
         assert batch_indices(50, 7, 3, step).tolist() == expected[step]
 
 
 def test_a_permutation_is_made_once_an_epoch_and_cannot_be_spoilt():
-    data._permutation.cache_clear()
+    draws._permutation.cache_clear()
     for step in range(30):
         batch_indices(100, 10, 0, step)
-    assert data._permutation.cache_info().misses == 3
+    assert draws._permutation.cache_info().misses == 3
     with pytest.raises(ValueError):
         batch_indices(100, 10, 0, 0)[0] = 1
 
@@ -696,7 +697,7 @@ def test_latents_are_pure_and_never_shared():
 def test_numbers_are_these_for_ever():
     """A change here breaks the resuming of runs: of NumPy's generator, of the keys, or of what is made of the bits."""
     assert [int(stream) for stream in Stream] == [0, 1, 2, 3, 4]
-    assert data._bits(7, 1, 3, 2).tolist() == [980127395369309816, 10958090657380510566]
+    assert draws._bits(7, 1, 3, 2).tolist() == [980127395369309816, 10958090657380510566]
     expected = [-0.8937344551086426, 0.18807852268218994, -0.2685970067977905, 0.7191872596740723]
     assert latent(7, Stream.TRAIN, 3, (4,)).tolist() == expected
     expected = [-1.1219370365142822, 1.0083906650543213, 1.3214125633239746, 0.5476584434509277]

@@ -4,7 +4,7 @@ import pytest
 from tensorflow.python.framework import kernels
 
 from dcgan_tf1.config import MODELS, PRESETS, Config
-from dcgan_tf1.gan import build_gan
+from dcgan_tf1.training.gan import build_gan
 
 
 @pytest.mark.parametrize("recipe", [*({"preset": name} for name in PRESETS), *({"model": name} for name in MODELS)])

@@ -15,8 +15,8 @@ from conftest import ROOT, contents, environment, run, train
 from PIL import Image
 
 import dcgan_tf1
-from dcgan_tf1 import weights
 from dcgan_tf1.config import Config
+from dcgan_tf1.sampling import weights
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
 FORMATS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx"}

@@ -12,11 +12,12 @@ from PIL import Image
 from test_gan import inputs, values
 
 import dcgan_tf1
-from dcgan_tf1 import layers, models
-from dcgan_tf1.checkpoint import newest
+from dcgan_tf1 import networks
 from dcgan_tf1.config import MODELS, Config, Family
-from dcgan_tf1.gan import build_gan, session
-from dcgan_tf1.models import networks
+from dcgan_tf1.networks import layers, load_family
+from dcgan_tf1.runs.checkpoint import newest
+from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.session import session
 
 v1 = tf.compat.v1
 PLAYERS = ("generator", "discriminator")
@@ -44,7 +45,7 @@ class Player:
             self._outputs = {}
             for training in (False, True):
                 with v1.variable_scope(player, reuse=training):
-                    self._outputs[training] = getattr(networks(config.model), player)(self._inputs, training, config)
+                    self._outputs[training] = getattr(load_family(config.model), player)(self._inputs, training, config)
             self.parameters = sum(int(np.prod(variable.shape)) for variable in v1.trainable_variables())
             variables = v1.global_variables(player)
             self.weights = [_weight(random, variable) for variable in variables]
@@ -182,7 +183,7 @@ def test_keras_defaults_are_those_of_the_tutorial():
     assert leaky.negative_slope == pytest.approx(0.3)
     with tf.Graph().as_default():
         v1.set_random_seed(0)
-        networks("dcgan28").generator(tf.zeros([2, 100]), True, Config.of(model="dcgan28"))
+        load_family("dcgan28").generator(tf.zeros([2, 100]), True, Config.of(model="dcgan28"))
         assert {decay for *_, decay in v1.get_collection(layers.MOVING_AVERAGES)} == {norm.momentum}
         kernels = [v for v in v1.trainable_variables() if v.op.name.endswith("kernel")]
         with v1.Session() as sess:
@@ -248,11 +249,11 @@ class Separate:
             self.images = v1.placeholder(tf.float32, [None, config.image_size, config.image_size, 1])
             self.z = v1.placeholder(tf.float32, [None, config.z_dim])
             with v1.variable_scope("generator"):
-                fake = networks(config.model).generator(self.z, True, config)
+                fake = load_family(config.model).generator(self.z, True, config)
             logits = []
             for images in (self.images, fake, fake):  # the third, for G's turn, has coins of its own
                 with v1.variable_scope("discriminator", reuse=bool(logits)):
-                    logits.append(networks(config.model).discriminator(images, True, config))
+                    logits.append(load_family(config.model).discriminator(images, True, config))
             shown = logits[1] if config.updates == "simultaneous" else logits[2]
             losses = {"d": loss(logits[0], 1.0) + loss(logits[1], 0.0), "g": loss(shown, 1.0)}
             rates = {"d": config.lr_d, "g": config.lr_g}
@@ -388,7 +389,7 @@ def test_random_numbers_have_no_state_and_no_part_in_drawing(model):
 def test_the_family_of_the_contributing_guide(tmp_path, monkeypatch):
     source, line = re.findall(r"^```python\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
     (tmp_path / "linear.py").write_text(source)
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
     for name, family in eval(f"{{{line}}}", {"Family": Family}).items():
         monkeypatch.setitem(MODELS, name, family)
     flags = ["--model", "linear", "--dataset", "digits", "--out_dir", tmp_path]
@@ -401,5 +402,5 @@ def test_the_family_of_the_contributing_guide(tmp_path, monkeypatch):
         with dcgan_tf1.load(tmp_path) as gan:
             assert gan.sample(3).shape == (3, 28, 28)
     finally:
-        sys.modules.pop("dcgan_tf1.models.linear", None)
-        vars(models).pop("linear", None)
+        sys.modules.pop("dcgan_tf1.networks.linear", None)
+        vars(networks).pop("linear", None)

@@ -10,11 +10,13 @@ import tensorflow as tf
 from conftest import ROOT, environment
 
 from benchmarks import plain_tf1
-from dcgan_tf1 import data
 from dcgan_tf1.config import Config
-from dcgan_tf1.gan import build_gan, scale_images, session, to_uint8
-from dcgan_tf1.layers import HALVES
-from dcgan_tf1.models import dcgan32
+from dcgan_tf1.data import draws
+from dcgan_tf1.networks import dcgan32
+from dcgan_tf1.networks.layers import HALVES
+from dcgan_tf1.networks.pixels import scale_images, to_uint8
+from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.session import session
 
 v1 = tf.compat.v1
 TINY = Config.of(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8))
@@ -24,7 +26,7 @@ METRICS = {"d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"}
 def inputs(config, step):
     """Images that differ and z of `step`."""
     images = np.random.RandomState(step).randint(0, 256, (config.batch_size, 28, 28), np.uint8)
-    return images, data.latent(0, data.Stream.TRAIN, step, (config.batch_size, config.z_dim))
+    return images, draws.latent(0, draws.Stream.TRAIN, step, (config.batch_size, config.z_dim))
 
 
 def values(gan, sess):
@@ -129,8 +131,8 @@ for name in names:
     if not name.endswith("__main__"):
         importlib.import_module(name)
 import tensorflow as tf
-assert "dcgan_tf1.gan" in sys.modules and "dcgan_tf1.train" in sys.modules
-dcgan_tf1.gan.build_gan(dcgan_tf1.config.Config.of(batch_size=2, g_channels=(4, 2), d_channels=(2, 2)))
+assert "dcgan_tf1.training.gan" in sys.modules and "dcgan_tf1.training.trainer" in sys.modules
+dcgan_tf1.training.gan.build_gan(dcgan_tf1.config.Config.of(batch_size=2, g_channels=(4, 2), d_channels=(2, 2)))
 print(tf.executing_eagerly(), float(tf.constant(2.0) * 3), tf.compat.v1.get_default_graph().get_operations())
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
@@ -436,7 +438,7 @@ def draw(gan, sess, z):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_digit_does_not_depend_on_its_neighbours(name, tmp_path):
     config = CONFIGS[name]
-    z = data.latent(0, data.Stream.SNAPSHOT, 0, (36, config.z_dim))
+    z = draws.latent(0, draws.Stream.SNAPSHOT, 0, (36, config.z_dim))
     gan = build_gan(config)
     with session(gan, config) as sess:
         sess.run(gan.init_op)

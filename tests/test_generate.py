@@ -15,10 +15,17 @@ from conftest import ROOT, contents, environment, run
 from PIL import Image
 
 import dcgan_tf1
-from dcgan_tf1 import cli, data, gan, generate, images, trained, weights
+from dcgan_tf1 import cli
+from dcgan_tf1.commands import generate
+from dcgan_tf1.data import draws, readers, sources
 from dcgan_tf1.errors import CheckpointError, OutputError
+from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import Classifier
-from dcgan_tf1.trained import CHUNK, Kept, TrainedGan, path
+from dcgan_tf1.sampling import trained_gan as trained
+from dcgan_tf1.sampling import weights
+from dcgan_tf1.sampling.paths import path
+from dcgan_tf1.sampling.trained_gan import CHUNK, Kept, TrainedGan
+from dcgan_tf1.training import gan, session
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +75,7 @@ def test_a_digit_depends_on_its_seed_and_index_alone(shipped):
 
 
 def test_a_digit_does_not_depend_on_its_neighbours(shipped):
-    z = data.latent(0, data.Stream.SAMPLE, 0, (CHUNK, 100))[:7]
+    z = draws.latent(0, draws.Stream.SAMPLE, 0, (CHUNK, 100))[:7]
     digits = shipped.draw(z)
     assert np.array_equal(digits, shipped.sample(7, seed=0))
     assert np.array_equal(shipped.draw(z[::-1])[::-1], digits)
@@ -77,11 +84,11 @@ def test_a_digit_does_not_depend_on_its_neighbours(shipped):
 
 def test_draws_what_the_training_graph_samples(finished):
     found = weights.find(finished, None, pytest.fail)
-    z = data.latent(0, data.Stream.SNAPSHOT, 0, (9, found.config.z_dim))
+    z = draws.latent(0, draws.Stream.SNAPSHOT, 0, (9, found.config.z_dim))
     graph = gan.build_gan(found.config)
-    with gan.session(graph, found.config) as session:
-        gan.restore(session, graph, found.prefix)
-        expected = session.run(graph.samples, {graph.sample_z: z}).astype(int)
+    with session.session(graph, found.config) as sess:
+        session.restore(sess, graph, found.prefix)
+        expected = sess.run(graph.samples, {graph.sample_z: z}).astype(int)
     with TrainedGan(weights.read(found)) as drawing:
         assert np.abs(drawing.draw(z) - expected).max() <= 1
 
@@ -148,7 +155,7 @@ def test_arguments_out_of_range(shipped, wrong):
 
 
 def test_import_is_light():
-    code = "import sys, dcgan_tf1, dcgan_tf1.weights; print({'tensorflow', 'scipy', 'sklearn'} & set(sys.modules))"
+    code = "import sys, dcgan_tf1.sampling.weights; print({'tensorflow', 'scipy', 'sklearn'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert found.stdout == "set()\n", found.stderr
 
@@ -202,7 +209,7 @@ def test_discriminate(shipped):
 
 
 def test_a_path_is_distributed_as_z_is():
-    start, stop = (data.latent(seed, data.Stream.SAMPLE, 0, (400, 100)) for seed in (0, 1))
+    start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (400, 100)) for seed in (0, 1))
     way = path(start, stop, 5)
     assert (way.shape, way.dtype) == ((400, 5, 100), np.float32)
     assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
@@ -218,14 +225,14 @@ def test_a_path_is_distributed_as_z_is():
 
 
 def test_a_path_between_normal_vectors_is_as_long_as_they_are():
-    start, stop = (data.latent(seed, data.Stream.SAMPLE, 0, (50, 64), "normal") for seed in (0, 1))
+    start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (50, 64), "normal") for seed in (0, 1))
     way = path(start, stop, 5, "normal")
     assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
     assert np.abs(np.square(way).mean((0, 2)) - 1).max() < 0.1  # a straight line's middle has half of it
 
 
 def test_a_path_to_the_same_place_stays_there():
-    z = data.latent(0, data.Stream.SAMPLE, 0, (3, 100))
+    z = draws.latent(0, draws.Stream.SAMPLE, 0, (3, 100))
     z[0, :3] = -1, 1, 0
     assert np.abs(path(z, z, 4) - z[:, np.newaxis]).max() < 1e-5
     assert np.isfinite(path(z, -z, 4)).all()
@@ -282,10 +289,10 @@ def test_a_data_set(at_hand, form, tmp_path):
         source = tmp_path / "digits.npz"
     else:
         assert sorted(os.listdir(tmp_path)) == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
-        found = data._read_labels(tmp_path / "train-labels-idx1-ubyte.gz", 730)
+        found = readers.read_labels(tmp_path / "train-labels-idx1-ubyte.gz", 730)
         assert np.array_equal(found, labels)
         source = tmp_path / "train-images-idx3-ubyte.gz"
-    assert np.array_equal(data.load(str(source), "").images, digits[:, 2:-2, 2:-2])  # the strictest reader there is
+    assert np.array_equal(sources.load(str(source), "").images, digits[:, 2:-2, 2:-2])  # the strictest reader there is
     before = contents(tmp_path)
     assert run("generate", *flags, "--labels", "--balanced", "--force").code == 0
     assert contents(tmp_path) == before
@@ -295,7 +302,7 @@ def test_a_data_set_without_labels(at_hand, tmp_path):
     for form, name in (("npz", "digits.npz"), ("idx", "train-images-idx3-ubyte.gz")):
         assert run("generate", "--format", form, "--num_digits", 5, "--size", 32, "--out", tmp_path / form).code == 0
         assert os.listdir(tmp_path / form) == [name]
-        found = data.load(str(tmp_path / form / name), "")
+        found = sources.load(str(tmp_path / form / name), "")
         assert found.labels is None and np.array_equal(found.images, at_hand.sample(5, seed=0))
 
 

@@ -12,9 +12,10 @@ from test_checkpoint import CHANGES, OF_ANOTHER_VERSION, TEXTS, commit, sealed
 from test_cli import BAD
 from test_data import MALFORMED
 
-from dcgan_tf1 import checkpoint, cli
+from dcgan_tf1 import cli
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError, UsageError
+from dcgan_tf1.runs import checkpoint
 
 
 def test_there_are_enough_malformed_inputs():

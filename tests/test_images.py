@@ -9,7 +9,7 @@ from PIL import Image
 
 from dcgan_tf1.errors import OutputError
 from dcgan_tf1.files import make_folder, write_whole
-from dcgan_tf1.images import BACKGROUND, grid, png, save_png
+from dcgan_tf1.pictures.images import BACKGROUND, grid, png, save_png
 
 B = BACKGROUND
 PICTURE = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20

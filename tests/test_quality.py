@@ -9,7 +9,8 @@ import pytest
 from conftest import TINY, run
 from PIL import Image
 
-from dcgan_tf1 import data, evaluate
+from dcgan_tf1.commands import evaluate
+from dcgan_tf1.data import sources
 from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.quality import classifier, metrics
 from dcgan_tf1.quality.classifier import KINDS, Classifier
@@ -182,7 +183,7 @@ class TestPixels:
 class TestClassifier:
     @pytest.mark.parametrize("name", KINDS)
     def test_real_digits(self, name):
-        digits = data.load("digits", "")
+        digits = sources.load("digits", "")
         with Classifier.load(name) as found:
             features, probabilities = found.features_and_probabilities(digits.images)
             accuracy = found.accuracy(digits.images, digits.labels)
@@ -197,7 +198,7 @@ class TestClassifier:
     @needs_mnist
     @pytest.mark.parametrize("name", KINDS)
     def test_mnist(self, name):
-        test = data.load("mnist", MNIST_DIR, "test")
+        test = sources.load("mnist", MNIST_DIR, "test")
         with Classifier.load(name) as found:
             assert found.accuracy(test.images[:2000], test.labels[:2000]) > 0.99
 
@@ -213,7 +214,7 @@ class TestClassifier:
             Classifier.load("b")
 
     def test_fits_the_same_from_its_seed(self):
-        digits = data.load("digits", "")
+        digits = sources.load("digits", "")
         first, second = (classifier.fit(KINDS["b"], digits.images, digits.labels, 1) for _ in range(2))
         assert first.keys() == second.keys()
         for name, value in first.items():
@@ -226,13 +227,13 @@ class TestEvaluate:
         flags = ["--out_dir", tmp_path, "--data_dir", MNIST_DIR]
         assert run(*TINY, *flags, "--dataset", "mnist", "--iterations", 2).code == 0
 
-        load = data.load
+        load = sources.load
 
         def load_few(dataset, data_dir, split="train"):
             found = load(dataset, data_dir, split)
             return found._replace(images=found.images[:2000], labels=found.labels[:2000])
 
-        monkeypatch.setattr(data, "load", load_few)
+        monkeypatch.setattr(sources, "load", load_few)
         result = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)  # the data's folder is the run's
         assert (result.code, result.err) == (0, "")
         record = json.loads((tmp_path / "logs" / "evaluation.json").read_text())
@@ -258,8 +259,8 @@ class TestEvaluate:
     @needs_mnist
     def test_the_weights_that_ship(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
-        load = data.load
-        monkeypatch.setattr(data, "load", lambda *source: load(*source)._replace(images=load(*source).images[:3000]))
+        load = sources.load
+        monkeypatch.setattr(sources, "load", lambda *source: load(*source)._replace(images=load(*source).images[:3000]))
         assert run("evaluate", "--data_dir", MNIST_DIR, "--num_digits", 1000).code == 0
         table = json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"]["generated"]
         assert table["missing_classes"] == 0 and table["frechet_distance"] < 2

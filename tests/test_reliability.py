@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, STEPS, TINY, contents, environment, run, train, weights
 
-from dcgan_tf1 import checkpoint, cli
+from dcgan_tf1 import cli
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError, OutputError
 from dcgan_tf1.files import write_whole
+from dcgan_tf1.runs import checkpoint
 
 FILES = ("data-00000-of-00001", "index", "json")
 
@@ -67,7 +68,7 @@ def test_resume_is_exact_wherever_a_run_stops(tmp_path, flags):
 
 
 def test_random_kills_lose_nothing():
-    tool = [sys.executable, ROOT / "benchmarks" / "kill.py", "--kills", "10"]
+    tool = [sys.executable, ROOT / "tools" / "kill.py", "--kills", "10"]
     result = subprocess.run(tool, capture_output=True, text=True, timeout=200)
     assert result.returncode == 0 and "10 kills" in result.stdout and "0 losses" in result.stdout, result.stdout
 
@@ -273,7 +274,7 @@ def test_temporaries_of_killed_processes_go_from_every_folder(finished_copy):
 
 
 def test_the_second_process_is_refused_at_once(tmp_path):
-    holding = "import sys, time; from dcgan_tf1 import checkpoint; from pathlib import Path\n"
+    holding = "import sys, time; from dcgan_tf1.runs import checkpoint; from pathlib import Path\n"
     holding += "file = checkpoint.lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     folder = str(tmp_path / "checkpoints")
     holder = subprocess.Popen([sys.executable, "-c", holding, folder], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dcgan_tf1 import runlog
 from dcgan_tf1.errors import DataError, OutputError
-from dcgan_tf1.runlog import TABLES, Events, Progress, Table, plot_curves
+from dcgan_tf1.pictures.figures import plot_curves
+from dcgan_tf1.runs import log as runlog
+from dcgan_tf1.runs.log import TABLES, Events, Progress, Table
 
 COLUMNS = TABLES["metrics.csv"]
 HEADER = ",".join(COLUMNS).encode() + b"\n"

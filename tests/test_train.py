@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, STEPS, TINY, contents, environment, run, train, weights
 
-from dcgan_tf1 import checkpoint, data
-from dcgan_tf1.train import Collapse, Stop
+from dcgan_tf1.data import draws
+from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.training.trainer import Collapse, Stop
 
 
 def assert_same_run(folder, finished):
@@ -174,14 +175,14 @@ def test_another_machine_is_noted(finished_copy, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_commits(finished, tmp_path, monkeypatch, number):
-    draw = data.batch_indices
+    draw = draws.batch_indices
 
     def draw_and_kill(count, batch_size, seed, step):
         if step == 63:
             os.kill(os.getpid(), number)
         return draw(count, batch_size, seed, step)
 
-    monkeypatch.setattr(data, "batch_indices", draw_and_kill)
+    monkeypatch.setattr(draws, "batch_indices", draw_and_kill)
     result = run(*TINY, "--out_dir", tmp_path, "--iterations", STEPS)
     assert result.code == 128 + number
     assert result.out.splitlines()[-1] == "committed 64" and result.err == ""
@@ -209,13 +210,14 @@ def test_a_signal_from_outside(tmp_path):
 def test_a_killed_process_loses_only_what_it_had_not_committed(finished, tmp_path):
     code = """
 import os, signal, sys
-from dcgan_tf1 import cli, data
-draw = data.batch_indices
+from dcgan_tf1 import cli
+from dcgan_tf1.data import draws
+draw = draws.batch_indices
 def draw_or_die(count, batch_size, seed, step):
     if step == 83:
         os.kill(os.getpid(), signal.SIGKILL)
     return draw(count, batch_size, seed, step)
-data.batch_indices = draw_or_die
+draws.batch_indices = draw_or_die
 cli.main(sys.argv[1:])
 """
     flags = [*TINY, "--out_dir", tmp_path, "--iterations", str(STEPS)]
@@ -318,14 +320,14 @@ def test_a_run_is_held_by_one_process(finished):
 @pytest.fixture
 def poison(monkeypatch):
     """Makes z infinite at step 61, and with it all that depends on it."""
-    draw = data.latent
+    draw = draws.latent
 
     def poisoned(seed, stream, counter, *others):
         z = draw(seed, stream, counter, *others)
-        return z / 0 if (stream, counter) == (data.Stream.TRAIN, 60) else z
+        return z / 0 if (stream, counter) == (draws.Stream.TRAIN, 60) else z
 
     with np.errstate(divide="ignore"):
-        monkeypatch.setattr(data, "latent", poisoned)
+        monkeypatch.setattr(draws, "latent", poisoned)
         yield monkeypatch
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, environment
 
-from dcgan_tf1 import checkpoint, weights
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError, OutputError
+from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.sampling import weights
 
 CONFIG = Config(g_channels=(2,), d_channels=(2,), z_dim=3, data_dir="/home/someone/mnist")
 DATASET = {"name": "mnist", "digest": "0" * 64}
@@ -303,7 +304,7 @@ def test_an_installed_wheel_has_them(tmp_path):
     assert built.returncode == 0, built.stderr
     with zipfile.ZipFile(tmp_path / built.stdout.split()[-1]) as wheel:
         wheel.extractall(tmp_path / "site")
-    ask = "from dcgan_tf1 import weights; print(weights.find(None, None, print).path)"
+    ask = "from dcgan_tf1.sampling import weights; print(weights.find(None, None, print).path)"
     env = environment() | {"PYTHONPATH": str(tmp_path / "site")}
     asked = subprocess.run([sys.executable, "-c", ask], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert asked.stdout.strip() == str(tmp_path / "site" / "dcgan_tf1" / "pretrained" / "weights.npz"), asked.stderr

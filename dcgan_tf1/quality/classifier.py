@@ -18,10 +18,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from dcgan_tf1 import data
+from dcgan_tf1.data import draws, sources
 from dcgan_tf1.errors import CheckpointError, DcganError
 from dcgan_tf1.files import write_whole
-from dcgan_tf1.layers import MOVING_AVERAGES, batch_norm, conv2d, dense
+from dcgan_tf1.networks.layers import MOVING_AVERAGES, batch_norm, conv2d, dense
 
 v1 = tf.compat.v1
 
@@ -62,7 +62,7 @@ KINDS = {
         "61b00ad2d010caf240d31c46b66c62baef60616ccdf5850fd94f62700aa3b293",
     ),
 }
-"""`a` is the instrument. `b`, of another shape and seed, is for final tables: nothing was ever tuned to please it."""
+"""`a` is the scorer. `b`, of another shape and seed, is for final tables: nothing was ever tuned to please it."""
 
 
 class Classifier:
@@ -169,7 +169,7 @@ def fit(kind: _Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dic
         session.run(init_op)
         train_step = session.make_callable((loss, train_op), [image, label, transform, rate])
         for step in (progress := tqdm(range(steps), mininterval=5)):
-            chosen = data.batch_indices(len(images), _BATCH, kind.seed, step)
+            chosen = draws.batch_indices(len(images), _BATCH, kind.seed, step)
             moves = _transforms(np.random.default_rng([kind.seed, step]), _BATCH)
             found, _ = train_step(images[chosen], labels[chosen], moves, _RATE * (1 - step / steps))
             if step % 100 == 0:
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=_EPOCHS, help="passes over the digits (default: %(default)s)")
     flags = parser.parse_args()
     kind = KINDS[flags.name]
-    train, test = (data.load("mnist", flags.data_dir, split) for split in ("train", "test"))
+    train, test = (sources.load("mnist", flags.data_dir, split) for split in ("train", "test"))
     fitted, held_out = slice(-_HELD_OUT), slice(-_HELD_OUT, None)
     weights = fit(kind, train.images[fitted], train.labels[fitted], flags.epochs)
     with Classifier._opened(kind, weights) as classifier:

@@ -6,10 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from dcgan_tf1.fourier_deconv import fourier_deconv
-from dcgan_tf1.phase_conv import phase_conv, phase_deconv, phase_deconv_forward
-from dcgan_tf1.strided_conv import strided_conv
-from dcgan_tf1.winograd_deconv import winograd_deconv
+from dcgan_tf1.networks.convolutions.fourier import fourier_deconv
+from dcgan_tf1.networks.convolutions.phases import phase_conv, phase_deconv, phase_deconv_forward
+from dcgan_tf1.networks.convolutions.strided import strided_conv
+from dcgan_tf1.networks.convolutions.winograd import winograd_deconv
 
 v1 = tf.compat.v1
 

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from dcgan_tf1 import data, images, weights
+from dcgan_tf1.data import draws, sources
 from dcgan_tf1.files import make_folder, write_whole
+from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
-from dcgan_tf1.quality.instrument import Instrument
-from dcgan_tf1.trained import TrainedGan
+from dcgan_tf1.quality.scorer import Scorer
+from dcgan_tf1.sampling import weights
+from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 _FULL = 32  # pixels a side: what has fewer is measured with black around
 _MARGIN = (_FULL - SIDE) // 2
@@ -44,7 +46,7 @@ _ROWS = {
 
 
 def evaluate(
-    found: weights.Found, train: data.Dataset, test: data.Dataset, logs: Path, count: int, seed: int, name: str
+    found: weights.Found, train: sources.Dataset, test: sources.Dataset, logs: Path, count: int, seed: int, name: str
 ) -> None:
     """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
@@ -62,7 +64,7 @@ def evaluate(
     print(f"drawing {count} digits of step {found.step}", flush=True)
     with TrainedGan(weights.read(found)) as gan:
         generated = images.fit(gan.sample(count, seed=seed), _FULL)
-    floor = train.images[data.batch_indices(len(train.images), count, seed, 0)]
+    floor = train.images[draws.batch_indices(len(train.images), count, seed, 0)]
     columns = {
         "generated": generated,
         "floor": images.fit(floor, _FULL),
@@ -71,12 +73,12 @@ def evaluate(
     }
     table = {}
     with Classifier.load(name) as classifier:
-        instrument = Instrument(classifier, test.images)
+        scorer = Scorer(classifier, test.images)
         usual = _neighbour_distance(test.images, train.images)
         for column, digits in columns.items():
             print(f"measuring {column}", flush=True)
             table[column] = {
-                **instrument.measure(images.fit(digits, SIDE)),
+                **scorer.measure(images.fit(digits, SIDE)),
                 **_of_pixels(digits, train.images, usual),
             }
         picture = _picture(classifier, images.fit(generated, SIDE), train.images)

@@ -20,11 +20,11 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from dcgan_tf1 import checkpoint
 from dcgan_tf1.config import Config
-from dcgan_tf1.data import opened
+from dcgan_tf1.data.readers import opened
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
+from dcgan_tf1.runs import checkpoint
 
 FORMAT = 1
 FILE = "weights.npz"
@@ -98,7 +98,7 @@ def shipped() -> Weights:
     Raises:
         CheckpointError: the file is missing, or not the one that was published.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     installed = package / "pretrained" / FILE
     path = installed if installed.exists() else package.parent / "checkpoints" / "pretrained" / FILE
     try:

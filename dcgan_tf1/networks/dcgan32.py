@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.layers import NORMAL, batch_norm, conv2d, deconv2d, dense, halve, leaky_relu, relu
+from dcgan_tf1.networks.layers import NORMAL, batch_norm, conv2d, deconv2d, dense, halve, leaky_relu, relu
 
 
 def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:

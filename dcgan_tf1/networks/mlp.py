@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.layers import GLOROT, dense, leaky_relu
+from dcgan_tf1.networks.layers import GLOROT, dense, leaky_relu
 
 
 def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:

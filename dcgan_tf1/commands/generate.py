@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dcgan_tf1 import images
 from dcgan_tf1.files import all_or_none
-from dcgan_tf1.trained import SURE, TrainedGan
+from dcgan_tf1.pictures import images
+from dcgan_tf1.sampling.trained_gan import SURE, TrainedGan
 
 _IDX = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _LEVEL = 6

@@ -8,7 +8,7 @@ from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import Classifier
 
 
-class Instrument:
+class Scorer:
     """Measures digits against `real`, uint8 [n, 28, 28], as `classifier` sees them."""
 
     def __init__(self, classifier: Classifier, real: np.ndarray):

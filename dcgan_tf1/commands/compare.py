@@ -17,16 +17,19 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dcgan_tf1 import checkpoint, data, images, weights
 from dcgan_tf1.config import Config, Folders
+from dcgan_tf1.data import draws, sources
 from dcgan_tf1.errors import CheckpointError, DivergedError
 from dcgan_tf1.files import make_folder, write_whole
-from dcgan_tf1.gan import build_gan
+from dcgan_tf1.pictures import images
+from dcgan_tf1.pictures.figures import smooth
 from dcgan_tf1.quality.classifier import SIDE, Classifier
-from dcgan_tf1.quality.instrument import Instrument
-from dcgan_tf1.runlog import smooth
-from dcgan_tf1.train import Stop, train
-from dcgan_tf1.trained import TrainedGan
+from dcgan_tf1.quality.scorer import Scorer
+from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.sampling import weights
+from dcgan_tf1.sampling.trained_gan import TrainedGan
+from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.trainer import Stop, train
 
 _FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 """Of the time, at which all are measured: evenly on a logarithmic axis, but no slice longer than a quarter."""
@@ -38,8 +41,8 @@ _COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#
 def compare(
     configs: dict[str, Config],
     out: Path,
-    training: data.Dataset,
-    test: data.Dataset,
+    training: sources.Dataset,
+    test: sources.Dataset,
     minutes: float,
     count: int,
     seed: int,
@@ -71,8 +74,8 @@ def compare(
         Classifier.load() as classifier,
         tqdm(total=goal * len(runs), initial=spent, bar_format=form, dynamic_ncols=True, disable=hidden) as bar,
     ):
-        instrument = Instrument(classifier, test.images)
-        floor = instrument.measure(training.images[data.batch_indices(len(training.images), count, seed, 0)])
+        scorer = Scorer(classifier, test.images)
+        floor = scorer.measure(training.images[draws.batch_indices(len(training.images), count, seed, 0)])
         for fraction in _FRACTIONS:
             for run in runs:
                 bar.set_description(run.name)
@@ -80,7 +83,7 @@ def compare(
                     continue
                 if run.seconds < fraction * goal and (number := run.train(fraction * goal, training, bar)):
                     return number
-                tqdm.write(run.measure(instrument, count, seed), file=sys.stdout)
+                tqdm.write(run.measure(scorer, count, seed), file=sys.stdout)
                 sys.stdout.flush()
     report = {
         "minutes": minutes,
@@ -150,8 +153,8 @@ class _Run:
         text = json.dumps(record, indent=1).encode() + b"\n"
         write_whole(self._path, lambda file: file.write(text))
 
-    def train(self, goal: float, dataset: data.Dataset, bar: tqdm) -> int:
-        """Train until `goal` seconds in all; returns as `dcgan_tf1.train.train` does, whose words go to train.log."""
+    def train(self, goal: float, dataset: sources.Dataset, bar: tqdm) -> int:
+        """Train until `goal` seconds in all; returns as `trainer.train` does, whose words go to train.log."""
         folder = self._folders.checkpoints
         start = checkpoint.load(folder, self._step) if self._step else None
         stop = _Slice(goal - self.seconds, bar)
@@ -171,13 +174,13 @@ class _Run:
         self._write()
         return number
 
-    def measure(self, instrument: Instrument, count: int, seed: int) -> str:
+    def measure(self, scorer: Scorer, count: int, seed: int) -> str:
         """Add the point at which it is, and the strip of its first digits; returns a line that says so."""
         found = checkpoint.load(self._folders.checkpoints, self._step)
         with TrainedGan(weights.read(found)) as gan:
             digits = images.fit(gan.sample(count, seed=seed), SIDE)
         images.save_png(self._strip(self._step), images.grid(digits[:_COLUMNS], _COLUMNS))
-        found = instrument.measure(digits)
+        found = scorer.measure(digits)
         self.points.append({"step": self._step, "seconds": self.seconds, **found})
         self._write()
         distance = found["frechet_distance"]

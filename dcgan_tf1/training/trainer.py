@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from dcgan_tf1 import checkpoint, data, images
 from dcgan_tf1.config import Config, Folders
+from dcgan_tf1.data import draws, sources
 from dcgan_tf1.errors import DivergedError
-from dcgan_tf1.gan import build_gan, restore, save, session
+from dcgan_tf1.pictures import images
+from dcgan_tf1.pictures.figures import plot_curves
 from dcgan_tf1.quality.classifier import SIDE, Classifier
-from dcgan_tf1.quality.instrument import Instrument
-from dcgan_tf1.runlog import Events, Progress, Table, plot_curves
+from dcgan_tf1.quality.scorer import Scorer
+from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.runs.log import Events, Progress, Table
+from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.session import restore, save, session
 
 _STEP_DIGITS = 7
 _CHUNK = 500
@@ -26,7 +30,7 @@ _MEASURED = 10 * _CHUNK
 def train(
     config: Config,
     folders: Folders,
-    dataset: data.Dataset,
+    dataset: sources.Dataset,
     start: checkpoint.Checkpoint | None,
     stop: "Stop | None" = None,
 ) -> int:
@@ -44,7 +48,7 @@ def train(
     gan = build_gan(config, dataset.images.shape[1])
     snapshot_every = min(config.sample_every, config.iterations)
     shape = (config.sample_grid**2, config.z_dim)
-    snapshot_z = data.latent(config.seed, data.Stream.SNAPSHOT, 0, shape, config.z_distribution)
+    snapshot_z = draws.latent(config.seed, draws.Stream.SNAPSHOT, 0, shape, config.z_distribution)
     machine = checkpoint.machine_record()
     source = {"name": dataset.name, "digest": dataset.digest}
 
@@ -66,7 +70,7 @@ def train(
             tables.append(Table(folders.logs, step, "distance.csv"))
         if config.eval_every:
             real = images.fit(dataset.images[-_MEASURED:], SIDE)
-            instrument = Instrument(stack.enter_context(Classifier.load()), real)
+            scorer = Scorer(stack.enter_context(Classifier.load()), real)
         progress = Progress(step, config.iterations)
         collapse = Collapse()
         clock = (time.monotonic(), step)
@@ -78,9 +82,9 @@ def train(
 
         def measure() -> None:
             shape = (_MEASURED // _CHUNK, _CHUNK, config.z_dim)
-            z = data.latent(config.seed, data.Stream.EVALUATE, 0, shape, config.z_distribution)
+            z = draws.latent(config.seed, draws.Stream.EVALUATE, 0, shape, config.z_distribution)
             digits = np.concatenate([sess.run(gan.samples, {gan.sample_z: part}) for part in z])
-            distance = {"frechet_distance": instrument.distance(images.fit(digits, SIDE))}
+            distance = {"frechet_distance": scorer.distance(images.fit(digits, SIDE))}
             tables[-1].write(step, distance)
             events.scalars(step, distance)
             progress.say("step {}: Frechet distance {frechet_distance:.3f}".format(step, **distance))
@@ -113,9 +117,9 @@ def train(
         train_and_measure = sess.make_callable((gan.train_op, gan.metrics), feeds)
         with stop or Stop() as stop:
             while step < config.iterations and not stop.due:
-                chosen = data.batch_indices(len(dataset.images), config.batch_size, config.seed, step)
+                chosen = draws.batch_indices(len(dataset.images), config.batch_size, config.seed, step)
                 shape = (config.batch_size, config.z_dim)
-                z = data.latent(config.seed, data.Stream.TRAIN, step, shape, config.z_distribution)
+                z = draws.latent(config.seed, draws.Stream.TRAIN, step, shape, config.z_distribution)
                 batch = dataset.images[chosen]
                 step += 1
                 if step % config.log_every:

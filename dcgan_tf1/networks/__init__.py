@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 
 
-def networks(model: str) -> ModuleType:
+def load_family(model: str) -> ModuleType:
     """The module of the family `model`, with these two functions, whose variables the caller scopes.
 
     `generator(z, training, config)`: latent vectors [batch, z_dim] -> images [batch, size, size, 1] in [-1, 1], where

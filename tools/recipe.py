@@ -1,6 +1,6 @@
 """Try recipes: train each on MNIST's first 55,000 training digits, and measure it on the 5,000 after those.
 
-    python benchmarks/recipe.py --data_dir DIR --steps 4000 "" "lr_d=5e-4" "lr_g=2e-4 lr_d=2e-4"
+    python tools/recipe.py --data_dir DIR --steps 4000 "" "lr_d=5e-4" "lr_g=2e-4 lr_d=2e-4"
 
 A trial is settings over those of the default recipe, as the flags of `run.py`. Rows of a Markdown table are printed as
 trials end; what is in `--out_dir` already is trained no further than it has to be. MNIST's test digits are not looked
@@ -20,19 +20,23 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dcgan_tf1 import checkpoint, cli, data, images, weights  # noqa: E402
+from dcgan_tf1 import cli  # noqa: E402
 from dcgan_tf1.config import Config, Folders  # noqa: E402
+from dcgan_tf1.data import sources  # noqa: E402
 from dcgan_tf1.files import make_folder  # noqa: E402
+from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
-from dcgan_tf1.quality.instrument import Instrument  # noqa: E402
-from dcgan_tf1.train import train  # noqa: E402
-from dcgan_tf1.trained import TrainedGan  # noqa: E402
+from dcgan_tf1.quality.scorer import Scorer  # noqa: E402
+from dcgan_tf1.runs import checkpoint  # noqa: E402
+from dcgan_tf1.sampling import weights  # noqa: E402
+from dcgan_tf1.sampling.trained_gan import TrainedGan  # noqa: E402
+from dcgan_tf1.training.trainer import train  # noqa: E402
 
 HELD_OUT = 5000
 DIGITS = 10_000
 
 
-def trial(settings, config, dataset, instrument, out):
+def trial(settings, config, dataset, scorer, out):
     """Train to `config.iterations`, if that has not been done, and return the row of the table."""
     folders = Folders.of(out)
     for folder in folders:
@@ -45,7 +49,7 @@ def trial(settings, config, dataset, instrument, out):
             train(config, folders, dataset, start)
         rate = (time.monotonic() - began) / steps if steps > 0 else 0
         with TrainedGan(weights.read(checkpoint.load(folders.checkpoints, config.iterations))) as gan:
-            found = instrument.measure(images.fit(gan.sample(DIGITS, seed=0), SIDE))
+            found = scorer.measure(images.fit(gan.sample(DIGITS, seed=0), SIDE))
     return (
         f"| {settings or 'default'} | {config.iterations} | {rate * config.iterations / 60:.1f} "
         f"| {found['frechet_distance']:.3f} | {found['coverage']:.3f} | {found['missing_classes']} "
@@ -61,12 +65,12 @@ def main():
     parser.add_argument("--out_dir", type=Path, default=Path("trials"))
     arguments = parser.parse_args()
 
-    mnist = data.load("mnist", arguments.data_dir)
+    mnist = sources.load("mnist", arguments.data_dir)
     fitted = mnist.images[:-HELD_OUT]
     dataset = mnist._replace(name="mnist's first 55,000", images=fitted, digest=hashlib.sha256(fitted).hexdigest())
     with Classifier.load() as classifier:
-        instrument = Instrument(classifier, mnist.images[-HELD_OUT:])
-        floor = instrument.distance(fitted[np.random.default_rng(0).permutation(len(fitted))[:DIGITS]])
+        scorer = Scorer(classifier, mnist.images[-HELD_OUT:])
+        floor = scorer.distance(fitted[np.random.default_rng(0).permutation(len(fitted))[:DIGITS]])
         print(f"The floor, {DIGITS} of the digits trained on: {floor:.3f}\n")
         print("| settings | steps | minutes | distance | coverage | missing | KL |\n|---|--:|--:|--:|--:|--:|--:|")
         for settings in arguments.trials:
@@ -75,7 +79,7 @@ def main():
             values.pop("handler")
             config = Config.of(**values)
             out = arguments.out_dir / (settings.replace(" ", "_") or "default")
-            print(trial(settings, config, dataset, instrument, out), flush=True)
+            print(trial(settings, config, dataset, scorer, out), flush=True)
 
 
 if __name__ == "__main__":

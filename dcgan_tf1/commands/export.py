@@ -6,10 +6,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from dcgan_tf1.files import all_or_none, make_folder, write_whole
-from dcgan_tf1.gan import to_uint8
-from dcgan_tf1.models import networks
-from dcgan_tf1.trained import constants
-from dcgan_tf1.weights import Weights
+from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks.pixels import to_uint8
+from dcgan_tf1.sampling.trained_gan import constants
+from dcgan_tf1.sampling.weights import Weights
 
 v1 = tf.compat.v1
 
@@ -79,7 +79,7 @@ def _generator(weights: Weights) -> tuple[tf.Graph, tf.Tensor, list[tf.Tensor]]:
     with graph.as_default():
         z = v1.placeholder(tf.float32, [None, config.z_dim], "z")
         with v1.variable_scope("generator", custom_getter=constants(weights, set())):
-            drawn = networks(config.model).generator(z, False, config)
+            drawn = load_family(config.model).generator(z, False, config)
         images = tf.identity(to_uint8(drawn), "images")
         pixels = tf.identity((drawn[..., 0] + 1.0) / 2.0, "pixels")
     return graph, z, [images, pixels]

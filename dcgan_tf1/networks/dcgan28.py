@@ -7,9 +7,9 @@ import functools
 
 import tensorflow as tf
 
-from dcgan_tf1 import layers
 from dcgan_tf1.config import Config
-from dcgan_tf1.layers import GLOROT, conv2d, deconv2d, dense, dropout
+from dcgan_tf1.networks import layers
+from dcgan_tf1.networks.layers import GLOROT, conv2d, deconv2d, dense, dropout
 
 _SIDE = 7  # of the smallest images
 _DROPOUT = 0.3

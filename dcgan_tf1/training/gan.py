@@ -1,17 +1,14 @@
 """The training graph: two players, two losses, and one fused train op; a session on it, and its Saver's files."""
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.layers import HALVES, MOVING_AVERAGES, noise
-from dcgan_tf1.models import networks
+from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks.layers import MOVING_AVERAGES, noise
+from dcgan_tf1.networks.pixels import scale_images, to_uint8
 
 v1 = tf.compat.v1
 
@@ -111,7 +108,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
             train_op = global_step.assign_add(1).op
 
         with v1.variable_scope("generator", reuse=True, custom_getter=averaged):
-            samples = networks(config.model).generator(sample_z, False, config)
+            samples = load_family(config.model).generator(sample_z, False, config)
         variables = v1.global_variables()
         return Gan(
             graph=graph,
@@ -137,56 +134,6 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         )
 
 
-def session(gan: Gan, config: Config) -> v1.Session:
-    """A session on the graph of `gan`, which is finalized: nothing may be added to it any more."""
-    gan.graph.finalize()
-    options = v1.ConfigProto()
-    options.gpu_options.allow_growth = True
-    rewrite = options.graph_options.rewrite_options
-    if config.precision == "bfloat16":
-        rewrite.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
-    if gan.graph.get_collection(HALVES):  # two chains of ops, a thread each
-        options.inter_op_parallelism_threads, options.intra_op_parallelism_threads = 2, 1
-    if config.xla:
-        options.graph_options.optimizer_options.global_jit_level = v1.OptimizerOptions.ON_1
-    return v1.Session(graph=gan.graph, config=options)
-
-
-def save(sess: v1.Session, gan: Gan, prefix: str) -> None:
-    """Write the Saver's files, by its op as it is: `Saver.save` itself fails on paths that are no UTF-8."""
-    saver = gan.saver.saver_def
-    sess.run(saver.save_tensor_name, {saver.filename_tensor_name: os.fsencode(prefix)})
-
-
-def restore(sess: v1.Session, gan: Gan, prefix: Path) -> None:
-    """Set every variable to what the files of `prefix` hold.
-
-    Raises:
-        CheckpointError: they hold other variables than those of `gan`, or more, or fewer.
-    """
-    with gan.graph.as_default():
-        expected = {variable.op.name: variable.shape.as_list() for variable in v1.global_variables()}
-    found = v1.train.NewCheckpointReader(os.fsencode(prefix)).get_variable_to_shape_map()
-    if found != expected:  # of surplus variables the Saver would say nothing
-        name = min(name for name in found.keys() | expected if found.get(name) != expected.get(name))
-        found, expected = (shapes.get(name, "none") for shapes in (found, expected))
-        raise CheckpointError(f"{prefix}: found {name} of shape {found}, expected {expected} in this version")
-    saver = gan.saver.saver_def
-    sess.run(saver.restore_op_name, {saver.filename_tensor_name: os.fsencode(prefix)})
-
-
-def scale_images(images: tf.Tensor, size: int) -> tf.Tensor:
-    """uint8 [batch, side, side] -> float32 [batch, size, size, 1] in [-1, 1], padded with -1."""
-    margin = (size - images.shape[1]) // 2
-    scaled = tf.cast(images, tf.float32) / 127.5 - 1.0
-    return tf.pad(scaled, [[0, 0], [margin, margin], [margin, margin]], constant_values=-1.0)[..., tf.newaxis]
-
-
-def to_uint8(images: tf.Tensor) -> tf.Tensor:
-    """float32 [batch, size, size, 1] in [-1, 1] -> uint8 [batch, size, size]."""
-    return tf.cast(tf.round((images[..., 0] + 1.0) * 127.5), tf.uint8)
-
-
 def _generate(z: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
     """Images of `z` in training mode, and what batch norm leaves to be averaged."""
     return _call("generator", z, config)
@@ -201,7 +148,7 @@ def _call(player: str, inputs: tf.Tensor, config: Config) -> tuple[tf.Tensor, li
     reuse = bool(v1.trainable_variables(player))  # explicit, so that a misspelt variable fails in the second call
     before = len(v1.get_collection(MOVING_AVERAGES))
     with v1.variable_scope(player, reuse=reuse):
-        outputs = getattr(networks(config.model), player)(inputs, True, config)
+        outputs = getattr(load_family(config.model), player)(inputs, True, config)
     return outputs, v1.get_collection(MOVING_AVERAGES)[before:]
 
 

@@ -2,28 +2,28 @@
 
 import contextlib
 import itertools
-import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from dcgan_tf1 import data, images
+from dcgan_tf1.data import draws
 from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.gan import scale_images, to_uint8
-from dcgan_tf1.models import networks
+from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks.pixels import scale_images, to_uint8
+from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
-from dcgan_tf1.weights import Weights
+from dcgan_tf1.sampling.paths import path
+from dcgan_tf1.sampling.weights import Weights
 
 v1 = tf.compat.v1
 
 CHUNK = 500
-"""Digits that pass through a network together, always, and that one counter of `data.latent` makes the z of.
+"""Digits that pass through a network together, always, and that one counter of `draws.latent` makes the z of.
 
 So a digit depends on the weights, the seed and its index alone, to the last bit of one kind of processor. The value is
 for ever.
@@ -81,7 +81,7 @@ class TrainedGan:
         self.dataset = weights.dataset
         used: set[str] = set()
         constant = constants(weights, used)
-        model = networks(self.config.model)
+        model = load_family(self.config.model)
         size = self.config.image_size
         graph = tf.Graph()
         with graph.as_default():
@@ -150,7 +150,7 @@ class TrainedGan:
 
         def draw(chunk: int) -> tuple:
             shape = (CHUNK, self.config.z_dim)
-            z = data.latent(seed, data.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
+            z = draws.latent(seed, draws.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
             digits = self._draw(z)
             if anything:
                 return z, digits, None, None
@@ -244,29 +244,6 @@ class TrainedGan:
         if digits.dtype != np.uint8 or digits.shape[1:] not in ((28, 28), (32, 32)):
             raise ValueError(f"digits: found {digits.dtype} {digits.shape}, expected uint8 [n, 28, 28] or [n, 32, 32]")
         return _in_chunks(self._judge, images.fit(digits, self._side))
-
-
-def path(start: np.ndarray, stop: np.ndarray, steps: int, distribution: str = "uniform") -> np.ndarray:
-    """Latent vectors on the way between those of float32 [n, z_dim], ends included: float32 [n, steps, z_dim].
-
-    On a straight line between two z the middle is too near the centre, where the generator has never been. Spherical
-    interpolation (Shoemake 1985; White 2016) mends that for `normal` z, on whose sphere it stays. For `uniform` z
-    it is done on the Gaussian vectors that z is the distribution function of: each coordinate along the way is then
-    uniform over [-1, 1] as training's were, as far as the two ends are at right angles, which in 100 dimensions they
-    nearly are (Agustsson et al. 2019 derive such maps by optimal transport).
-    """
-    normal = NormalDist()
-    gaussian = np.vectorize(lambda x: normal.inv_cdf(min(max((x + 1) / 2, 2**-25), 1 - 2**-25)), otypes=[float])
-    uniform = np.vectorize(lambda x: 2 * normal.cdf(x) - 1, otypes=[float])
-    if distribution == "normal":
-        gaussian = uniform = np.float64
-    a, b = (gaussian(z)[:, np.newaxis] for z in (start, stop))
-    cosine = (a * b).sum(2, keepdims=True) / np.sqrt((a * a).sum(2, keepdims=True) * (b * b).sum(2, keepdims=True))
-    angle = np.arccos(np.clip(cosine, -1, 1)).clip(1e-6, math.pi - 1e-6)  # [n, 1, 1]
-    t = np.linspace(0, 1, steps)[:, np.newaxis]
-    way = uniform((np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)).astype(np.float32)
-    way[:, 0], way[:, -1] = start, stop
-    return way
 
 
 def _check(name: str, value: int, low: int, high: int) -> None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dcgan_tf1.errors import DataError, OutputError
 from dcgan_tf1.files import write_whole
-from dcgan_tf1.images import SNAPSHOT_SCALE, gif
+from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, gif
 
 _SNAPSHOT = re.compile(r"\d{7,10}\.png")
 _LARGEST_SIDE = 4096  # in pixels; a grid of 32 by 32 images has 3171

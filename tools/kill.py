@@ -1,9 +1,9 @@
 """Kill a tiny training run again and again, resume it, and compare its end with that of a run left alone.
 
-    python benchmarks/kill.py --kills 200                 # SIGKILL at random instants
-    python benchmarks/kill.py --syscalls                  # SIGKILL, ENOSPC and EIO at each system call of a commit
-    python benchmarks/kill.py -- --precision bfloat16     # with other flags than the tiny run's
-    python benchmarks/kill.py --soak 150000 --kills 20    # one long run, and whether its memory stays flat
+    python tools/kill.py --kills 200                 # SIGKILL at random instants
+    python tools/kill.py --syscalls                  # SIGKILL, ENOSPC and EIO at each system call of a commit
+    python tools/kill.py -- --precision bfloat16     # with other flags than the tiny run's
+    python tools/kill.py --soak 150000 --kills 20    # one long run, and whether its memory stays flat
 
 The variables (the Saver's two files of the last step), metrics.csv and every PNG must be equal byte for byte, no
 resume may start before the last `committed K` that was printed, and no temporary file may be left. The exit code is
@@ -33,8 +33,9 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import dcgan_tf1.train  # noqa: E402, F401  (imported once for all children)
-from dcgan_tf1 import checkpoint, cli  # noqa: E402
+import dcgan_tf1.training.trainer  # noqa: E402, F401  (imported once for all children)
+from dcgan_tf1 import cli  # noqa: E402
+from dcgan_tf1.runs import checkpoint  # noqa: E402
 
 TINY = ["--dataset", "digits", "--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8"]
 OFTEN = ["--log_every", "1", "--sample_every", "5", "--checkpoint_every", "10", "--max_to_keep", "2"]

@@ -1,6 +1,6 @@
 """Can a classifier learn real digits from generated ones? Trains it on as many of each, and tests it on MNIST's.
 
-    python benchmarks/synthetic.py --data_dir MNIST --num_digits 20000
+    python tools/synthetic.py --data_dir MNIST --num_digits 20000
 
 The labels of the generated digits are the frozen classifier's, so that more than its own accuracy is not to be had.
 """
@@ -10,9 +10,11 @@ import time
 
 import numpy as np
 
-from dcgan_tf1 import data, images, weights
+from dcgan_tf1.data import draws, sources
+from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier, fit
-from dcgan_tf1.trained import SURE, TrainedGan
+from dcgan_tf1.sampling import weights
+from dcgan_tf1.sampling.trained_gan import SURE, TrainedGan
 
 
 def main() -> None:
@@ -23,8 +25,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4, help="passes over them (default: %(default)s)")
     parser.add_argument("--min_confidence", type=float, nargs="+", default=[SURE], help="default: %(default)s")
     flags = parser.parse_args()
-    train, test = (data.load("mnist", flags.data_dir, split) for split in ("train", "test"))
-    chosen = data.batch_indices(len(train.images), flags.num_digits, 0, 0)
+    train, test = (sources.load("mnist", flags.data_dir, split) for split in ("train", "test"))
+    chosen = draws.batch_indices(len(train.images), flags.num_digits, 0, 0)
     sets = {"real": (train.images[chosen], train.labels[chosen])}
     with TrainedGan(weights.read(weights.find(flags.checkpoint, None, print))) as gan:
         for least in flags.min_confidence:

@@ -1,0 +1,170 @@
+"""Data sets, and the batches that training draws from them.
+
+A file is untrusted: nothing is allocated, decompressed or parsed beyond what its size on disk can back, and whatever
+is wrong with it ends in one `DataError` line. A batch is a pure function of the seed and the step, so a resumed run
+sees what an uninterrupted one would have seen, and there is no iterator to save.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dcgan_tf1.data.readers import data_errors, read_images, read_labels, shorten
+from dcgan_tf1.errors import DataError, one_line
+from dcgan_tf1.tensorflow_import import import_tensorflow
+
+_DOWNLOAD_TIMEOUT = 10.0  # seconds without a byte
+
+_MNIST_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+_MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+class Dataset(NamedTuple):
+    """Images as they are stored: 0 is the background and 255 the full stroke."""
+
+    name: str
+    """`mnist`, `digits`, or the base name of the file."""
+    images: np.ndarray
+    """uint8 [N, 28, 28] or [N, 32, 32]."""
+    labels: np.ndarray | None
+    """uint8 [N], or None where the source has none."""
+    digest: str
+    """sha256, in hex, of the images as an IDX file (header and bytes): the same from every container."""
+
+
+def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[str], object] = print) -> Dataset:
+    """The data set that `--dataset` and `--data_dir` name.
+
+    Args:
+        dataset: `mnist`; `digits`, the 1,797 scans that scikit-learn brings, all of them for training; `auto`, MNIST
+            or, if it is neither given nor to be had, `digits`; else the path of an IDX (.gz or not) or .npz file.
+        data_dir: folder of MNIST's files, for `auto` and `mnist`; if empty, Keras's copy or download is used.
+        split: `train` or `test`. A file that holds one set of images gives it for both.
+        announce: called with one line if `auto` falls back.
+
+    Raises:
+        DataError: the data is missing, malformed, has no such split, or is under MNIST's name but is not MNIST.
+    """
+    if dataset in ("auto", "mnist"):
+        if data_dir:
+            return _mnist_in(Path(data_dir), split)
+        try:
+            return _mnist_of_keras(split)
+        except DataError as error:
+            if dataset == "mnist":
+                raise
+            announce(
+                f"WARNING: MNIST could not be had ({error}). Give it by --data_dir FOLDER, with its four IDX files "
+                "(.gz or not) or mnist.npz. Going on with the 1,797 digits of scikit-learn instead."
+            )
+    if dataset in ("auto", "digits"):
+        return _digits(split)
+    path = Path(dataset)
+    if not os.path.exists(dataset):
+        raise DataError(
+            one_line(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
+        )
+    return _dataset(path.name, *read_images(path, split))
+
+
+def _dataset(name: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
+    return Dataset(name, images, labels, _digest(images))
+
+
+def _digest(array: np.ndarray) -> str:
+    """sha256, in hex, of a uint8 array as an IDX file."""
+    content = hashlib.sha256(struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape))
+    content.update(np.ascontiguousarray(array))
+    return content.hexdigest()
+
+
+def _mnist_in(folder: Path, split: str) -> Dataset:
+    """MNIST from the files in `folder`."""
+    with data_errors(folder, "expected a folder that can be read"):
+        if not folder.is_dir():
+            raise DataError("found no folder, expected one with MNIST's four IDX files or mnist.npz")
+        files = {name: _find(folder, name) for name in _MNIST_SHA256}
+        archive = folder / "mnist.npz"
+        missing = next((name for name, path in files.items() if not path), None)
+        if missing and not archive.exists():
+            raise DataError(f"found no {missing}(.gz), expected MNIST's four IDX files or mnist.npz")
+    if missing:
+        return _official(archive, split, *read_images(archive, split))
+    images_path, labels_path = (files[name] for name in _MNIST_FILES[split])
+    images, _ = read_images(images_path, split)
+    return _official(folder, split, images, read_labels(labels_path, len(images)))
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The file `name` in `folder`: plain or .gz, and in either of the spellings that are about."""
+    spellings = (name, name.replace("-idx", ".idx"))
+    paths = (folder / (spelling + suffix) for spelling in spellings for suffix in ("", ".gz"))
+    return next((path for path in paths if path.exists()), None)
+
+
+def _mnist_of_keras(split: str) -> Dataset:
+    """MNIST from Keras's cache or, failing that, from Keras's download."""
+    cache = Path(os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras")), "datasets", "mnist.npz")
+    if os.path.exists(cache):
+        return _official(cache, split, *read_images(cache, split))
+    return _official("Keras's download", split, *_download_mnist(split))
+
+
+def _download_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST by Keras's own loader, which also caches it."""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            import_tensorflow()  # only here: all else in this module works without it
+            import tensorflow as tf
+
+            train, test = tf.keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises bare Exceptions
+        reason = str(error).rpartition(" -- ")[2] or type(error).__name__  # the address comes first, the reason last
+        raise DataError(one_line(f"MNIST's download: expected a network or --data_dir FOLDER; {reason}")) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+    return train if split == "train" else test
+
+
+def _official(source: Path | str, split: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
+    """MNIST's data set of `split`, provided that its images and labels are the published ones."""
+    for name, array in zip(_MNIST_FILES[split], (images, labels), strict=True):
+        found = _digest(array)[:16] if array is not None else "none"
+        if not _MNIST_SHA256[name].startswith(found):
+            fault = f"found {name} of sha256 {found}, expected {_MNIST_SHA256[name][:16]}"
+            raise DataError(one_line(f"{shorten(source, 80)}: {fault}; other data goes in by --dataset PATH"))
+    return _dataset("mnist", images, labels)
+
+
+def _digits(split: str) -> Dataset:
+    """scikit-learn's 8x8 digits, made to look like MNIST's: 20x20 within 28x28, with solid strokes."""
+    with data_errors("--dataset digits", "expected scikit-learn and SciPy to be installed"):
+        if split != "train":
+            raise DataError(f"found no {split} split, expected MNIST or a file that has one")
+        from scipy import ndimage
+        from sklearn.datasets import load_digits
+
+        scans, labels = load_digits(return_X_y=True)
+        scans = ndimage.zoom(scans.reshape(-1, 8, 8), (1, 2.5, 2.5), order=3, mode="nearest", grid_mode=True)
+        # Values run from 0 to 16. The middle half is stretched to the full range, which gives about MNIST's shares of
+        # black, grey and white; enlarging alone leaves everything grey and blurred.
+        strokes = np.clip((scans - 4) * 255 / 8, 0, 255).round().astype(np.uint8)
+        return _dataset("digits", np.pad(strokes, ((0, 0), (4, 4), (4, 4))), labels.astype(np.uint8))

@@ -1,0 +1,1 @@
+"""The same convolutions by faster ways."""

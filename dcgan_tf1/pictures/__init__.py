@@ -1,0 +1,1 @@
+"""Pictures: grids, films and figures."""

@@ -1,0 +1,1 @@
+"""A run on disk: its folders, its checkpoints and its log."""

@@ -1,0 +1,1 @@
+"""Sampling: the weights of a trained GAN, and digits drawn with them."""

@@ -1,0 +1,1 @@
+"""Training: the graph, the session and the loop."""
