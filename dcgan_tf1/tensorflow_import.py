@@ -15,6 +15,7 @@ def import_tensorflow(keras: bool = False) -> None:
             half of the time. Nothing here uses it but `tf.keras.datasets`, and `tf.keras` is still loaded when it is
             first used. Only `import tensorflow.keras` no longer works, which is for other people's programs to do.
     """
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # each session has the threads that it asks for
     with contextlib.ExitStack() as after:
         if not keras and not sys.modules.keys() & {"tensorflow", "keras"}:
             sys.modules["keras"] = None  # to import it now fails, and TensorFlow goes on without

@@ -1,0 +1,72 @@
+"""Frozen networks: constants in the place of variables, batches of one size, and the settings that sessions share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dcgan_tf1.errors import CheckpointError
+
+v1 = tf.compat.v1
+
+
+def session_options() -> v1.ConfigProto:
+    """The settings with which every session of the project starts.
+
+    Each session has threads of its own: TensorFlow would otherwise give every session of a process the threads that
+    the first one asked for. (The pool that single ops share follows an environment variable, which
+    `tensorflow_import` sets.)
+    """
+    options = v1.ConfigProto()
+    options.gpu_options.allow_growth = True  # other programs may be using the same GPU
+    options.use_per_session_threads = True
+    return options
+
+
+def constant_getter(
+    arrays: Mapping[str, np.ndarray], source: Path, used: set[str] | None = None
+) -> Callable[..., tf.Tensor]:
+    """A custom getter for `variable_scope` that puts constants in the place of variables.
+
+    Args:
+        arrays: the values, by the name of the variable; they are cast to float32.
+        source: the file that they were read from, for error messages.
+        used: a set that the names of the variables which were asked for are added to.
+
+    Raises (when the getter is called):
+        CheckpointError: `arrays` has no such variable, or has it in another shape.
+    """
+
+    def get_constant(getter: Any, name: str, shape: Sequence[int], **options: Any) -> tf.Tensor:
+        found = arrays[name].shape if name in arrays else "none"
+        if found != tuple(shape):
+            raise CheckpointError(f"{source}: found {name} of shape {found}, expected {tuple(shape)}")
+        if used is not None:
+            used.add(name)
+        return tf.constant(arrays[name].astype(np.float32))
+
+    return get_constant
+
+
+def call_in_batches(
+    call: Callable[[np.ndarray], Sequence[np.ndarray]], inputs: np.ndarray, size: int
+) -> list[np.ndarray]:
+    """The outputs of `call` for any number of inputs, although it takes `size` inputs at a time, neither more nor less.
+
+    The last batch is filled up with zeros, whose outputs are dropped. So what a network makes of one input never
+    depends on how many there are.
+
+    Args:
+        call: takes [size, ...] and returns one or more arrays [size, ...].
+        inputs: [n, ...].
+
+    Returns:
+        As many arrays as `call` returns, each [n, ...].
+    """
+    count = len(inputs)
+    missing = -count % size if count else size
+    inputs = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), inputs.dtype)])
+    batches = [call(inputs[start : start + size]) for start in range(0, len(inputs), size)]
+    return [np.concatenate(parts)[:count] for parts in zip(*batches, strict=True)]

@@ -1,0 +1,120 @@
+"""A run's folders, opened for training: locked, cleaned, and set to what goes on from where."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dcgan_tf1.config import Config, Folders
+from dcgan_tf1.data import draws
+from dcgan_tf1.data.sources import Dataset
+from dcgan_tf1.errors import CheckpointError, DataError, one_line
+from dcgan_tf1.files import make_folder
+from dcgan_tf1.runs import checkpoint
+
+
+class Run(NamedTuple):
+    """A run that this process holds."""
+
+    folders: Folders
+    config: Config
+    """The settings from here on."""
+    start: checkpoint.Checkpoint | None
+    """The checkpoint that training goes on from; None: from scratch."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has taken all the steps that its settings ask for."""
+        return self.start is not None and self.start.step >= self.config.iterations
+
+
+@contextlib.contextmanager
+def open_run(
+    folders: Folders, config: Config, given: Mapping[str, Any] | None = None, step: int | None = None
+) -> Iterator[Run]:
+    """Hold the run in `folders` for this process until the block ends.
+
+    The folders are made where they are missing, and what a killed process left half-written in them is removed. A run
+    that is there keeps its settings, but for those in `given`; damaged checkpoints that are passed over and settings
+    that change are printed.
+
+    Args:
+        config: the settings of a new run.
+        given: the settings that the user asked for, by name; None: all of `config`.
+        step: the checkpoint to go on from, 0 for a fresh start; None: the newest.
+
+    Raises:
+        BusyError: another process holds the run.
+        CheckpointError: the run has no good checkpoint left, or `given` changes what a run cannot change.
+        OutputError: a folder cannot be written.
+    """
+    for folder in folders:
+        make_folder(folder)
+    with checkpoint.lock(folders.checkpoints):
+        for folder in folders:
+            checkpoint.clean(folder)
+        if step is None:
+            start = checkpoint.newest(folders.checkpoints, warn=lambda line: print(one_line(f"warning: {line}")))
+        else:
+            start = checkpoint.load(folders.checkpoints, step) if step else None
+        if start is None:
+            yield Run(folders, config, None)
+            return
+        given = config.to_json() if given is None else given
+        changed = _changed(start, given)
+        run = Run(folders, start.config.replace(**given), start)
+        for name in changed if not run.finished else ():
+            print(f"{name}: {getattr(start.config, name)} until step {start.step}, {given[name]} from there")
+        yield run
+
+
+def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str]:
+    """The names of the settings in `given`, but for `iterations`, that differ from those of the checkpoint `start`.
+
+    Raises:
+        CheckpointError: one of them is part of the run's identity.
+    """
+    changed = []
+    for field in dataclasses.fields(Config):
+        recorded = getattr(start.config, field.name)
+        wanted = given.get(field.name, recorded)
+        if wanted == recorded:
+            continue
+        if field.metadata["identity"]:
+            raise CheckpointError(
+                f"--{field.name}: found {wanted}, expected {recorded}, as {start.prefix.parent} was trained with; "
+                "use another --out_dir"
+            )
+        if field.name != "iterations":
+            changed.append(field.name)
+    return changed
+
+
+def with_dataset(run: Run, dataset: Dataset) -> Run:
+    """The same run with its data set recorded in the settings, so that a resume finds it from any working directory.
+
+    Raises:
+        CheckpointError: the run was trained on other data.
+        DataError: the images are larger than those that the networks draw.
+        UsageError: the batch is larger than the data set.
+    """
+    config, start = run.config, run.start
+    if start and start.dataset["digest"] != dataset.digest:
+        trained = f"{start.dataset['name']} ({start.dataset['digest'][:12]})"
+        raise CheckpointError(
+            f"--dataset: found {dataset.name} ({dataset.digest[:12]}), expected {trained}, "
+            f"which {run.folders.checkpoints} was trained on; use another --out_dir"
+        )
+    side = dataset.images.shape[1]
+    if side > config.image_size:
+        expected = f"{config.image_size}x{config.image_size}, which --model {config.model} draws"
+        raise DataError(f"--dataset: found images of {side}x{side}, expected {expected}")
+    draws.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
+    name = dataset.name if config.dataset == "auto" else _absolute(config.dataset)
+    return run._replace(config=config.replace(dataset=name, data_dir=_absolute(config.data_dir)))
+
+
+def _absolute(path: str) -> str:
+    """A path that holds from any working directory; names of data sets and the empty path stay as they are."""
+    return str(Path(path).resolve()) if path and Path(path).exists() else path
