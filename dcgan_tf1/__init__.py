@@ -24,8 +24,8 @@ def load(checkpoint=None):
     from dcgan_tf1.sampling import weights
     from dcgan_tf1.tensorflow_import import import_tensorflow
 
-    found = weights.find(checkpoint, None, warn=lambda line: warnings.warn(line, stacklevel=4))
+    found = weights.find_weights(checkpoint, None, warn=lambda line: warnings.warn(line, stacklevel=4))
     import_tensorflow(keras=True)  # the caller may want it
     from dcgan_tf1.sampling.trained_gan import TrainedGan
 
-    return TrainedGan(weights.read(found))
+    return TrainedGan(weights.read_weights(found))

@@ -247,10 +247,10 @@ def _export(flags: dict[str, Any]) -> int:
     from dcgan_tf1.commands import export
     from dcgan_tf1.sampling import weights
 
-    read = weights.read(found)
+    read = weights.read_weights(found)
     make_folder(target.parent)
     if form == "npz":
-        weights.save(target, read, "float16" if "half" in flags else "float32")
+        weights.save_weights(target, read, "float16" if "half" in flags else "float32")
     else:
         {"saved_model": export.write_saved_model, "onnx": export.write_onnx}[form](read, target)
     print(target)
@@ -269,7 +269,7 @@ def _trained(flags: dict[str, Any]) -> Any:
     from dcgan_tf1.sampling import weights
     from dcgan_tf1.sampling.trained_gan import TrainedGan
 
-    return TrainedGan(weights.read(found))
+    return TrainedGan(weights.read_weights(found))
 
 
 def _folders(flags: dict[str, Any]) -> Folders:
@@ -281,7 +281,7 @@ def _found(flags: dict[str, Any]) -> Any:
     from dcgan_tf1.sampling import weights
 
     folder = _folders(flags).checkpoints if {"out_dir", "checkpoint_dir"} & flags.keys() else None
-    found = weights.find(flags.get("checkpoint"), folder, warn=lambda line: print(one_line(f"warning: {line}")))
+    found = weights.find_weights(flags.get("checkpoint"), folder, warn=lambda line: print(one_line(f"warning: {line}")))
     print(one_line(weights.describe(found)), flush=True)
     return found
 

@@ -28,7 +28,7 @@ EACH = ["saved_model", "npz", pytest.param("onnx", marks=needs_onnx)]
 
 @pytest.fixture(scope="module")
 def shipped():
-    with dcgan_tf1.load(weights.shipped().path) as gan:
+    with dcgan_tf1.load(weights.shipped_weights().path) as gan:
         yield gan
 
 
@@ -69,7 +69,7 @@ def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
 
 def test_saved_model_in_another_process(tmp_path, shipped):
     """Plain TensorFlow 2, which has never heard of this project; any batch, and both outputs."""
-    folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped().path)
+    folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped_weights().path)
     assert contents(folder).keys() == {"1/saved_model.pb"}
     np.save(tmp_path / "z.npy", sampler().latent(7, 0, 100))
     code = """
@@ -95,7 +95,7 @@ assert not any(name.startswith("dcgan_tf1") for name in sys.modules)
 
 
 def test_numpy_sampler_is_the_command_that_it_says(tmp_path):
-    path = export(tmp_path, "npz", "--checkpoint", weights.shipped().path)
+    path = export(tmp_path, "npz", "--checkpoint", weights.shipped_weights().path)
     script = [sys.executable, ROOT / "docs" / "numpy_sampler.py", path, tmp_path / "digits.pgm"]
     subprocess.run(script, check=True, timeout=60)
     flags = ["--num_digits", 64, "--grid", "--size", 32, "--scale", 1, "--out", tmp_path, "--checkpoint", path]
@@ -185,9 +185,9 @@ def test_a_file_in_the_folders_place(form, tmp_path):
 
 
 def test_weights_of_other_networks(tmp_path):
-    shipped = weights.shipped()
+    shipped = weights.shipped_weights()
     path = tmp_path / "weights.npz"
-    weights.save(path, shipped._replace(config=Config(g_channels=(256, 128))))
+    weights.save_weights(path, shipped._replace(config=Config(g_channels=(256, 128))))
     result = run("export", "--checkpoint", path, "--out", tmp_path / "it")
     assert result.code == 4 and "generator/output/kernel" in result.err and result.err.count("\n") == 1
     assert not (tmp_path / "it").exists()

@@ -18,19 +18,20 @@ import dcgan_tf1
 from dcgan_tf1 import cli
 from dcgan_tf1.commands import generate
 from dcgan_tf1.data import draws, readers, sources
+from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError, OutputError
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import Classifier
 from dcgan_tf1.sampling import trained_gan as trained
 from dcgan_tf1.sampling import weights
 from dcgan_tf1.sampling.paths import path
-from dcgan_tf1.sampling.trained_gan import CHUNK, Kept, TrainedGan
+from dcgan_tf1.sampling.trained_gan import Selection, TrainedGan
 from dcgan_tf1.training import gan, session
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    with TrainedGan(weights.shipped()) as found:
+    with TrainedGan(weights.shipped_weights()) as found:
         yield found
 
 
@@ -83,18 +84,18 @@ def test_a_digit_does_not_depend_on_its_neighbours(shipped):
 
 
 def test_draws_what_the_training_graph_samples(finished):
-    found = weights.find(finished, None, pytest.fail)
+    found = weights.find_weights(finished, None, pytest.fail)
     z = draws.latent(0, draws.Stream.SNAPSHOT, 0, (9, found.config.z_dim))
     graph = gan.build_gan(found.config)
     with session.session(graph, found.config) as sess:
         session.restore(sess, graph, found.prefix)
         expected = sess.run(graph.samples, {graph.sample_z: z}).astype(int)
-    with TrainedGan(weights.read(found)) as drawing:
+    with TrainedGan(weights.read_weights(found)) as drawing:
         assert np.abs(drawing.draw(z) - expected).max() <= 1
 
 
 def test_weights_of_other_networks(tmp_path):
-    good = weights.shipped()
+    good = weights.shipped_weights()
     name = "generator/dense/kernel"
     for arrays, fault in (
         ({k: v for k, v in good.arrays.items() if k != name}, f"found {name} of shape none"),
@@ -112,7 +113,7 @@ def test_a_digit_of_a_class(shipped):
         everything = shipped.sample(CHUNK, seed=1)
         for digits, of in ((sevens, 20), (everything, CHUNK)):
             _, probabilities = classifier.features_and_probabilities(images.fit(digits, 28))
-            kept = digits[(probabilities.argmax(1) == 7) & (probabilities.max(1) >= trained.SURE)]
+            kept = digits[(probabilities.argmax(1) == 7) & (probabilities.max(1) >= trained.MIN_CONFIDENCE)]
             assert np.array_equal(kept[:20], sevens), of  # in the order in which they were drawn
 
 
@@ -166,7 +167,7 @@ def test_many_at_once_beside_eager_code_and_from_threads(shipped, finished):
 
     def work():
         try:
-            with dcgan_tf1.load(weights.shipped().path) as own, dcgan_tf1.load(finished) as other:
+            with dcgan_tf1.load(weights.shipped_weights().path) as own, dcgan_tf1.load(finished) as other:
                 assert tf.executing_eagerly() and float(tf.constant(2.0) * 3) == 6
                 found.append(np.array_equal(own.sample(2, digit=3, seed=0), expected))
                 found.append(np.array_equal(shipped.sample(2, digit=3, seed=0), expected))
@@ -329,7 +330,7 @@ class Endless:
                 self.then()
             count = min(CHUNK, n - done)
             digits = np.full((count, 32, 32), done % 251, np.uint8)
-            yield Kept(np.zeros((count, 3), np.float32), digits, np.ones(count, np.uint8), done + count)
+            yield Selection(np.zeros((count, 3), np.float32), digits, np.ones(count, np.uint8), done + count)
 
 
 @pytest.mark.parametrize("form", ["npz", "idx"])

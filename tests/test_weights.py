@@ -39,7 +39,7 @@ def never(line):
 
 @pytest.fixture
 def path(tmp_path):
-    weights.save(tmp_path / "weights.npz", some(tmp_path))
+    weights.save_weights(tmp_path / "weights.npz", some(tmp_path))
     return tmp_path / "weights.npz"
 
 
@@ -47,24 +47,24 @@ def path(tmp_path):
 
 
 def test_float32_is_exact(path):
-    found = weights.load(path)
+    found = weights.load_weights(path)
     assert found.arrays.keys() == ARRAYS.keys()
     assert all(np.array_equal(found.arrays[name], ARRAYS[name]) for name in ARRAYS)
     assert (found.step, found.dataset, found.path) == (7, DATASET, path)
     again = path.with_name("again.npz")
-    weights.save(again, found)
+    weights.save_weights(again, found)
     assert again.read_bytes() == path.read_bytes()
 
 
 def test_where_the_data_lay_is_not_told(path):
-    config = weights.load(path).config
+    config = weights.load_weights(path).config
     assert config == CONFIG.replace(data_dir="", dataset="mnist")
     assert b"someone" not in path.read_bytes()
 
 
 def test_float16_takes_half(path):
-    weights.save(path, some(path), "float16")
-    for name, array in weights.load(path).arrays.items():
+    weights.save_weights(path, some(path), "float16")
+    for name, array in weights.load_weights(path).arrays.items():
         assert array.dtype == np.float32
         assert np.array_equal(array, ARRAYS[name].astype(np.float16))
 
@@ -73,14 +73,14 @@ def test_float16_cannot_hold_everything(path):
     before = path.read_bytes()
     large = some(path)._replace(arrays={"generator/a": np.full(3, 1e5, np.float32)})
     with pytest.raises(CheckpointError, match="generator/a has values beyond float16"):
-        weights.save(path, large, "float16")
+        weights.save_weights(path, large, "float16")
     assert path.read_bytes() == before
 
 
 def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "weights.npz").mkdir()
     with pytest.raises(OutputError, match=r"weights\.npz"):
-        weights.save(tmp_path / "weights.npz", some(tmp_path))
+        weights.save_weights(tmp_path / "weights.npz", some(tmp_path))
     assert [each.name for each in tmp_path.iterdir()] == ["weights.npz"]
 
 
@@ -89,7 +89,7 @@ def test_settings_younger_than_the_file_have_their_defaults(path):
         del record["config"]["sample_grid"], record["config"]["xla"]
 
     path.write_bytes(rewritten(record=older))
-    assert weights.load(path).config.sample_grid == Config().sample_grid
+    assert weights.load_weights(path).config.sample_grid == Config().sample_grid
 
 
 def rewritten(record=None, arrays=None, seal=True, **options):
@@ -188,7 +188,7 @@ def test_malformed(content, tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     with pytest.raises(CheckpointError) as caught:
-        weights.find(path, None, never)
+        weights.find_weights(path, None, never)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5e6
@@ -198,13 +198,13 @@ def test_malformed(content, tmp_path):
 
 def test_any_flipped_bit_is_seen(path):
     content = path.read_bytes()
-    found = weights.load(path)
+    found = weights.load_weights(path)
     for position in range(0, len(content), 7):
         damaged = bytearray(content)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
         try:  # a few bits mean nothing, such as those of the time in the archive's directory
-            again = weights.load(path)
+            again = weights.load_weights(path)
         except CheckpointError:
             continue
         assert (again.step, again.config) == (found.step, found.config)
@@ -214,7 +214,7 @@ def test_any_flipped_bit_is_seen(path):
 def test_no_regular_file(tmp_path):
     os.mkfifo(tmp_path / "weights.npz")  # to open it would wait for a writer
     with pytest.raises(CheckpointError, match="found a pipe"):
-        weights.find(tmp_path / "weights.npz", None, never)
+        weights.find_weights(tmp_path / "weights.npz", None, never)
 
 
 # Which
@@ -223,7 +223,7 @@ def test_no_regular_file(tmp_path):
 def test_a_checkpoint_gives_the_averages_and_no_optimizer(finished):
     import tensorflow as tf
 
-    found = weights.read(weights.find(finished, None, never))
+    found = weights.read_weights(weights.find_weights(finished, None, never))
     saved = tf.train.load_checkpoint(str(finished / "checkpoints" / "model-200"))
     name = "generator/dense/kernel"
     average = saved.get_tensor(name + "/ExponentialMovingAverage")
@@ -237,31 +237,31 @@ def test_a_checkpoint_gives_the_averages_and_no_optimizer(finished):
 def test_ways_to_name_a_checkpoint(finished, path, tmp_path, monkeypatch):
     folder = finished / "checkpoints"
     for wanted, of in ((None, folder), (100, folder), ("100", folder), (finished, None), (folder, None), (path, None)):
-        found = weights.find(wanted, of, never)
+        found = weights.find_weights(wanted, of, never)
         assert found.step == {100: 100, "100": 100, path: 7}.get(wanted, 200)
         assert weights.describe(found).startswith(f"weights: step {found.step}, trained on ")
-    assert weights.find(path.parent, None, never).step == 7  # a folder that has weights.npz
+    assert weights.find_weights(path.parent, None, never).step == 7  # a folder that has weights.npz
     monkeypatch.chdir(finished)
-    assert weights.find(None, None, never).step == 200
-    assert weights.find("50", None, never).step == 50
+    assert weights.find_weights(None, None, never).step == 200
+    assert weights.find_weights("50", None, never).step == 50
 
 
 def test_the_weights_that_ship(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = weights.find(None, None, never)
+    found = weights.find_weights(None, None, never)
     assert found.path.parts[-3:] == ("checkpoints", "pretrained", "weights.npz")
     assert found.dataset["name"] == "mnist" and found.config.data_dir == ""
     assert found.path.stat().st_size < 6e6
     assert hashlib.sha256(found.path.read_bytes()).hexdigest() == weights.SHIPPED_SHA256
     monkeypatch.setattr(weights, "SHIPPED_SHA256", "0" * 64)
     with pytest.raises(CheckpointError, match="found sha256"):
-        weights.shipped()
+        weights.shipped_weights()
 
 
 def test_a_run_beside_them_is_its_own(finished_copy, monkeypatch):
     folder = finished_copy / "checkpoints"
     shutil.copytree(ROOT / "checkpoints" / "pretrained", folder / "pretrained")
-    assert weights.find(None, folder, never).step == 200
+    assert weights.find_weights(None, folder, never).step == 200
     assert checkpoint.newest(folder, never).step == 200
     checkpoint.clean(folder)
     checkpoint.rotate(folder, 1)
@@ -275,23 +275,23 @@ def test_a_run_beside_them_is_its_own(finished_copy, monkeypatch):
 def test_nothing_there(wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError) as caught:
-        weights.find(wanted, None, never)
+        weights.find_weights(wanted, None, never)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_was_named_has_to_hold_a_run(tmp_path):
     with pytest.raises(CheckpointError, match="found no checkpoint"):
-        weights.find(None, tmp_path, never)
+        weights.find_weights(None, tmp_path, never)
 
 
 def test_damaged_checkpoints_are_passed_over_but_not_when_asked_for(finished_copy):
     folder = finished_copy / "checkpoints"
     (folder / "model-200.index").write_bytes(b"")
     warned = []
-    assert weights.find(None, folder, warned.append).step == 150
+    assert weights.find_weights(None, folder, warned.append).step == 150
     assert len(warned) == 1 and "model-200" in warned[0]
     with pytest.raises(CheckpointError, match="model-200"):
-        weights.find(200, folder, never)
+        weights.find_weights(200, folder, never)
 
 
 def test_an_installed_wheel_has_them(tmp_path):
@@ -304,7 +304,7 @@ def test_an_installed_wheel_has_them(tmp_path):
     assert built.returncode == 0, built.stderr
     with zipfile.ZipFile(tmp_path / built.stdout.split()[-1]) as wheel:
         wheel.extractall(tmp_path / "site")
-    ask = "from dcgan_tf1.sampling import weights; print(weights.find(None, None, print).path)"
+    ask = "from dcgan_tf1.sampling import weights; print(weights.find_weights(None, None, print).path)"
     env = environment() | {"PYTHONPATH": str(tmp_path / "site")}
     asked = subprocess.run([sys.executable, "-c", ask], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert asked.stdout.strip() == str(tmp_path / "site" / "dcgan_tf1" / "pretrained" / "weights.npz"), asked.stderr

@@ -48,7 +48,7 @@ def trial(settings, config, dataset, scorer, out):
         if steps > 0:
             train(config, folders, dataset, start)
         rate = (time.monotonic() - began) / steps if steps > 0 else 0
-        with TrainedGan(weights.read(checkpoint.load(folders.checkpoints, config.iterations))) as gan:
+        with TrainedGan(weights.read_weights(checkpoint.load(folders.checkpoints, config.iterations))) as gan:
             found = scorer.measure(images.fit(gan.sample(DIGITS, seed=0), SIDE))
     return (
         f"| {settings or 'default'} | {config.iterations} | {rate * config.iterations / 60:.1f} "

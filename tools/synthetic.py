@@ -14,7 +14,7 @@ from dcgan_tf1.data import draws, sources
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier, fit
 from dcgan_tf1.sampling import weights
-from dcgan_tf1.sampling.trained_gan import SURE, TrainedGan
+from dcgan_tf1.sampling.trained_gan import MIN_CONFIDENCE, TrainedGan
 
 
 def main() -> None:
@@ -23,12 +23,14 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="as run.py generate takes it (default: the run's, or the one that ships)")
     parser.add_argument("--num_digits", type=int, default=60_000, help="to train on (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=4, help="passes over them (default: %(default)s)")
-    parser.add_argument("--min_confidence", type=float, nargs="+", default=[SURE], help="default: %(default)s")
+    parser.add_argument(
+        "--min_confidence", type=float, nargs="+", default=[MIN_CONFIDENCE], help="default: %(default)s"
+    )
     flags = parser.parse_args()
     train, test = (sources.load("mnist", flags.data_dir, split) for split in ("train", "test"))
     chosen = draws.batch_indices(len(train.images), flags.num_digits, 0, 0)
     sets = {"real": (train.images[chosen], train.labels[chosen])}
-    with TrainedGan(weights.read(weights.find(flags.checkpoint, None, print))) as gan:
+    with TrainedGan(weights.read_weights(weights.find_weights(flags.checkpoint, None, print))) as gan:
         for least in flags.min_confidence:
             began = time.monotonic()
             kept = list(gan.select(flags.num_digits, 0, balanced=True, min_confidence=least))

@@ -177,7 +177,7 @@ class _Run:
     def measure(self, scorer: Scorer, count: int, seed: int) -> str:
         """Add the point at which it is, and the strip of its first digits; returns a line that says so."""
         found = checkpoint.load(self._folders.checkpoints, self._step)
-        with TrainedGan(weights.read(found)) as gan:
+        with TrainedGan(weights.read_weights(found)) as gan:
             digits = images.fit(gan.sample(count, seed=seed), SIDE)
         images.save_png(self._strip(self._step), images.grid(digits[:_COLUMNS], _COLUMNS))
         found = scorer.measure(digits)

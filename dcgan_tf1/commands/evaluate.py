@@ -46,7 +46,13 @@ _ROWS = {
 
 
 def evaluate(
-    found: weights.Found, train: sources.Dataset, test: sources.Dataset, logs: Path, count: int, seed: int, name: str
+    found: weights.WeightsSource,
+    train: sources.Dataset,
+    test: sources.Dataset,
+    logs: Path,
+    count: int,
+    seed: int,
+    name: str,
 ) -> None:
     """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
@@ -62,7 +68,7 @@ def evaluate(
     began = time.monotonic()
     make_folder(logs)
     print(f"drawing {count} digits of step {found.step}", flush=True)
-    with TrainedGan(weights.read(found)) as gan:
+    with TrainedGan(weights.read_weights(found)) as gan:
         generated = images.fit(gan.sample(count, seed=seed), _FULL)
     floor = train.images[draws.batch_indices(len(train.images), count, seed, 0)]
     columns = {

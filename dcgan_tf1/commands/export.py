@@ -1,4 +1,4 @@
-"""A trained generator for other programs, as a SavedModel or an ONNX file; NumPy's arrays are `weights.save`'s."""
+"""A trained generator for other programs, as a SavedModel or an ONNX file; NumPy's arrays are `save_weights`'s."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from dcgan_tf1.files import all_or_none, make_folder, write_whole
 from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks.frozen import constant_getter
 from dcgan_tf1.networks.pixels import to_uint8
-from dcgan_tf1.sampling.trained_gan import constants
 from dcgan_tf1.sampling.weights import Weights
 
 v1 = tf.compat.v1
@@ -78,7 +78,7 @@ def _generator(weights: Weights) -> tuple[tf.Graph, tf.Tensor, list[tf.Tensor]]:
     graph = tf.Graph()
     with graph.as_default():
         z = v1.placeholder(tf.float32, [None, config.z_dim], "z")
-        with v1.variable_scope("generator", custom_getter=constants(weights, set())):
+        with v1.variable_scope("generator", custom_getter=constant_getter(weights.arrays, weights.path)):
             drawn = load_family(config.model).generator(z, False, config)
         images = tf.identity(to_uint8(drawn), "images")
         pixels = tf.identity((drawn[..., 0] + 1.0) / 2.0, "pixels")

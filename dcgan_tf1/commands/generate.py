@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dcgan_tf1.files import all_or_none
 from dcgan_tf1.pictures import images
-from dcgan_tf1.sampling.trained_gan import SURE, TrainedGan
+from dcgan_tf1.sampling.trained_gan import MIN_CONFIDENCE, TrainedGan
 
 _IDX = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _LEVEL = 6
@@ -52,7 +52,7 @@ def generate(
         OutputError: a file cannot be written, or is there already and `force` is not given.
     """
     if labels and min_confidence is None:
-        min_confidence = SURE
+        min_confidence = MIN_CONFIDENCE
     began = time.monotonic()
     found, drawn = [], 0
 

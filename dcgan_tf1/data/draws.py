@@ -12,6 +12,13 @@ import numpy as np
 
 from dcgan_tf1.errors import UsageError
 
+CHUNK = 500
+"""How many latent vectors one counter of `Stream.SAMPLE` makes; as many digits pass through a trained GAN together.
+
+A digit therefore depends on the weights, the seed and its index alone, to the last bit on one kind of processor. The
+value never changes.
+"""
+
 
 class Stream(IntEnum):
     """What random numbers are for. Each use is a key of its own, so no two share numbers; the values are for ever."""

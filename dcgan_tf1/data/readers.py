@@ -62,7 +62,7 @@ class _ShortReads(io.BufferedReader):
 
 
 @contextlib.contextmanager
-def opened(path: Path, expected: str = _EXPECTED_FILE) -> Iterator[IO[bytes]]:
+def open_data_file(path: Path, expected: str = _EXPECTED_FILE) -> Iterator[IO[bytes]]:
     """The regular file at `path`, opened to read; whatever goes wrong until it is closed is a DataError."""
     with data_errors(path, expected):
         mode = os.stat(path).st_mode  # before opening: to open a pipe is to wait for its writer
@@ -76,7 +76,7 @@ def opened(path: Path, expected: str = _EXPECTED_FILE) -> Iterator[IO[bytes]]:
 
 def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     """The images in an IDX or .npz file, and the labels that the .npz file holds beside them."""
-    with opened(path) as file:
+    with open_data_file(path) as file:
         if file.peek(2)[:2] == b"PK":
             return _read_npz(file, split)
         return _read_idx(file, ndim=3), None
@@ -84,10 +84,34 @@ def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 def read_labels(path: Path, count: int) -> np.ndarray:
     """The `count` labels in an IDX file."""
-    with opened(path) as file:
+    with open_data_file(path) as file:
         labels = _read_idx(file, ndim=1)
         _check_labels(labels, count)
         return labels
+
+
+def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """What the header of an .npy file says.
+
+    Args:
+        stream: the file, at its start. At most _NPY_HEADER_BYTES of it are read.
+
+    Returns:
+        The array's shape, whether it is in Fortran's order, its type, and how many bytes the header takes.
+
+    Raises:
+        DataError: the file is of another version than 1.0 and 2.0.
+        ValueError, or anything else that NumPy's parser may raise: the header is malformed.
+    """
+    head = io.BytesIO(stream.read(_NPY_HEADER_BYTES))  # NumPy would read a header at whatever length it claims
+    version = np.lib.format.read_magic(head)
+    if version not in ((1, 0), (2, 0)):
+        raise DataError(f"found .npy version {version}, expected 1.0 or 2.0")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about headers of Python 2, and about what a hostile one makes it parse
+        shape, fortran_order, dtype = read(head)
+    return shape, fortran_order, dtype, head.tell()
 
 
 def _check_labels(labels: np.ndarray, count: int) -> None:
@@ -198,25 +222,15 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: IO[bytes]
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"found zip compression {member.compress_type}, expected deflate or none, as NumPy writes")
     with archive.open(member) as stream:
-        # NumPy reads a header at whatever length it claims, so it is shown the first bytes only.
-        head = io.BytesIO(stream.read(_NPY_HEADER_BYTES))
-        version = np.lib.format.read_magic(head)
-        if version not in ((1, 0), (2, 0)):
-            raise DataError(f"found .npy version {version}, expected 1.0 or 2.0")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about headers of Python 2, and about what a hostile one makes it parse
-            if version == (1, 0):
-                shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(head)
-            else:
-                shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(head)
+        shape, fortran_order, dtype, offset = read_npy_header(stream)
         if dtype != np.uint8:
             raise DataError(f"found {shorten(member.filename)!r} of {shorten(dtype)}, expected uint8")
         size = os.fstat(file.fileno()).st_size
         count = _check_shape(shape, ndim, limit=_DEFLATE_RATIO * size)
-        if member.file_size != head.tell() + count:
+        if member.file_size != offset + count:
             raise DataError(
-                f"found {member.file_size} bytes in {shorten(member.filename)!r}, expected {head.tell() + count}"
+                f"found {member.file_size} bytes in {shorten(member.filename)!r}, expected {offset + count}"
             )
-        stream.seek(head.tell())
+        stream.seek(offset)
         pixels = np.frombuffer(_read_exactly(stream, count), np.uint8)
     return np.ascontiguousarray(pixels.reshape(shape, order="F" if fortran_order else "C"))

@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from dcgan_tf1.data import draws
+from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks.frozen import constant_getter, session_options
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
@@ -22,13 +24,7 @@ from dcgan_tf1.sampling.weights import Weights
 
 v1 = tf.compat.v1
 
-CHUNK = 500
-"""Digits that pass through a network together, always, and that one counter of `draws.latent` makes the z of.
-
-So a digit depends on the weights, the seed and its index alone, to the last bit of one kind of processor. The value is
-for ever.
-"""
-SURE = 0.9
+MIN_CONFIDENCE = 0.9
 """The classifier's probability from which on a digit counts as one of its class."""
 _PATIENCE = 40 * CHUNK
 """Candidates in a row of which none is kept, after which no more are drawn."""
@@ -36,7 +32,7 @@ _AHEAD = 100
 """Digits by which a class may be ahead of the rarest one while a balanced set grows, so that every part is balanced."""
 
 
-class Kept(NamedTuple):
+class Selection(NamedTuple):
     """Some of a chunk's digits."""
 
     z: np.ndarray
@@ -47,23 +43,6 @@ class Kept(NamedTuple):
     """uint8 [n], or None where nobody asked for them."""
     drawn: int
     """Candidates so far, in all chunks: those kept, and those that were not wanted."""
-
-
-def constants(weights: Weights, used: set[str]) -> Callable[..., tf.Tensor]:
-    """A getter for `variable_scope` that gives the arrays of `weights` in the variables' place, their names to `used`.
-
-    Raises (when called):
-        CheckpointError: `weights` has no such array, or has it in another shape.
-    """
-
-    def constant(getter: Any, name: str, shape: Any, **_: Any) -> tf.Tensor:
-        found = weights.arrays[name].shape if name in weights.arrays else "none"
-        if found != tuple(shape):
-            raise CheckpointError(f"{weights.path}: found {name} of shape {found}, expected {tuple(shape)}")
-        used.add(name)
-        return tf.constant(weights.arrays[name])
-
-    return constant
 
 
 class TrainedGan:
@@ -80,7 +59,7 @@ class TrainedGan:
         self.step = weights.step
         self.dataset = weights.dataset
         used: set[str] = set()
-        constant = constants(weights, used)
+        constant = constant_getter(weights.arrays, weights.path, used)
         model = load_family(self.config.model)
         size = self.config.image_size
         graph = tf.Graph()
@@ -96,9 +75,7 @@ class TrainedGan:
         if weights.arrays.keys() - used:
             unused = min(weights.arrays.keys() - used)
             raise CheckpointError(f"{weights.path}: found {unused}, which no network of its config has")
-        options = v1.ConfigProto()
-        options.gpu_options.allow_growth = True
-        self._session = v1.Session(graph=graph, config=options)
+        self._session = v1.Session(graph=graph, config=session_options())
         self._open = contextlib.ExitStack()
         self._open.callback(self._session.close)
         self._classifier = None
@@ -122,7 +99,7 @@ class TrainedGan:
 
     def select(
         self, n: int, seed: int, digit: int | None = None, balanced: bool = False, min_confidence: float | None = None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[Selection]:
         """The first `n` digits of `seed` that are wanted, chunk by chunk.
 
         Args:
@@ -130,7 +107,7 @@ class TrainedGan:
             digit: the class wanted; None: any.
             balanced: whether as many of each class are wanted, give or take one.
             min_confidence: the probability that the classifier must give the class of a digit, from which its label
-                comes. If None, SURE; but where any digit is wanted, all are kept, without labels.
+                comes. If None, MIN_CONFIDENCE; but where any digit is wanted, all are kept, without labels.
 
         Raises:
             ValueError: an argument is out of range.
@@ -154,10 +131,9 @@ class TrainedGan:
             digits = self._draw(z)
             if anything:
                 return z, digits, None, None
-            return z, digits, *self._classify(digits, SURE if min_confidence is None else min_confidence)
+            return z, digits, *self._classify(digits, MIN_CONFIDENCE if min_confidence is None else min_confidence)
 
-        drawn = _in_order(draw) if n else ()
-        for chunk, (z, digits, labels, sure) in enumerate(drawn):
+        for chunk, (z, digits, labels, sure) in enumerate(_in_order(draw) if n else ()):
             if anything:
                 keep = np.arange(min(CHUNK, n - done))
             else:
@@ -170,7 +146,8 @@ class TrainedGan:
                 labels = labels[keep]
             if len(keep):
                 done, dry = done + len(keep), 0
-                yield Kept(z[keep], digits[keep], labels, chunk * CHUNK + (CHUNK if done < n else int(keep[-1]) + 1))
+                drawn = chunk * CHUNK + (CHUNK if done < n else int(keep[-1]) + 1)
+                yield Selection(z[keep], digits[keep], labels, drawn)
             elif (dry := dry + CHUNK) >= _PATIENCE:
                 missing = f"digit {(quota - counts).argmax()}" if balanced or digit is not None else "any digit"
                 raise CheckpointError(
@@ -192,7 +169,7 @@ class TrainedGan:
         """The first `n` digits of `seed` (of class `digit`, if given), uint8 [n, 32, 32].
 
         A digit depends on the weights, the seed, its index and the class asked for, and on nothing else. The GAN knows
-        no classes: of its digits, those are kept that the frozen classifier is sure of (`SURE`).
+        no classes: of its digits, those are kept that the frozen classifier is sure of (`MIN_CONFIDENCE`).
 
         Args:
             seed: 0 to 2**63 - 1; None: a new one each time.

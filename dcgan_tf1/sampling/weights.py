@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.data.readers import opened
+from dcgan_tf1.data.readers import open_data_file, read_npy_header
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.runs import checkpoint
@@ -35,7 +34,6 @@ _BLOCK = 1 << 16
 _LARGEST_FILE = 1 << 30
 _MOST_ARRAYS = 1000
 _NAME = re.compile(r"(generator|discriminator)(/\w{1,100}){1,8}", re.ASCII)
-_NPY_HEADER_BYTES = 4096
 
 
 class Weights(NamedTuple):
@@ -51,10 +49,12 @@ class Weights(NamedTuple):
     """float32, by variable, as in `generator/dense/kernel`."""
 
 
-Found = checkpoint.Checkpoint | Weights
+WeightsSource = checkpoint.Checkpoint | Weights
 
 
-def find(wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None]) -> Found:
+def find_weights(
+    wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None]
+) -> WeightsSource:
     """The verified checkpoint, or the weights, that `--checkpoint` names. It takes no TensorFlow.
 
     Args:
@@ -70,7 +70,7 @@ def find(wanted: str | os.PathLike | int | None, folder: Path | None, warn: Call
     if isinstance(wanted, int) or str(wanted).isdecimal():
         return checkpoint.load(here, int(str(wanted)[:20]))
     if wanted is None and not folder:
-        return _newest(here, warn) or shipped()
+        return _newest(here, warn) or shipped_weights()
     path = here if wanted is None else Path(wanted)
     if os.path.isdir(path):
         found = _newest(path, warn) or _newest(path / "checkpoints", warn)
@@ -82,7 +82,7 @@ def find(wanted: str | os.PathLike | int | None, folder: Path | None, warn: Call
             f"--checkpoint: found no checkpoint at {str(wanted or here)[-80:]!r}, "
             f"expected a step, a folder of checkpoints or a {FILE}"
         )
-    return load(path)
+    return load_weights(path)
 
 
 def _newest(folder: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint | None:
@@ -92,7 +92,7 @@ def _newest(folder: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint 
         raise CheckpointError(f"{folder}: {error.strerror}; expected a folder that can be read") from error
 
 
-def shipped() -> Weights:
+def shipped_weights() -> Weights:
     """The weights that come with the project.
 
     Raises:
@@ -107,16 +107,16 @@ def shipped() -> Weights:
         raise CheckpointError(f"{path}: {error.strerror}; expected the weights that ship") from error
     if found != SHIPPED_SHA256:
         raise CheckpointError(f"{path}: found sha256 {found[:16]}, expected {SHIPPED_SHA256[:16]}; reinstall")
-    return load(path)
+    return load_weights(path)
 
 
-def describe(found: Found) -> str:
+def describe(found: WeightsSource) -> str:
     """One line on what was found."""
     path = found.prefix if isinstance(found, checkpoint.Checkpoint) else found.path
     return f"weights: step {found.step}, trained on {found.dataset['name']} ({path})"
 
 
-def read(found: Found) -> Weights:
+def read_weights(found: WeightsSource) -> Weights:
     """What `found` holds; out of a checkpoint this takes TensorFlow.
 
     Raises:
@@ -137,7 +137,7 @@ def read(found: Found) -> Weights:
     return Weights(found.prefix, found.step, found.config, found.dataset, arrays)
 
 
-def save(path: Path, weights: Weights, dtype: str = "float32") -> None:
+def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
     """Write `weights` to the .npz file `path`, as `float32` (exactly) or `float16` (half the size).
 
     Raises:
@@ -157,14 +157,15 @@ def save(path: Path, weights: Weights, dtype: str = "float32") -> None:
     write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))
 
 
-def load(path: Path) -> Weights:
+def load_weights(path: Path) -> Weights:
     """The weights in the .npz file `path`.
 
     Raises:
         CheckpointError: it is missing, no such file, or damaged.
     """
     try:
-        with opened(path, f"expected a {FILE} as run.py export writes it") as file, zipfile.ZipFile(file) as archive:
+        expected = f"expected a {FILE} as run.py export writes it"
+        with open_data_file(path, expected) as file, zipfile.ZipFile(file) as archive:
             return _load(path, file, archive)
     except DataError as error:
         raise CheckpointError(str(error)) from error
@@ -204,17 +205,12 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
         raise DataError(f"found {member.filename[:40]!r} compressed or encrypted, expected it as it is")
     with archive.open(member) as stream:
         content = b"".join(iter(lambda: stream.read(_BLOCK), b""))
-    head = io.BytesIO(content[:_NPY_HEADER_BYTES])  # NumPy parses a header at whatever length it claims
-    if np.lib.format.read_magic(head) != (1, 0):
-        raise DataError("found another .npy version, expected 1.0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about what a hostile header makes it parse
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(head)
+    shape, fortran_order, dtype, offset = read_npy_header(io.BytesIO(content))
     if dtype.str not in [np.dtype(each).str for each in types] or fortran_order:
         raise DataError(f"found {member.filename[:40]!r} of {str(dtype)[:20]}, expected {' or '.join(types)}, C order")
-    if len(content) != head.tell() + math.prod(shape) * dtype.itemsize or min(shape, default=1) < 0:
+    if len(content) != offset + math.prod(shape) * dtype.itemsize or min(shape, default=1) < 0:
         raise DataError(f"found {len(content)} bytes in {member.filename[:40]!r}, other than its shape takes")
-    array = np.frombuffer(content, dtype, offset=head.tell()).reshape(shape)
+    array = np.frombuffer(content, dtype, offset=offset).reshape(shape)
     if not np.isfinite(array).all():
         raise DataError(f"found NaN or infinity in {member.filename[:40]!r}, expected numbers")
     return array
