@@ -34,7 +34,7 @@ from dcgan_tf1.data import draws  # noqa: E402
 from dcgan_tf1.runs import checkpoint  # noqa: E402
 from dcgan_tf1.training import trainer as train  # noqa: E402
 from dcgan_tf1.training.gan import build_gan  # noqa: E402
-from dcgan_tf1.training.session import session  # noqa: E402
+from dcgan_tf1.training.session import open_session  # noqa: E402
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -47,7 +47,7 @@ RECIPES = ("default", "reference")
 def ours(config: Config) -> Step:
     """One step of this project."""
     gan = build_gan(config)
-    sess = session(gan, config)
+    sess = open_session(gan, config)
     sess.run(gan.init_op)
     return sess.make_callable(gan.train_op, [gan.images, gan.z])
 

@@ -17,7 +17,7 @@ from dcgan_tf1.config import MODELS, Config, Family
 from dcgan_tf1.networks import layers, load_family
 from dcgan_tf1.runs.checkpoint import newest
 from dcgan_tf1.training.gan import build_gan
-from dcgan_tf1.training.session import session
+from dcgan_tf1.training.session import open_session
 
 v1 = tf.compat.v1
 PLAYERS = ("generator", "discriminator")
@@ -298,7 +298,7 @@ def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
     for updates in orders:
         config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5, d_noise=0.0)
         gan, separate = build_gan(config), Separate(config)
-        with session(gan, config) as sess:
+        with open_session(gan, config) as sess:
             sess.run(gan.init_op)
             start = values(gan, sess)
             fused = []
@@ -321,7 +321,7 @@ def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
 def test_more_updates_of_the_generator_follow_the_simultaneous_one():
     config = tiny("mlp", updates="simultaneous", g_steps=3)
     gan = build_gan(config)
-    with session(gan, config) as sess:
+    with open_session(gan, config) as sess:
         sess.run(gan.init_op)
         first = values(gan, sess)
         sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, 0), strict=True)))
@@ -376,7 +376,7 @@ def test_random_numbers_have_no_state_and_no_part_in_drawing(model):
             waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
     random = {op.type for op in seen if "Random" in op.type}
     assert random and all(kind.startswith("Stateless") for kind in random)
-    with session(gan, config) as sess:
+    with open_session(gan, config) as sess:
         sess.run(gan.init_op)
         z = inputs(config, 0)[1]
         first, second = (sess.run(gan.samples, {gan.sample_z: z}) for _ in range(2))

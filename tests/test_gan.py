@@ -12,11 +12,10 @@ from conftest import ROOT, environment
 from benchmarks import plain_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
-from dcgan_tf1.networks import dcgan32
-from dcgan_tf1.networks.layers import HALVES
+from dcgan_tf1.networks import dcgan32, halves
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 from dcgan_tf1.training.gan import build_gan
-from dcgan_tf1.training.session import session
+from dcgan_tf1.training.session import open_session
 
 v1 = tf.compat.v1
 TINY = Config.of(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8))
@@ -148,7 +147,7 @@ class Pair:
     def __init__(self, config):
         self.config = config
         self.gan = build_gan(config)
-        self.sess = session(self.gan, config)
+        self.sess = open_session(self.gan, config)
         self.sess.run(self.gan.init_op)
         self.plain = plain_tf1.build(config)
         self.copy()
@@ -211,10 +210,10 @@ CONFIGS = {
 
 @pytest.fixture(params=[*CONFIGS, "default by halves", "reference by halves"])
 def pair(request, monkeypatch):
-    name, _, halves = request.param.partition(" by ")
-    monkeypatch.setattr(dcgan32, "by_halves", lambda config: bool(halves))
+    name, _, halved = request.param.partition(" by ")
+    monkeypatch.setattr(halves, "pay_off", lambda config: bool(halved))
     pair = Pair(CONFIGS[name])
-    assert bool(pair.gan.graph.get_collection(HALVES)) is bool(halves)
+    assert halves.are_used(pair.gan.graph) is bool(halved)
     yield pair
     pair.close()
 
@@ -239,17 +238,44 @@ def test_fused_steps_equal_separate_runs(pair):
 
 
 def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
-    monkeypatch.setattr(dcgan32.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(halves, "usable_cores", lambda: 2)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     reference = Config.of(preset="reference")
-    assert dcgan32.by_halves(reference)
+    assert halves.pay_off(reference)
     for changed in ({"g_batch_norm": "all"}, {"batch_size": 128}, {"batch_size": 257}):
-        assert not dcgan32.by_halves(reference.replace(**changed))
+        assert not halves.pay_off(reference.replace(**changed))
     with monkeypatch.context() as patch:
-        patch.setattr(dcgan32.os, "cpu_count", lambda: 8)
-        assert not dcgan32.by_halves(reference)
+        patch.setattr(halves, "usable_cores", lambda: 8)
+        assert not halves.pay_off(reference)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert not dcgan32.by_halves(reference)
+    assert not halves.pay_off(reference)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_a_session_has_the_threads_that_it_asks_for_whatever_ran_before():
+    """`compare` and `--eval_every` open a classifier's session in the same process before or after the training's."""
+    code = """
+import os
+from dcgan_tf1.tensorflow_import import import_tensorflow
+import_tensorflow()
+import tensorflow as tf
+from dcgan_tf1.networks import halves
+from dcgan_tf1.networks.frozen import session_options
+
+def new_threads(settings):
+    before = len(os.listdir("/proc/self/task"))
+    with tf.Graph().as_default():
+        options = session_options()
+        options.MergeFrom(tf.compat.v1.ConfigProto(**settings))
+        session = tf.compat.v1.Session(config=options)
+        session.run(tf.random.uniform([300, 300]) @ tf.random.uniform([300, 300]))
+    return len(os.listdir("/proc/self/task")) - before
+
+new_threads({})
+print(new_threads(halves.THREADS), new_threads({"inter_op_parallelism_threads": 5, "intra_op_parallelism_threads": 4}))
+"""
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert found.stdout == "3 9\n", found.stdout + found.stderr
 
 
 def test_simultaneous_updates_would_be_seen(pair):
@@ -279,7 +305,7 @@ def test_generator_is_updated_as_often_as_asked():
     """Adam's powers of beta1 count the updates."""
     for g_steps in (1, 3):
         gan = build_gan(TINY.replace(g_steps=g_steps))
-        with session(gan, TINY) as sess:
+        with open_session(gan, TINY) as sess:
             sess.run(gan.init_op)
             first = values(gan, sess)
             for step in range(2):
@@ -297,7 +323,7 @@ def test_generator_is_updated_as_often_as_asked():
 def trained():
     """A tiny graph after ten steps, and its session."""
     gan = build_gan(TINY)
-    with session(gan, TINY) as sess:
+    with open_session(gan, TINY) as sess:
         sess.run(gan.init_op)
         for step in range(10):
             sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True)))
@@ -409,7 +435,7 @@ def test_averaged_weights_by_hand_and_in_use(trained):
 def test_without_averaged_weights():
     config = TINY.replace(ema_decay=0.0)
     gan = build_gan(config)
-    with session(gan, config) as sess:
+    with open_session(gan, config) as sess:
         sess.run(gan.init_op)
         assert not [name for name in values(gan, sess) if "Exponential" in name]
         z = inputs(config, 0)[1]
@@ -440,7 +466,7 @@ def test_a_digit_does_not_depend_on_its_neighbours(name, tmp_path):
     config = CONFIGS[name]
     z = draws.latent(0, draws.Stream.SNAPSHOT, 0, (36, config.z_dim))
     gan = build_gan(config)
-    with session(gan, config) as sess:
+    with open_session(gan, config) as sess:
         sess.run(gan.init_op)
         for step in range(5):
             sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, step), strict=True)))
@@ -458,7 +484,7 @@ def test_a_digit_does_not_depend_on_its_neighbours(name, tmp_path):
         gan.saver.save(sess, str(tmp_path / "model"), write_meta_graph=False)
         drawn = draw(gan, sess, z)
     again = build_gan(config)
-    with session(again, config) as sess:
+    with open_session(again, config) as sess:
         again.saver.restore(sess, str(tmp_path / "model"))
         assert np.array_equal(draw(again, sess, z), drawn)
 
@@ -472,7 +498,7 @@ def test_a_step_depends_on_nothing_but_its_inputs():
     runs = []
     for _ in range(2):
         gan = build_gan(TINY)
-        with session(gan, TINY) as sess:
+        with open_session(gan, TINY) as sess:
             sess.run(gan.init_op)
             for step in range(10):
                 sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True)))
@@ -485,7 +511,7 @@ def test_32x32_images_are_taken_as_they_are():
     images, z = inputs(TINY, 0)
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2)])
     small = build_gan(TINY)
-    with session(gan, TINY) as sess, session(small, TINY) as small_sess:
+    with open_session(gan, TINY) as sess, open_session(small, TINY) as small_sess:
         sess.run(gan.init_op)
         small_sess.run(small.init_op)
         found = sess.run(gan.metrics, {gan.images: padded, gan.z: z})

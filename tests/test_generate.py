@@ -87,7 +87,7 @@ def test_draws_what_the_training_graph_samples(finished):
     found = weights.find_weights(finished, None, pytest.fail)
     z = draws.latent(0, draws.Stream.SNAPSHOT, 0, (9, found.config.z_dim))
     graph = gan.build_gan(found.config)
-    with session.session(graph, found.config) as sess:
+    with session.open_session(graph, found.config) as sess:
         session.restore(sess, graph, found.prefix)
         expected = sess.run(graph.samples, {graph.sample_z: z}).astype(int)
     with TrainedGan(weights.read_weights(found)) as drawing:

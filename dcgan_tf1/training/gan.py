@@ -1,5 +1,6 @@
-"""The training graph: two players, two losses, and one fused train op; a session on it, and its Saver's files."""
+"""The training graph: two players, their losses, and one op that makes a whole step."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +21,12 @@ class Gan(NamedTuple):
     images: tf.Tensor
     """Placeholder, uint8 [batch_size, side, side]: real images."""
     z: tf.Tensor
-    """Placeholder, float32 [batch_size, z_dim]: the step's noise."""
+    """Placeholder, float32 [batch_size, z_dim]: the latent vectors of the step."""
     train_op: tf.Operation
-    """One step: a discriminator update, then `g_steps` generator updates, in this order.
+    """One step: an update of the discriminator, and after it `g_steps` updates of the generator.
 
-    If `updates` is simultaneous, the first of these is made with the discriminator's, from the same weights.
+    If `Config.updates` is simultaneous, the first update of the generator is made together with the discriminator's,
+    from the same weights.
     """
     metrics: dict[str, tf.Tensor]
     """Scalars of the step that `train_op` takes, by their names in metrics.csv."""
@@ -32,18 +34,34 @@ class Gan(NamedTuple):
     d_variables: list[tf.Variable]
     g_variables: list[tf.Variable]
     sample_z: tf.Tensor
-    """Placeholder, float32 [any, z_dim]."""
+    """Placeholder, float32 [any number, z_dim]."""
     samples: tf.Tensor
-    """uint8 [any, size, size], drawn in inference mode; size is 28 or 32, see `Config.image_size`."""
+    """The digits of `sample_z` in inference mode, uint8 [any number, size, size]; for size see `Config.image_size`."""
     finite: tf.Tensor
     """Whether every variable is finite, bool []."""
     init_op: tf.Operation
     saver: v1.train.Saver
 
 
+class _Output(NamedTuple):
+    """What a network in training mode makes of its inputs."""
+
+    values: tf.Tensor
+    """Images of the generator, logits of the discriminator."""
+    averages: list[tuple[tf.Variable, tf.Tensor, float]]
+    """The moving averages that batch norm asks for: (variable, value of this batch, decay)."""
+
+
+class _Player(NamedTuple):
+    optimizer: v1.train.Optimizer
+    variables: list[tf.Variable]
+
+
 def build_gan(config: Config, side: int = 28) -> Gan:
-    """The graph that trains `config` on images of `side` x `side` pixels: 28 or 32, and not more than
-    `config.image_size`.
+    """The graph that trains `config` on images of `side` x `side` pixels.
+
+    Args:
+        side: 28 or 32, and not more than `config.image_size`.
 
     Raises:
         ValueError: a trainable variable belongs to neither player, or to both.
@@ -54,61 +72,32 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         images = v1.placeholder(tf.uint8, [config.batch_size, side, side], "images")
         z = v1.placeholder(tf.float32, [config.batch_size, config.z_dim], "z")
         sample_z = v1.placeholder(tf.float32, [None, config.z_dim], "sample_z")
-        global_step = v1.train.get_or_create_global_step()
+        step = v1.train.get_or_create_global_step()
 
         real = scale_images(images, config.image_size)
-        fake, g_averages = _generate(z, config)
-        # Noise is to hide from D what no eye sees, such as how near to -1 a background is, and to leave it the strokes
-        # (Sonderby et al. 2017). One draw a step: no pass of D sees another's images.
+        fake = _generate(z, config)
         grain = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
+        of_real = _discriminate(real, grain, config)
+        of_fake = _discriminate(fake.values, grain, config)
+        d_player, g_player = _players(config)
 
-        def seen(images):
-            return images if grain is None else images + grain
-
-        real_logits, real_averages = _discriminate(seen(real), config)
-        fake_logits, _ = _discriminate(seen(fake), config)
-        d_variables = v1.trainable_variables("discriminator")
-        g_variables = v1.trainable_variables("generator")
-        _check_owners(d_variables, g_variables)
-
-        d_loss_real = _cross_entropy(real_logits, 1.0)
-        d_loss_fake = _cross_entropy(fake_logits, 0.0)
+        d_loss_real = _cross_entropy(of_real.values, 1.0)
+        d_loss_fake = _cross_entropy(of_fake.values, 0.0)
         d_loss = d_loss_real + d_loss_fake
-        d_optimizer = v1.train.AdamOptimizer(config.lr_d, config.beta1, config.beta2, name="d_adam")
-        g_optimizer = v1.train.AdamOptimizer(config.lr_g, config.beta1, config.beta2, name="g_adam")
-        together = config.updates == "simultaneous"
-        if together:
-            g_loss = _cross_entropy(fake_logits, 1.0)
-            players = [(d_optimizer, d_loss, d_variables), (g_optimizer, g_loss, g_variables)]
-            train_op = _average(g_averages, after=_minimize_together(players), step=global_step)
+        if config.updates == "simultaneous":
+            g_loss = _generator_loss(of_fake.values)
+            both = _update_together([(d_player, d_loss), (g_player, g_loss)])
+            first = _update_averages(fake.averages, step, after=both)
         else:
-            train_op = d_optimizer.minimize(d_loss, var_list=d_variables)
-        # D's averages are of reals alone: used once trained, they ask of any image whether it would pass among these.
-        train_op = _average(real_averages, after=train_op, step=global_step)
-        # Resource variables are read where the read op stands, so each pass below sees the update before it.
-        for update in range(together, config.g_steps):
-            with tf.control_dependencies([train_op]):
-                if update:  # the discriminator's update leaves G as it is: the first G(z) is the one that D was shown
-                    fake, g_averages = _generate(z, config)
-                logits, _ = _discriminate(seen(fake), config)
-                g_loss = _cross_entropy(logits, 1.0)  # non-saturating: maximise log D(G(z)) (Goodfellow et al. 2014)
-                train_op = g_optimizer.minimize(g_loss, var_list=g_variables)
-            train_op = _average(g_averages, after=train_op, step=global_step)
-        averaged = None
-        if config.ema_decay:  # samples of averaged weights are better (Yazici et al. 2019); the step warms the decay up
-            ema = v1.train.ExponentialMovingAverage(config.ema_decay, global_step)
-            with tf.control_dependencies([train_op]):
-                train_op = ema.apply(g_variables)
+            g_loss, first = None, d_player.optimizer.minimize(d_loss, var_list=d_player.variables)
+        # D's averages are of real images alone: a trained D then says whether an image would pass among those.
+        d_updated = _update_averages(of_real.averages, step, after=first)
+        updated, g_loss = _update_generator(g_player, fake, z, grain, g_loss, step, config, after=d_updated)
 
-            def averaged(getter, *arguments, **options):
-                variable = getter(*arguments, **options)
-                return variable if ema.average(variable) is None else ema.average(variable)
-
-        with tf.control_dependencies([train_op]):
-            train_op = global_step.assign_add(1).op
-
-        with v1.variable_scope("generator", reuse=True, custom_getter=averaged):
-            samples = load_family(config.model).generator(sample_z, False, config)
+        averaged, ema = _average_weights(g_player.variables, step, config, after=updated)
+        with tf.control_dependencies([averaged]):
+            train_op = step.assign_add(1).op
+        samples = _sampler(sample_z, ema, config)
         variables = v1.global_variables()
         return Gan(
             graph=graph,
@@ -120,36 +109,63 @@ def build_gan(config: Config, side: int = 28) -> Gan:
                 "d_loss_fake": d_loss_fake,
                 "d_loss": d_loss,
                 "g_loss": g_loss,
-                "d_x": tf.reduce_mean(tf.sigmoid(real_logits)),
-                "d_g_z": tf.reduce_mean(tf.sigmoid(fake_logits)),
+                "d_x": tf.reduce_mean(tf.sigmoid(of_real.values)),
+                "d_g_z": tf.reduce_mean(tf.sigmoid(of_fake.values)),
             },
-            global_step=global_step,
-            d_variables=d_variables,
-            g_variables=g_variables,
+            global_step=step,
+            d_variables=d_player.variables,
+            g_variables=g_player.variables,
             sample_z=sample_z,
-            samples=to_uint8(samples),
+            samples=samples,
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating]),
             init_op=v1.global_variables_initializer(),
             saver=v1.train.Saver(variables, max_to_keep=None),
         )
 
 
-def _generate(z: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
-    """Images of `z` in training mode, and what batch norm leaves to be averaged."""
-    return _call("generator", z, config)
+# Networks
 
 
-def _discriminate(images: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
-    """Logits of `images` in training mode, and what batch norm leaves to be averaged."""
-    return _call("discriminator", images, config)
+def _generate(z: tf.Tensor, config: Config) -> _Output:
+    """The generator's images of `z`, in training mode."""
+    return _apply("generator", z, config)
 
 
-def _call(player: str, inputs: tf.Tensor, config: Config) -> tuple[tf.Tensor, list]:
+def _discriminate(images: tf.Tensor, grain: tf.Tensor | None, config: Config) -> _Output:
+    """The discriminator's logits of `images`, in training mode.
+
+    The noise `grain` hides from D what no eye sees, such as how near to -1 a background is, and leaves it the strokes
+    (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees the images of another.
+    """
+    return _apply("discriminator", images if grain is None else images + grain, config)
+
+
+def _apply(player: str, inputs: tf.Tensor, config: Config) -> _Output:
+    """A network in training mode. Its first call makes its variables; later calls reuse them."""
     reuse = bool(v1.trainable_variables(player))  # explicit, so that a misspelt variable fails in the second call
-    before = len(v1.get_collection(MOVING_AVERAGES))
+    known = len(v1.get_collection(MOVING_AVERAGES))
     with v1.variable_scope(player, reuse=reuse):
-        outputs = getattr(load_family(config.model), player)(inputs, True, config)
-    return outputs, v1.get_collection(MOVING_AVERAGES)[before:]
+        values = getattr(load_family(config.model), player)(inputs, True, config)
+    return _Output(values, v1.get_collection(MOVING_AVERAGES)[known:])
+
+
+def _players(config: Config) -> tuple[_Player, _Player]:
+    """The discriminator and the generator: an Adam optimizer each, over the variables of its scope.
+
+    Raises:
+        ValueError: a trainable variable belongs to neither of them, or to both.
+    """
+    d_variables, g_variables = (v1.trainable_variables(scope) for scope in ("discriminator", "generator"))
+    owned = sorted(v.name for v in d_variables + g_variables)
+    every = sorted(v.name for v in v1.trainable_variables())
+    if owned != every:
+        raise ValueError(f"trainable variables outside the two players' scopes: {sorted(set(every) - set(owned))}")
+    d_adam = v1.train.AdamOptimizer(config.lr_d, config.beta1, config.beta2, name="d_adam")
+    g_adam = v1.train.AdamOptimizer(config.lr_g, config.beta1, config.beta2, name="g_adam")
+    return _Player(d_adam, d_variables), _Player(g_adam, g_variables)
+
+
+# Losses
 
 
 def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
@@ -157,18 +173,66 @@ def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
-def _minimize_together(players: list[tuple]) -> tf.Operation:
-    """Move every player, (optimizer, loss, variables), on what all of them see before any has moved."""
-    gradients = [optimizer.compute_gradients(loss, variables) for optimizer, loss, variables in players]
+def _generator_loss(logits_of_fakes: tf.Tensor) -> tf.Tensor:
+    """-mean(log D(G(z))), the non-saturating loss (Goodfellow et al. 2014)."""
+    return _cross_entropy(logits_of_fakes, 1.0)
+
+
+# Updates
+
+
+def _update_together(players: list[tuple[_Player, tf.Tensor]]) -> tf.Operation:
+    """Move every player, (player, loss), by gradients that are all taken before anyone has moved."""
+    gradients = [player.optimizer.compute_gradients(loss, player.variables) for player, loss in players]
     with tf.control_dependencies([gradient for pairs in gradients for gradient, _ in pairs]):
-        return tf.group(*[player[0].apply_gradients(pairs) for player, pairs in zip(players, gradients, strict=True)])
+        moves = [player.optimizer.apply_gradients(pairs) for (player, _), pairs in zip(players, gradients, strict=True)]
+        return tf.group(*moves)
 
 
-def _average(averages: list[tuple], after: tf.Operation, step: tf.Variable) -> tf.Operation:
-    """When `after` is done, move the moving averages, (variable, batch value, decay), towards the batch's values.
+def _update_generator(
+    player: _Player,
+    fake: _Output,
+    z: tf.Tensor,
+    grain: tf.Tensor | None,
+    loss: tf.Tensor | None,
+    step: tf.Variable,
+    config: Config,
+    after: tf.Operation,
+) -> tuple[tf.Operation, tf.Tensor]:
+    """Make the generator's updates that are left in a step, one after another.
 
-    The decay is warmed up from 0.1 as min(decay, (1 + step) / (10 + step)), so that a young run does not
-    sample with the statistics of its initial weights.
+    Args:
+        fake: G(z) with the weights that G has before the step.
+        loss: G's loss of an update that was already made together with D's; None: there was none.
+        after: the op that all of this waits for.
+
+    Returns:
+        The op that is done when all updates are, and the loss of the last one.
+    """
+    for update in range(config.g_steps):
+        first = update == 0
+        if first and loss is not None:
+            continue
+        # Resource variables are read where the read op stands, so each pass sees the update before it.
+        with tf.control_dependencies([after]):
+            if not first:  # D's update leaves G as it is, so the first G(z) is the one that D was shown
+                fake = _generate(z, config)
+            loss = _generator_loss(_discriminate(fake.values, grain, config).values)
+            moved = player.optimizer.minimize(loss, var_list=player.variables)
+        after = _update_averages(fake.averages, step, after=moved)
+    return after, loss
+
+
+# Averages
+
+
+def _update_averages(
+    averages: list[tuple[tf.Variable, tf.Tensor, float]], step: tf.Variable, after: tf.Operation
+) -> tf.Operation:
+    """Once `after` is done, move batch norm's moving averages towards the values of the batch.
+
+    The decay is warmed up as min(decay, (1 + step) / (10 + step)), so that a young run does not sample with the
+    statistics of its initial weights.
     """
     count = tf.cast(step, tf.float32)
     warm = (1.0 + count) / (10.0 + count)
@@ -180,8 +244,32 @@ def _average(averages: list[tuple], after: tf.Operation, step: tf.Variable) -> t
         return tf.group(*moves)
 
 
-def _check_owners(d_variables: list[tf.Variable], g_variables: list[tf.Variable]) -> None:
-    owned = sorted(v.name for v in d_variables + g_variables)
-    every = sorted(v.name for v in v1.trainable_variables())
-    if owned != every:
-        raise ValueError(f"trainable variables outside the two players' scopes: {sorted(set(every) - set(owned))}")
+def _average_weights(
+    variables: list[tf.Variable], step: tf.Variable, config: Config, after: tf.Operation
+) -> tuple[tf.Operation, v1.train.ExponentialMovingAverage | None]:
+    """Once `after` is done, move the averages of the generator's weights.
+
+    Samples of averaged weights are better (Yazici et al. 2019). The number of the step warms the decay up.
+
+    Returns:
+        The op that is done when they have moved, and the averages; None where the run keeps none.
+    """
+    if not config.ema_decay:
+        return after, None
+    ema = v1.train.ExponentialMovingAverage(config.ema_decay, step)
+    with tf.control_dependencies([after]):
+        return ema.apply(variables), ema
+
+
+# Sampler
+
+
+def _sampler(z: tf.Tensor, ema: v1.train.ExponentialMovingAverage | None, config: Config) -> tf.Tensor:
+    """The digits of `z` in inference mode, uint8 [n, size, size], drawn with averaged weights where `ema` has them."""
+
+    def get_averaged(getter: Callable[..., tf.Variable], *arguments: object, **options: object) -> tf.Variable:
+        variable = getter(*arguments, **options)
+        return variable if ema is None or ema.average(variable) is None else ema.average(variable)
+
+    with v1.variable_scope("generator", reuse=True, custom_getter=get_averaged):
+        return to_uint8(load_family(config.model).generator(z, False, config))

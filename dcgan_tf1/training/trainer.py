@@ -19,7 +19,7 @@ from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.log import Events, Progress, Table
 from dcgan_tf1.training.gan import build_gan
-from dcgan_tf1.training.session import restore, save, session
+from dcgan_tf1.training.session import open_session, restore, save
 
 _STEP_DIGITS = 7
 _CHUNK = 500
@@ -52,7 +52,7 @@ def train(
     machine = checkpoint.machine_record()
     source = {"name": dataset.name, "digest": dataset.digest}
 
-    with session(gan, config) as sess, contextlib.ExitStack() as stack:
+    with open_session(gan, config) as sess, contextlib.ExitStack() as stack:
         print(f"device: {_device(sess, machine)}")
         if config.precision == "bfloat16" and not _has_bfloat16():
             print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")

@@ -1,0 +1,34 @@
+"""What is known of the machine: its processor, and how many cores this process may use."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def usable_cores() -> int:
+    """The number of cores that this process may run on, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The name of the processor, as far as the system tells."""
+    for line in _cpuinfo().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def lacks_bfloat16() -> bool:
+    """Whether the processor is known to have no bfloat16 instructions (AVX-512 BF16 or AMX)."""
+    known = _cpuinfo()
+    return bool(known) and "avx512_bf16" not in known and "amx_bf16" not in known
+
+
+def _cpuinfo() -> str:
+    """What Linux tells about its processors; nothing elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
