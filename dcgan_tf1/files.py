@@ -12,10 +12,10 @@ from dcgan_tf1.errors import OutputError
 
 
 def make_folder(path: Path) -> Path:
-    """Create `path` and its parents and prove that it can be written.
+    """Create the folder `path` and its parents where they are missing, and prove that it can be written.
 
     Raises:
-        OutputError: it cannot be created, is no folder, or is read-only.
+        OutputError: it cannot be created, is not a folder, or is read-only.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,13 @@ def make_folder(path: Path) -> Path:
 
 def sync(path: Path) -> None:
     """Make the content of the file `path`, or the names in the folder `path`, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows syncs only what it may write
+    except PermissionError:
+        if folder:  # Windows opens no folder, and keeps names durable by itself
+            return
+        raise
     try:
         os.fsync(descriptor)
     finally:
@@ -41,7 +47,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     A reader sees the old file or the new one, never half of one.
 
     Raises:
-        OutputError: the file cannot be written; the old one, if any, is intact and nothing is left behind.
+        OutputError: the file cannot be written. The old one, if any, is intact, and nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -67,12 +73,12 @@ def refuse_existing(folder: Path, names: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iterator[Path]:
-    """A temporary folder for files of `names`; when the block ends well they move to `folder`, else none of them does.
+    """A temporary folder for files of `names`. They move to `folder` when the block ends well, and otherwise none does.
 
-    Of several, the last one moves last: where that is, all are. One that is alone may be a folder.
+    They move in the order of `names`, so that all are there when the last one is. A single name may be a folder.
 
     Raises:
-        OutputError: one cannot be written, or is there already and `force` is not given; nothing is left behind.
+        OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
     """
     if not force:
         refuse_existing(folder, names)
@@ -95,5 +101,5 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
         if created:
-            with contextlib.suppress(OSError):  # of what was written
+            with contextlib.suppress(OSError):  # it is not empty where files were written
                 folder.rmdir()

@@ -59,8 +59,8 @@ def weights(folder, step):
 
 
 def contents(folder):
-    """Every file under `folder` but the lock: path to bytes."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    """Every file under `folder` but the lock and its holder's: path to bytes."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", ".holder"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 

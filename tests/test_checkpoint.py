@@ -434,12 +434,13 @@ HOLD = """
 import sys
 from pathlib import Path
 from dcgan_tf1.runs import checkpoint
-file = checkpoint.lock(Path(sys.argv[1]))
+with checkpoint.lock(Path(sys.argv[1])):
+    {then}
 """
 
 
 def hold(folder, then):
-    command = [sys.executable, "-c", HOLD + then, folder]
+    command = [sys.executable, "-c", HOLD.format(then=then), folder]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
@@ -449,25 +450,40 @@ def test_a_run_has_one_process(tmp_path):
     with hold(folder, "print('held', flush=True); input()") as holder:
         assert holder.stdout.readline() == "held\n"
         for _ in range(2):
-            with pytest.raises(BusyError, match=rf"held by process {holder.pid};"):
-                checkpoint.lock(folder)
+            with pytest.raises(BusyError, match=rf"held by process {holder.pid};"), checkpoint.lock(folder):
+                pass
         holder.kill()
-    with checkpoint.lock(folder), hold(folder, "") as second:
+    with checkpoint.lock(folder), hold(folder, "pass") as second:
         _, err = second.communicate(timeout=30)
         assert f"BusyError: {folder}: held by process {os.getpid()}" in err
-    checkpoint.lock(folder).close()
+    with checkpoint.lock(folder):
+        pass
 
 
 def test_a_lock_that_cannot_be_made(tmp_path):
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(OutputError, match=r"\.lock"):
-        checkpoint.lock(tmp_path)
+    with pytest.raises(OutputError, match=r"\.lock"), checkpoint.lock(tmp_path):
+        pass
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="file"):
-        checkpoint.lock(tmp_path / "file")
+    with pytest.raises(OutputError, match="file"), checkpoint.lock(tmp_path / "file"):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"rm -rf\n1", None])
+def test_a_holder_without_a_number_is_unknown(content, tmp_path):
+    with checkpoint.lock(tmp_path):
+        (tmp_path / ".holder").unlink()
+        if content is not None:
+            (tmp_path / ".holder").write_bytes(content)
+        with pytest.raises(BusyError, match="held by process unknown;"), checkpoint.lock(tmp_path):
+            pass
 
 
 def test_a_machine_is_described():
     record = checkpoint.machine_record()
     assert {"python", "tensorflow", "numpy", "cpu", "cores"} <= set(record)
     assert record == checkpoint.machine_record() == json.loads(json.dumps(record))
+    import numpy
+    import tensorflow
+
+    assert (record["tensorflow"], record["numpy"]) == (tensorflow.__version__, numpy.__version__)

@@ -12,11 +12,11 @@ import pytest
 from conftest import run
 from PIL import Image
 
-from dcgan_tf1.commands import compare
+from dcgan_tf1.commands import comparison
 from dcgan_tf1.config import PRESETS
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.runs import checkpoint
-from dcgan_tf1.training.trainer import Stop
+from dcgan_tf1.training.stopping import Stopwatch
 
 SECONDS = 0.6
 
@@ -29,13 +29,13 @@ def stand_in(monkeypatch):
     for name, model in (("plain", "mlp"), ("small", "dcgan32")):
         settings = {"model": model, "batch_size": 8, "z_dim": 8, "g_channels": (8,), "d_channels": (8,), "log_every": 1}
         monkeypatch.setitem(PRESETS, name, settings)
-    monkeypatch.setattr(compare, "_FRACTIONS", (0.5, 1))
+    monkeypatch.setattr(comparison, "_FRACTIONS", (0.5, 1))
 
     def tick(self):
         self.elapsed += 0.1 * (self._began is not None)
         self._began = 0
 
-    monkeypatch.setattr(Stop, "tick", tick)
+    monkeypatch.setattr(Stopwatch, "tick", tick)
     return monkeypatch
 
 
@@ -62,7 +62,7 @@ def killed(monkeypatch, owner, name, call):
 def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
     """Killed before a slice is recorded, and before it is measured; stopped by a signal within a step."""
     for name, call in (("_write", 5), ("measure", 1)):  # two writes to begin, one after each slice and each measurement
-        with killed(stand_in, compare._Run, name, call):
+        with killed(stand_in, comparison._Run, name, call):
             assert command(tmp_path).code == 130
         assert not (tmp_path / "compare.json").exists()
     shutil.rmtree(tmp_path / "plain")  # to have something left for a signal to interrupt
@@ -139,14 +139,11 @@ def test_without_mnist(tmp_path):
     assert "expected MNIST's four IDX files" in result.err and result.err.count("\n") == 1
 
 
-def test_the_clock():
-    stop = Stop(0.0)
-    assert stop.due
-    stop = Stop(1e9)
-    assert not stop.due and stop.elapsed == 0
-    stop.tick()
-    assert stop.elapsed == 0
-    stop.tick()
-    assert 0 < stop.elapsed < 60 and not stop.due
-    stop.signal = signal.SIGTERM
-    assert stop.due
+def test_the_stopwatch_starts_after_the_first_step():
+    assert Stopwatch(0.0).due
+    stopwatch = Stopwatch(1e9)
+    assert not stopwatch.due and stopwatch.elapsed == 0
+    stopwatch.tick()
+    assert stopwatch.elapsed == 0
+    stopwatch.tick()
+    assert 0 < stopwatch.elapsed < 60 and not stopwatch.due

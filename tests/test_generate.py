@@ -15,16 +15,15 @@ from conftest import ROOT, contents, environment, run
 from PIL import Image
 
 import dcgan_tf1
-from dcgan_tf1 import cli
-from dcgan_tf1.commands import generate
+from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.data import draws, readers, sources
 from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError, OutputError
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import Classifier
+from dcgan_tf1.sampling import drawing, weights
 from dcgan_tf1.sampling import trained_gan as trained
-from dcgan_tf1.sampling import weights
-from dcgan_tf1.sampling.paths import path
+from dcgan_tf1.sampling.paths import latent_path
 from dcgan_tf1.sampling.trained_gan import Selection, TrainedGan
 from dcgan_tf1.training import gan, session
 
@@ -123,7 +122,7 @@ def test_balanced_at_every_length(shipped):
         assert len(kept.z) == len(kept.digits) == len(kept.labels)
         labels.extend(kept.labels)
         counts = np.bincount(labels, minlength=10)
-        assert counts.max() - counts.min() <= trained._AHEAD + CHUNK // 5
+        assert counts.max() - counts.min() <= trained._MAX_LEAD + CHUNK // 5
     assert len(labels) == 1203 and set(counts) == {120, 121}
     assert kept.drawn > 1203
 
@@ -133,12 +132,12 @@ def test_confidence(shipped):
     assert drawn[0] == 100 and drawn == sorted(set(drawn))
 
 
-def unsure(digits, min_confidence):
-    return np.zeros(len(digits), np.uint8), np.zeros(len(digits), bool)
+def unsure(digits):
+    return np.zeros(len(digits), np.uint8), np.full(len(digits), 0.1, np.float32)
 
 
 def test_a_digit_that_the_generator_does_not_draw(shipped, monkeypatch):
-    monkeypatch.setattr(trained, "_PATIENCE", CHUNK)
+    monkeypatch.setattr(trained, "_MAX_FRUITLESS", CHUNK)
     monkeypatch.setattr(shipped, "_classify", unsure)
     for wanted, name in (({"digit": 4}, "digit 4"), ({"balanced": True}, "digit 0"), ({}, "any digit")):
         with pytest.raises(CheckpointError, match=f"^{name}: found none in {CHUNK}"):
@@ -211,7 +210,7 @@ def test_discriminate(shipped):
 
 def test_a_path_is_distributed_as_z_is():
     start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (400, 100)) for seed in (0, 1))
-    way = path(start, stop, 5)
+    way = latent_path(start, stop, 5)
     assert (way.shape, way.dtype) == ((400, 5, 100), np.float32)
     assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
     for step in range(5):
@@ -221,13 +220,13 @@ def test_a_path_is_distributed_as_z_is():
     assert straight[0] / start.size < 0.03  # which a straight line's middle is not
     steps = np.abs(np.diff(way, axis=1)).mean((0, 2))
     assert steps.max() / steps.min() < 1.1
-    again = path(start[::-1], stop[::-1], 5)[::-1]
+    again = latent_path(start[::-1], stop[::-1], 5)[::-1]
     assert np.array_equal(again, way)
 
 
 def test_a_path_between_normal_vectors_is_as_long_as_they_are():
     start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (50, 64), "normal") for seed in (0, 1))
-    way = path(start, stop, 5, "normal")
+    way = latent_path(start, stop, 5, "normal")
     assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
     assert np.abs(np.square(way).mean((0, 2)) - 1).max() < 0.1  # a straight line's middle has half of it
 
@@ -235,8 +234,8 @@ def test_a_path_between_normal_vectors_is_as_long_as_they_are():
 def test_a_path_to_the_same_place_stays_there():
     z = draws.latent(0, draws.Stream.SAMPLE, 0, (3, 100))
     z[0, :3] = -1, 1, 0
-    assert np.abs(path(z, z, 4) - z[:, np.newaxis]).max() < 1e-5
-    assert np.isfinite(path(z, -z, 4)).all()
+    assert np.abs(latent_path(z, z, 4) - z[:, np.newaxis]).max() < 1e-5
+    assert np.isfinite(latent_path(z, -z, 4)).all()
 
 
 def test_interpolate(shipped):
@@ -273,7 +272,7 @@ def test_grid(at_hand, tmp_path):
     assert run("generate", "--grid", "--num_digits", 20, "--balanced", "--scale", 1, "--out", tmp_path).code == 0
     with Image.open(tmp_path / "digits.png") as picture:
         assert picture.size == (5 * 29 + 1, 4 * 29 + 1)
-    assert [generate._columns(count) for count in (1, 2, 7, 10, 36, 64, 100)] == [1, 2, 3, 5, 6, 8, 10]
+    assert [drawing._columns(count) for count in (1, 2, 7, 10, 36, 64, 100)] == [1, 2, 3, 5, 6, 8, 10]
 
 
 @pytest.mark.parametrize("form", ["npz", "idx"])
@@ -338,7 +337,7 @@ def test_memory_does_not_grow_with_the_data_set(form, tmp_path):
     peaks = []
     for count in (5_000, 30_000):
         tracemalloc.start()
-        generate.generate(Endless(), tmp_path / str(count), form, count, 0, labels=True)
+        drawing.draw_digits(Endless(), tmp_path / str(count), form, count, 0, labels=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 2e5  # of 20 MB more
@@ -356,19 +355,19 @@ def interrupt():
 def test_all_or_none(form, tmp_path):
     for then in (fill_the_disk, interrupt):
         with pytest.raises((OutputError, KeyboardInterrupt)):
-            generate.generate(Endless(CHUNK, then), tmp_path / "new", form, 2 * CHUNK, 0, labels=True)
+            drawing.draw_digits(Endless(CHUNK, then), tmp_path / "new", form, 2 * CHUNK, 0, labels=True)
         assert not (tmp_path / "new").exists()
-    generate.generate(Endless(), tmp_path, form, 3, 0, labels=True)
+    drawing.draw_digits(Endless(), tmp_path, form, 3, 0, labels=True)
     before = contents(tmp_path)
     with pytest.raises(OutputError, match="No space left"):
-        generate.generate(Endless(0, fill_the_disk), tmp_path, form, 3, 0, labels=True, force=True)
+        drawing.draw_digits(Endless(0, fill_the_disk), tmp_path, form, 3, 0, labels=True, force=True)
     assert contents(tmp_path) == before
 
 
 def test_a_disk_that_fills_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: fill_the_disk())
     with pytest.raises(OutputError, match="No space left"):
-        generate.generate(Endless(), tmp_path / "new", "idx", 3, 0, labels=True)
+        drawing.draw_digits(Endless(), tmp_path / "new", "idx", 3, 0, labels=True)
     assert not (tmp_path / "new").exists()
 
 
@@ -430,7 +429,7 @@ MISUSE = [
 
 @pytest.mark.parametrize(("arguments", "code", "named"), MISUSE, ids=lambda x: ascii(x)[:60])
 def test_misuse_ends_in_one_line_without_tensorflow(arguments, code, named, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
     np.savez(tmp_path / "foreign.npz", a=np.zeros(3))
     result = run(*arguments)
     assert (result.code, result.out) == (code, "")
@@ -439,7 +438,7 @@ def test_misuse_ends_in_one_line_without_tensorflow(arguments, code, named, tmp_
 
 
 def test_an_unknown_digit(at_hand, monkeypatch, tmp_path):
-    monkeypatch.setattr(trained, "_PATIENCE", CHUNK)
+    monkeypatch.setattr(trained, "_MAX_FRUITLESS", CHUNK)
     monkeypatch.setattr(at_hand, "_classify", unsure)
     result = run("generate", "--digit", 4, "--out", tmp_path / "new")
     assert result.code == 4 and "digit 4: found none in 500" in result.err and result.err.count("\n") == 1

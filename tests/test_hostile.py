@@ -12,7 +12,7 @@ from test_checkpoint import CHANGES, OF_ANOTHER_VERSION, TEXTS, commit, sealed
 from test_cli import BAD
 from test_data import MALFORMED
 
-from dcgan_tf1 import cli
+from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError, UsageError
 from dcgan_tf1.runs import checkpoint
@@ -48,7 +48,7 @@ def assert_refused(folder, warnings=1):
 
 @pytest.fixture(autouse=True)
 def no_tensorflow(monkeypatch):
-    monkeypatch.setattr(cli, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -9,12 +9,12 @@ import pytest
 from conftest import TINY, run
 from PIL import Image
 
-from dcgan_tf1.commands import evaluate
 from dcgan_tf1.data import sources
 from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.quality import classifier, metrics
 from dcgan_tf1.quality.classifier import KINDS, Classifier
 from dcgan_tf1.quality.metrics import Statistics
+from dcgan_tf1.sampling import evaluation
 
 MNIST_DIR = os.environ.get("MNIST_DIR", "")
 needs_mnist = pytest.mark.skipif(not MNIST_DIR, reason="MNIST_DIR is not set")
@@ -249,7 +249,7 @@ class TestEvaluate:
             assert worse["copies"] == 0
         assert re.search(r"^Frechet distance \d+\.\d{3}, \d+\.\d times the floor$", result.out, re.MULTILINE)
         with Image.open(tmp_path / "logs" / "evaluation.png") as picture:
-            assert picture.width == 2 * (evaluate._COLUMNS * 29 + 1)
+            assert picture.width == 2 * (evaluation._COLUMNS * 29 + 1)
 
         assert run("evaluate", "--out_dir", tmp_path, "--num_digits", 300).code == 0
         assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == table

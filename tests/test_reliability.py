@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, STEPS, TINY, contents, environment, run, train, weights
 
-from dcgan_tf1 import cli
+from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError, OutputError
 from dcgan_tf1.files import write_whole
@@ -36,7 +36,7 @@ def assert_one_line(result, code):
 
 
 def no_tensorflow(monkeypatch):
-    monkeypatch.setattr(cli, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
 
 
 def temporaries(folder):
@@ -275,7 +275,7 @@ def test_temporaries_of_killed_processes_go_from_every_folder(finished_copy):
 
 def test_the_second_process_is_refused_at_once(tmp_path):
     holding = "import sys, time; from dcgan_tf1.runs import checkpoint; from pathlib import Path\n"
-    holding += "file = checkpoint.lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    holding += "with checkpoint.lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     folder = str(tmp_path / "checkpoints")
     holder = subprocess.Popen([sys.executable, "-c", holding, folder], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     with holder:
@@ -291,7 +291,8 @@ def test_the_second_process_is_refused_at_once(tmp_path):
         assert f"held by process {holder.pid};" in second.stderr
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    checkpoint.lock(tmp_path / "checkpoints").close()
+    with checkpoint.lock(tmp_path / "checkpoints"):
+        pass
 
 
 # Environment

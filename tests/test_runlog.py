@@ -134,7 +134,17 @@ def test_progress_in_a_file_is_a_line_now_and_then(capsys, monkeypatch):
     lines = out.splitlines()
     assert err == "" and len(lines) == 3 and lines[2] == "committed 200"
     shown = "d_loss 0.50, g_loss 0.50, D(x) 0.50, D(G(z)) 0.50"
-    assert lines[0] == f"step 140/1000, 4.0 it/s, 00:03:35 left, {shown}"
+    assert lines[0] == f"step 140/1000, 4.0 it/s, 03:35 left, {shown}"
+
+
+def test_the_time_left_may_be_more_than_a_day(capsys, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(runlog.time, "monotonic", lambda: now)
+    progress = Progress(0, 1_000_001)
+    now = 10.0
+    progress.update(1, metrics())
+    progress.close()
+    assert "2777:46:40 left" in capsys.readouterr().out
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):

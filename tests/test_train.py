@@ -12,9 +12,11 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, STEPS, TINY, contents, environment, run, train, weights
 
+from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
 from dcgan_tf1.runs import checkpoint
-from dcgan_tf1.training.trainer import Collapse, Stop
+from dcgan_tf1.training.stopping import Signals
+from dcgan_tf1.training.trainer import CollapseDetector
 
 
 def assert_same_run(folder, finished):
@@ -66,7 +68,8 @@ def test_a_run_leaves_what_it_promises(finished):
     snapshots = {f"sample_image/{step:07d}.png" for step in range(0, STEPS + 1, 10)}
     assert set(pictures(files)) == snapshots | {"sample_image/real.png"}
     assert len(set(pictures(files).values())) == len(snapshots) + 1
-    commits = {f"model-{step}.{end}" for step in (0, 50, 100, 150, 200) for end in (*checkpoint._SUFFIXES, "json")}
+    suffixes = ("data-00000-of-00001", "index", "json")
+    commits = {f"model-{step}.{suffix}" for step in (0, 50, 100, 150, 200) for suffix in suffixes}
     assert set(os.listdir(finished / "checkpoints")) == commits | {"checkpoint", ".lock"}
     lines = files["logs/metrics.csv"].decode().splitlines()
     assert lines[0] == "step,d_loss_real,d_loss_fake,d_loss,g_loss,d_x,d_g_z"
@@ -230,10 +233,10 @@ cli.main(sys.argv[1:])
 def test_the_second_signal_acts_at_once():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
     try:
-        with Stop() as stop:
-            assert stop.signal == 0
+        with Signals() as signals:
+            assert signals.number == 0
             os.kill(os.getpid(), signal.SIGINT)
-            assert stop.signal == signal.SIGINT
+            assert signals.number == signal.SIGINT
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -303,6 +306,14 @@ def test_another_learning_rate_is_accepted_and_told(finished_copy, tmp_path):
     assert "lr_g" not in train(finished_copy, STEPS + 20, "--lr_g", 0.0005).out
 
 
+def test_nothing_is_said_to_change_in_a_run_that_is_finished(finished_copy):
+    """The README's own two commands: the same number of iterations, and then with another rate."""
+    result = run("--out_dir", finished_copy, "--iterations", STEPS, "--lr_g", 2e-4)
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"already trained: step {STEPS} of {STEPS}; give a higher --iterations to go on\n"
+    assert checkpoint.load(finished_copy / "checkpoints", STEPS).config.lr_g == Config().lr_g
+
+
 def test_a_run_remembers_its_flags(finished_copy):
     result = run("--out_dir", finished_copy, "--iterations", STEPS + 1)
     assert (result.code, result.err) == (0, "")
@@ -356,7 +367,7 @@ def test_divergence_in_a_loss_ends_at_once(tmp_path, poison):
 
 
 def warnings_of(d_x, d_g_z, steps=2000):
-    collapse = Collapse()
+    collapse = CollapseDetector()
     return [line for _ in range(steps) for line in collapse.check({"d_x": d_x, "d_g_z": d_g_z})]
 
 
@@ -381,7 +392,7 @@ def test_a_contest_is_no_collapse(d_x, d_g_z):
 
 
 def test_a_moment_is_no_collapse():
-    collapse = Collapse()
+    collapse = CollapseDetector()
     for step in range(1000):
         d_g_z = 0.0 if step % 100 < 30 else 0.4
         assert not collapse.check({"d_x": 1.0 - d_g_z, "d_g_z": d_g_z})

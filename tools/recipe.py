@@ -9,6 +9,7 @@ at: what is chosen here can be reported on them.
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import os
 import sys
@@ -23,30 +24,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dcgan_tf1 import cli  # noqa: E402
 from dcgan_tf1.config import Config, Folders  # noqa: E402
 from dcgan_tf1.data import sources  # noqa: E402
-from dcgan_tf1.files import make_folder  # noqa: E402
 from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
 from dcgan_tf1.quality.scorer import Scorer  # noqa: E402
 from dcgan_tf1.runs import checkpoint  # noqa: E402
+from dcgan_tf1.runs.folder import open_run  # noqa: E402
 from dcgan_tf1.sampling import weights  # noqa: E402
 from dcgan_tf1.sampling.trained_gan import TrainedGan  # noqa: E402
 from dcgan_tf1.training.trainer import train  # noqa: E402
 
 HELD_OUT = 5000
 DIGITS = 10_000
+FIELDS = {field.name for field in dataclasses.fields(Config)}
 
 
 def trial(settings, config, dataset, scorer, out):
     """Train to `config.iterations`, if that has not been done, and return the row of the table."""
     folders = Folders.of(out)
-    for folder in folders:
-        make_folder(folder)
+    out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with checkpoint.lock(folders.checkpoints), (out / "train.log").open("a") as log, contextlib.redirect_stdout(log):
-        start = checkpoint.newest(folders.checkpoints, warn=print)
-        steps = config.iterations - (start.step if start else 0)
+    with (out / "train.log").open("a") as log, contextlib.redirect_stdout(log), open_run(folders, config) as run:
+        steps = config.iterations - (run.start.step if run.start else 0)
         if steps > 0:
-            train(config, folders, dataset, start)
+            train(run, dataset)
         rate = (time.monotonic() - began) / steps if steps > 0 else 0
         with TrainedGan(weights.read_weights(checkpoint.load(folders.checkpoints, config.iterations))) as gan:
             found = scorer.measure(images.fit(gan.sample(DIGITS, seed=0), SIDE))
@@ -75,9 +75,10 @@ def main():
         print("| settings | steps | minutes | distance | coverage | missing | KL |\n|---|--:|--:|--:|--:|--:|--:|")
         for settings in arguments.trials:
             flags = [f"--{setting}" for setting in settings.split()]
-            values = vars(cli.parser().parse_args(["train", *flags, "--iterations", str(arguments.steps)]))
-            values.pop("handler")
-            config = Config.of(**values)
+            values = cli.train.make_context("recipe.py", [*flags, "--iterations", str(arguments.steps)]).params
+            config = Config.of(
+                **{name: value for name, value in values.items() if name in FIELDS and value is not None}
+            )
             out = arguments.out_dir / (settings.replace(" ", "_") or "default")
             print(trial(settings, config, dataset, scorer, out), flush=True)
 

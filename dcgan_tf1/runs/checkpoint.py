@@ -1,83 +1,101 @@
-"""The run directory: a checkpoint is a commit. One process writes; restore trusts hashes alone.
+"""The checkpoints of a run. Each is a commit: all of it is there, or nothing.
 
-A commit of step N is three files: `model-N.data-00000-of-00001` and `model-N.index` (TensorFlow's Saver format)
-and `model-N.json`, the manifest, renamed into place last. A checkpoint exists when its manifest does and every
-hash in it holds.
+A commit of step N is three files: `model-N.data-00000-of-00001` and `model-N.index`, in the format of TensorFlow's
+Saver, and `model-N.json`, the manifest, which is renamed into place last. A checkpoint exists when its manifest does
+and every hash in it holds. One process writes at a time, and restoring trusts the hashes alone. Nothing here needs
+TensorFlow.
 """
 
 import contextlib
-import fcntl
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from filelock import FileLock, Timeout
+
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError
-from dcgan_tf1.files import make_folder, write_whole
+from dcgan_tf1.files import make_folder, sync, write_whole
+from dcgan_tf1.machine import cpu_model, usable_cores
 
 FORMAT = 1
 _LARGEST_MANIFEST = 1 << 20
 _MODEL_FILE = re.compile(r"model-(\d{1,12})\.(data-00000-of-00001|index|json)")
+_SAVER_SUFFIXES = ("data-00000-of-00001", "index")
 _SETTINGS = ("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_", "XLA_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_", "TF_CUDNN_")
-"""Environment variables that choose kernels and threads, and with them the last bits of a sum."""
-_SUFFIXES = ("data-00000-of-00001", "index")
+"""How those environment variables begin that choose kernels and threads, and so the last bits of a sum."""
 
 
 class Checkpoint(NamedTuple):
-    """A commit whose hashes hold."""
+    """A checkpoint whose hashes hold."""
 
     step: int
     prefix: Path
-    """What `Saver.restore` takes."""
+    """The path of its files without their suffixes, as `Saver.restore` takes it."""
     config: Config
     dataset: dict[str, Any]
-    """`name` and `digest` of the data trained on."""
+    """The `name` and the `digest` of the data that it was trained on."""
     machine: dict[str, Any]
-    """What exact resume rests on: versions, CPU, threads."""
+    """What an exact resume rests on: versions, processor, cores, settings of the environment."""
 
 
-def lock(folder: Path) -> IO[str]:
-    """Take the run for this process, until the file returned is closed or the process ends.
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the run in `folder` for this process until the block ends; the end of the process ends it too.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds the run.
         OutputError: the folder cannot be written.
     """
+    path = make_folder(folder) / ".lock"
+    holder = folder / ".holder"  # its process id has a file of its own, as a locked file cannot be read on Windows
+    held = FileLock(path, timeout=0, thread_local=False)
     try:
-        file = (make_folder(folder) / ".lock").open("a+")
-    except OSError as error:
-        raise OutputError(f"{folder / '.lock'}: {error.strerror}; expected a file that can be written") from error
+        held.acquire()
+    except Timeout as error:
+        raise BusyError(
+            f"{folder}: held by process {_read_holder(holder)}; wait for it, or use another --out_dir"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: {reason}; expected a file that can be written and locked") from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        holder = file.read(20).strip() or "unknown"
-        raise BusyError(f"{folder}: held by process {holder}; wait for it, or use another --out_dir") from error
+        with contextlib.suppress(OSError):  # the process id is a courtesy: on a full disk the lock holds without it
+            holder.write_text(f"{os.getpid()}\n")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
+        held.release()
+
+
+def _read_holder(path: Path) -> str:
+    """The process id in `path`, or `unknown`."""
     try:
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-    except OSError:
-        pass  # the pid is a courtesy: on a full disk the lock holds without it
-    return file
+        with _open(path) as file:
+            found = file.read(20).decode(errors="replace").strip()
+    except (OSError, ValueError):
+        return "unknown"
+    return found if found.isdecimal() else "unknown"
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     """The newest good checkpoint of the run in `folder`, or None where there is no run yet.
 
-    Each damaged one that is passed over is told to `warn`, once. One of another version is not passed over: a commit
-    of an older step would remove it.
+    Damaged checkpoints are passed over, and `warn` is told of each. A checkpoint of another version is not passed over,
+    since the commit of an older step would remove it.
 
     Raises:
-        CheckpointError: there is a run, but no good checkpoint of it.
-        VersionError: the newest that is not damaged is of another version.
+        CheckpointError: there is a run, but none of its checkpoints is good.
+        VersionError: the newest checkpoint that is not damaged is of another version.
     """
     steps = _steps(folder)
     problem = None
@@ -96,11 +114,11 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 
 def load(folder: Path, step: int) -> Checkpoint:
-    """The checkpoint of `step`, verified.
+    """The verified checkpoint of `step`.
 
     Raises:
         CheckpointError: it is missing or damaged.
-        VersionError: it is whole, of a format or with a setting that this version does not know.
+        VersionError: it is whole, but has a format or a setting that this version does not know.
     """
     path = folder / f"model-{step}.json"
     try:
@@ -113,11 +131,11 @@ def load(folder: Path, step: int) -> Checkpoint:
             raise UsageError(f"format {manifest['format']!r}, expected {FORMAT}")
         if manifest["step"] != step:
             raise ValueError(f"step {manifest['step']!r}")
-        for suffix in _SUFFIXES:
+        for suffix in _SAVER_SUFFIXES:
             name = f"model-{step}.{suffix}"
             recorded = manifest["files"][name]
             found = {"bytes": (folder / name).stat().st_size}
-            if found["bytes"] == recorded["bytes"]:  # or else it need not be read, however large it is
+            if found["bytes"] == recorded["bytes"]:  # otherwise it need not be read, however large it is
                 found = _describe(folder / name)
             if found != recorded:
                 kind = "bytes" if found["bytes"] != recorded["bytes"] else "sha256"
@@ -142,10 +160,14 @@ def commit(
     dataset: dict[str, Any],
     machine: dict[str, Any],
 ) -> None:
-    """Make `step` the newest checkpoint: all of it, or none of it. `save(prefix)` writes the Saver's two files.
+    """Make `step` the newest checkpoint, wholly or not at all.
+
+    Args:
+        save: writes the Saver's two files to the prefix that it is given.
+        dataset, machine: see `Checkpoint`.
 
     Raises:
-        OutputError: it cannot be written; the checkpoints before it are intact and nothing is left behind.
+        OutputError: it cannot be written. The checkpoints before it are intact, and nothing is left behind.
     """
     name = f"model-{step}"
     temporary = None
@@ -153,9 +175,9 @@ def commit(
         temporary = Path(tempfile.mkdtemp(prefix=".commit-", dir=folder))
         save(str(temporary / name))
         files = {}
-        for suffix in _SUFFIXES:
+        for suffix in _SAVER_SUFFIXES:
             path = temporary / f"{name}.{suffix}"
-            _sync(path)
+            sync(path)
             files[path.name] = _describe(path)
         for file in files:
             (temporary / file).replace(folder / file)
@@ -174,12 +196,12 @@ def commit(
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'.encode()
         write_whole(folder / "checkpoint", lambda file: file.write(state))
         for later in _steps(folder):
-            if later > step:  # damaged: restore passed it over, and it must not count as one of those to keep
+            if later > step:  # it is damaged, since restoring passed it over: it must not count as one of those to keep
                 _remove(folder, later)
         rotate(folder, config.max_to_keep)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error} while committing step {step}") from error
-    except Exception as error:  # the Saver's, whose types are TensorFlow's
+    except Exception as error:  # raised by the Saver, with types of TensorFlow's
         reason = str(error).partition("\n")[0]
         raise OutputError(f"{folder}: cannot commit step {step}: {reason}") from error
     finally:
@@ -191,7 +213,7 @@ def commit(
 
 
 def rotate(folder: Path, keep: int) -> None:
-    """Remove all files of steps older than the newest `keep` that have a manifest, manifests first."""
+    """Remove the files of all steps but the newest `keep` that have a manifest; manifests go first."""
     complete = [step for step in _steps(folder) if (folder / f"model-{step}.json").exists()]
     for step in _steps(folder):
         if len(complete) > keep and step < complete[keep - 1]:
@@ -199,7 +221,7 @@ def rotate(folder: Path, keep: int) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files of a process that was killed from a folder of the run. For the lock's holder alone."""
+    """Remove what a killed process left half-written in a folder of the run. Only the lock's holder may call it."""
     for path in folder.glob(".commit-*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".*.[0-9]*.tmp"):
@@ -208,58 +230,43 @@ def clean(folder: Path) -> None:
 
 
 def machine_record() -> dict[str, Any]:
-    """What bit-exact resume rests on, for the manifest."""
-    import numpy
-    import tensorflow
-
+    """What a bit-exact resume rests on, for the manifest."""
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
-        "tensorflow": tensorflow.__version__,
-        "numpy": numpy.__version__,
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "tensorflow": importlib.metadata.version("tensorflow"),
+        "numpy": importlib.metadata.version("numpy"),
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
         "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)},
     }
 
 
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        import platform
-
-        return platform.processor() or platform.machine()
-
-
 def _steps(folder: Path) -> list[int]:
-    """Steps that have any file in `folder`, newest first."""
+    """The steps that have any file in `folder`, newest first."""
     matches = (_MODEL_FILE.fullmatch(name) for name in os.listdir(folder))
     return sorted({int(match[1]) for match in matches if match}, reverse=True)
 
 
 def _remove(folder: Path, step: int) -> None:
-    """Remove all files of `step`, the manifest first."""
-    for suffix in ("json", *_SUFFIXES):
+    """Remove all files of `step`, its manifest first."""
+    for suffix in ("json", *_SAVER_SUFFIXES):
         (folder / f"model-{step}.{suffix}").unlink(missing_ok=True)
 
 
 def _open(path: Path) -> IO[bytes]:
-    if path.exists() and not path.is_file():  # to open a pipe is to wait for its writer
+    """Open a regular file to read. Others are refused, since opening a pipe would wait for its writer."""
+    if path.exists() and not path.is_file():
         raise ValueError(f"{path.name} is no regular file")
     return path.open("rb")
 
 
 def _describe(path: Path) -> dict[str, Any]:
+    """The size and the sha256 of a file, as the manifest has them."""
     with _open(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}
 
 
 def _seal(manifest: dict[str, Any]) -> str:
+    """The sha256 of a manifest without its own."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

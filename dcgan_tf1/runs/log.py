@@ -1,10 +1,11 @@
-"""What a run tells: tables of metrics, TensorBoard events, the progress bar, and the figure of the curves."""
+"""What a run tells while it trains: tables of metrics, TensorBoard events, and the progress bar."""
 
+import contextlib
 import csv
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -18,18 +19,22 @@ TABLES = {
     "metrics.csv": ("step", "d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"),
     "distance.csv": ("step", "frechet_distance"),
 }
-"""Columns. d_x and d_g_z are D(x) and D(G(z)): mean probability of being real, of reals and of fakes."""
+"""The columns of each table.
+
+`d_x` and `d_g_z` are D(x) and D(G(z)): the mean probability of being real that D gives real images and drawn ones.
+"""
 _LINE_SECONDS = 10
+"""Where there is no terminal, seconds between two lines of progress."""
 
 
 class Table:
-    """One of TABLES, continued from a checkpoint: rows after its step are dropped, those before it stay as they are.
+    """A table of TABLES, continued from a checkpoint: the rows after its step are dropped.
 
     Raises (also in every method):
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, step: int, name: str = "metrics.csv"):
+    def __init__(self, folder: Path, step: int, name: str = "metrics.csv") -> None:
         self.path = folder / name
         self._columns = TABLES[name]
         with _writing(self.path):
@@ -37,7 +42,7 @@ class Table:
             self._file.seek(0)
             end = 0
             for number, line in enumerate(self._file):
-                if not line.endswith(b"\n") or (number and not _row_until(line, step, len(self._columns))):
+                if not line.endswith(b"\n") or (number and not _is_row_until(line, step, len(self._columns))):
                     break
                 end += len(line)
             self._file.truncate(end)
@@ -45,33 +50,33 @@ class Table:
                 self._file.write((",".join(self._columns) + "\n").encode())
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add the row of `step`. Nine digits tell any two float32 apart."""
+        """Add the row of `step`. Nine digits are enough to tell any two float32 apart."""
         with _writing(self.path):
             self._file.write((f"{step}," + ",".join(f"{metrics[c]:.9g}" for c in self._columns[1:]) + "\n").encode())
 
     def sync(self) -> None:
-        """Make the rows so far durable, so that a checkpoint never knows more than the file."""
+        """Make the rows so far durable, so that the file is never behind a checkpoint."""
         with _writing(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Write what is left and close."""
+        """Write what is left, and close the file."""
         with _writing(self.path):
             self._file.close()
 
 
 class Events:
-    """TensorBoard events, one file for each start of the run, named by its first step.
+    """TensorBoard's events, in one file for each start of the run, named by its first step.
 
-    TensorBoard reads the files in the order of their names, and drops what it has read of later steps where a
-    session starts again; so a resumed run is one clean line, whatever the clock says.
+    TensorBoard reads the files in the order of their names. Where a session starts again, it drops the later steps that
+    it has read. So a resumed run is one clean line, whatever the clock says.
 
     Raises (also in every method):
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int) -> None:
         self._folder = folder
         start = f"events.out.tfevents.{step:012d}"
         with _writing(folder):
@@ -100,7 +105,7 @@ class Events:
             self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left and close."""
+        """Write what is left, and close the file."""
         with _writing(self._path):
             self._writer.close()
 
@@ -111,9 +116,9 @@ class Events:
 
 
 class Progress:
-    """A bar on a terminal, a plain line every ten seconds elsewhere."""
+    """A progress bar on a terminal, and a plain line every ten seconds elsewhere."""
 
-    def __init__(self, step: int, iterations: int):
+    def __init__(self, step: int, iterations: int) -> None:
         hidden = not sys.stderr.isatty()
         self._bar = tqdm(total=iterations, initial=step, unit="it", dynamic_ncols=True, disable=hidden)
         self._iterations = iterations
@@ -130,7 +135,7 @@ class Progress:
         now = time.monotonic()
         if now - then >= _LINE_SECONDS:
             rate = (step - last) / (now - then)
-            left = time.strftime("%H:%M:%S", time.gmtime((self._iterations - step) / rate))
+            left = tqdm.format_interval((self._iterations - step) / rate)
             print(f"step {step}/{self._iterations}, {rate:.1f} it/s, {left} left, {shown}", flush=True)
             self._since = (now, step)
 
@@ -145,7 +150,11 @@ class Progress:
 
 
 def read_table(folder: Path, name: str) -> list[dict[str, float]]:
-    """The rows of a table; only distance.csv may have none."""
+    """The rows of the table `name` in `folder`, by column.
+
+    Raises:
+        DataError: the file is missing or is no such table, or metrics.csv has no rows.
+    """
     path, columns = folder / name, TABLES[name]
     try:
         with path.open(newline="") as file:
@@ -159,22 +168,17 @@ def read_table(folder: Path, name: str) -> list[dict[str, float]]:
     return rows
 
 
-def _row_until(line: bytes, step: int, columns: int) -> bool:
-    """Whether `line` is a whole row, of so many columns, of a step up to `step`."""
+def _is_row_until(line: bytes, step: int, columns: int) -> bool:
+    """Whether `line` is a whole row of `columns` columns, for a step up to `step`."""
     first, *others = line.split(b",")
     return first.isdigit() and len(first) <= 12 and len(others) == columns - 1 and int(first) <= step
 
 
-class _writing:
-    """Turns the ways in which writing to `path` fails into OutputError."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, (OSError, tf.errors.OpError)):
-            reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
-            raise OutputError(f"{self._path}: {reason}; expected room and permission to write it") from error
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Within it, whatever goes wrong with writing to `path` is an OutputError."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+        raise OutputError(f"{path}: {reason}; expected room and permission to write it") from error

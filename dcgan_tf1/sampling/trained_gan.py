@@ -1,87 +1,93 @@
-"""A trained GAN at work: it draws digits, of a class if asked, moves from one to another, and judges them."""
+"""A trained GAN at work: it draws digits, of one class if asked, moves from one digit to another, and judges digits."""
 
 import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from dcgan_tf1.data import draws
 from dcgan_tf1.data.draws import CHUNK
-from dcgan_tf1.errors import CheckpointError
+from dcgan_tf1.errors import CheckpointError, one_line
 from dcgan_tf1.networks import load_family
-from dcgan_tf1.networks.frozen import constant_getter, session_options
+from dcgan_tf1.networks.frozen import call_in_batches, constant_getter, session_options
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
-from dcgan_tf1.sampling.paths import path
+from dcgan_tf1.sampling.paths import latent_path
 from dcgan_tf1.sampling.weights import Weights
 
 v1 = tf.compat.v1
 
 MIN_CONFIDENCE = 0.9
-"""The classifier's probability from which on a digit counts as one of its class."""
-_PATIENCE = 40 * CHUNK
-"""Candidates in a row of which none is kept, after which no more are drawn."""
-_AHEAD = 100
-"""Digits by which a class may be ahead of the rarest one while a balanced set grows, so that every part is balanced."""
+"""The probability that the classifier must give a digit's class before the digit counts as one of that class."""
+_MAX_FRUITLESS = 40 * CHUNK
+"""How many candidates in a row may be rejected before the search for a wanted digit is given up."""
+_MAX_LEAD = 100
+"""How many more digits of a class than of the rarest class may be kept when a chunk of a balanced set is drawn.
+
+Without this limit the common classes would fill up first, and the last part of the set would hold the rare ones alone.
+"""
+_MAX_SEED = 2**63 - 1
+_Result = TypeVar("_Result")
 
 
 class Selection(NamedTuple):
-    """Some of a chunk's digits."""
+    """The digits that were kept from one chunk of candidates."""
 
     z: np.ndarray
-    """float32 [n, z_dim]."""
+    """The digits' latent vectors, float32 [n, z_dim]."""
     digits: np.ndarray
     """uint8 [n, 32, 32]."""
     labels: np.ndarray | None
-    """uint8 [n], or None where nobody asked for them."""
+    """The classes that the classifier sees, uint8 [n]; None if any digit was wanted, for then it is not asked."""
     drawn: int
-    """Candidates so far, in all chunks: those kept, and those that were not wanted."""
+    """How many candidates have been examined so far, in this chunk and all before it."""
 
 
 class TrainedGan:
-    """The two networks of `weights`, frozen, in a graph and a session of their own. Any thread may call it.
+    """A generator and a discriminator with fixed weights. Any number of threads may use one object.
 
-    Digits are of the family's size: where [..., 32, 32] is said below, `dcgan28` and `mlp` give [..., 28, 28].
+    It has a graph and a session of its own; `close`, or the end of a `with` block, frees them. Digits have the size
+    of the family of networks: where the methods say [..., 32, 32], `dcgan28` and `mlp` give [..., 28, 28].
 
     Raises:
-        CheckpointError: the weights are not those of the networks that their config describes.
+        CheckpointError: the weights do not fit the networks that their config describes.
     """
 
     def __init__(self, weights: Weights):
         self.config = weights.config
         self.step = weights.step
         self.dataset = weights.dataset
+        self._side = self.config.image_size
+        model = load_family(self.config.model)
         used: set[str] = set()
         constant = constant_getter(weights.arrays, weights.path, used)
-        model = load_family(self.config.model)
-        size = self.config.image_size
         graph = tf.Graph()
         with graph.as_default():
             z = v1.placeholder(tf.float32, [CHUNK, self.config.z_dim])
-            shown = v1.placeholder(tf.uint8, [CHUNK, size, size])
-            with v1.variable_scope("generator", custom_getter=constant):  # frozen: nothing to initialise
+            shown = v1.placeholder(tf.uint8, [CHUNK, self._side, self._side])
+            with v1.variable_scope("generator", custom_getter=constant):
                 drawn = to_uint8(model.generator(z, False, self.config))
             with v1.variable_scope("discriminator", custom_getter=constant):
-                logits = model.discriminator(scale_images(shown, size), False, self.config)
+                logits = model.discriminator(scale_images(shown, self._side), False, self.config)
             probabilities = tf.sigmoid(logits[:, 0])
-        self._side = size
-        if weights.arrays.keys() - used:
-            unused = min(weights.arrays.keys() - used)
-            raise CheckpointError(f"{weights.path}: found {unused}, which no network of its config has")
-        self._session = v1.Session(graph=graph, config=session_options())
-        self._open = contextlib.ExitStack()
-        self._open.callback(self._session.close)
-        self._classifier = None
-        self._lock = threading.Lock()
-        self._draw = self._session.make_callable(drawn, [z])
-        self._judge = self._session.make_callable(probabilities, [shown])
+        unused = weights.arrays.keys() - used
+        if unused:
+            raise CheckpointError(f"{weights.path}: found {min(unused)}, which no network of its config has")
+        session = v1.Session(graph=graph, config=session_options())
+        self._resources = contextlib.ExitStack()
+        self._resources.callback(session.close)
+        self._run_generator = session.make_callable([drawn], [z])
+        self._run_discriminator = session.make_callable([probabilities], [shown])
+        self._classifier: Classifier | None = None
+        self._classifier_lock = threading.Lock()
 
     def __enter__(self) -> "TrainedGan":
         return self
@@ -90,96 +96,84 @@ class TrainedGan:
         self.close()
 
     def close(self) -> None:
-        """Free the sessions; nothing can be drawn any more."""
-        self._open.close()
+        """Free the sessions. After that every method that needs one raises RuntimeError."""
+        self._resources.close()
 
-    def draw(self, z: np.ndarray) -> np.ndarray:
-        """The digits of latent vectors float32 [n, z_dim], uint8 [n, 32, 32]."""
-        return _in_chunks(self._draw, z)
+    def draw(self, z: npt.ArrayLike) -> np.ndarray:
+        """Draw the digits of given latent vectors.
+
+        Args:
+            z: [n, z_dim], finite numbers; training's lie in [-1, 1) or are standard normal (`Config.z_distribution`).
+
+        Returns:
+            uint8 [n, 32, 32]. A digit does not depend on the others that are drawn with it.
+
+        Raises:
+            ValueError: `z` has another shape, or holds something else than finite numbers.
+        """
+        vectors = _as_array("z", z)
+        expected = f"expected finite numbers [n, {self.config.z_dim}]"
+        if vectors.dtype.kind not in "iuf" or vectors.shape[1:] != (self.config.z_dim,):
+            raise _value_error(f"z: found {_kind(vectors)}, {expected}")
+        with np.errstate(over="ignore"):  # the next lines look at what became infinite
+            vectors = vectors.astype(np.float32)
+        if not np.isfinite(vectors).all():
+            raise _value_error(f"z: found NaN, infinity or a number beyond float32, {expected}")
+        return self._draw(vectors)
+
+    def sample(self, n: int, digit: int | None = None, seed: int | None = None) -> np.ndarray:
+        """Draw the first `n` digits of `seed`, or its first `n` digits of the class `digit`.
+
+        A digit depends on the weights, the seed, its index and the class asked for, and on nothing else. The GAN knows
+        no classes: of its digits, those are kept that the classifier gives at least the probability MIN_CONFIDENCE.
+
+        Args:
+            n: 0 or more.
+            digit: the class wanted, 0 to 9; None: any.
+            seed: 0 to 2**63 - 1; None: another one on each call.
+
+        Returns:
+            uint8 [n, 32, 32].
+
+        Raises:
+            ValueError: an argument is of the wrong type or out of range.
+            CheckpointError: the generator does not draw that digit.
+        """
+        nothing = np.zeros((0, self._side, self._side), np.uint8)
+        parts = self.select(n, _random_seed() if seed is None else seed, digit)
+        return np.concatenate([nothing, *(part.digits for part in parts)])
 
     def select(
         self, n: int, seed: int, digit: int | None = None, balanced: bool = False, min_confidence: float | None = None
     ) -> Iterator[Selection]:
-        """The first `n` digits of `seed` that are wanted, chunk by chunk.
+        """Draw the first `n` digits of `seed` that are wanted, chunk by chunk, in the order in which they are drawn.
 
         Args:
+            n: 0 or more.
             seed: 0 to 2**63 - 1.
-            digit: the class wanted; None: any.
-            balanced: whether as many of each class are wanted, give or take one.
-            min_confidence: the probability that the classifier must give the class of a digit, from which its label
-                comes. If None, MIN_CONFIDENCE; but where any digit is wanted, all are kept, without labels.
+            digit: the class wanted, 0 to 9; None: any.
+            balanced: whether all classes shall have the same number of digits, give or take one.
+            min_confidence: the probability, 0 to 1, that the classifier must give a digit's class. None stands for
+                MIN_CONFIDENCE if a class or balance is wanted; otherwise all digits are kept, without labels.
 
         Raises:
-            ValueError: an argument is out of range.
-            CheckpointError: the generator draws none that is wanted, or the classifier's weights are damaged.
+            ValueError: an argument is of the wrong type or out of range, or both `digit` and `balanced` are given.
+            CheckpointError: the generator draws no wanted digit, or the classifier's weights are damaged.
         """
-        _check("n", n, 0, 2**63)
-        _check("seed", seed, 0, 2**63 - 1)
-        quota = np.full(CLASSES, n)
-        if digit is not None:
-            _check("digit", digit, 0, CLASSES - 1)
-            quota = np.where(np.arange(CLASSES) == digit, n, 0)
-        elif balanced:
-            quota = n // CLASSES + (np.arange(CLASSES) < n % CLASSES)
-        anything = digit is None and not balanced and min_confidence is None
-        counts = np.zeros(CLASSES, int)
-        done = dry = 0
-
-        def draw(chunk: int) -> tuple:
-            shape = (CHUNK, self.config.z_dim)
-            z = draws.latent(seed, draws.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
-            digits = self._draw(z)
-            if anything:
-                return z, digits, None, None
-            return z, digits, *self._classify(digits, MIN_CONFIDENCE if min_confidence is None else min_confidence)
-
-        for chunk, (z, digits, labels, sure) in enumerate(_in_order(draw) if n else ()):
-            if anything:
-                keep = np.arange(min(CHUNK, n - done))
-            else:
-                limit = np.minimum(quota, counts.min() + _AHEAD) if balanced else quota
-                keep = []
-                for i in np.flatnonzero(sure):
-                    if counts[labels[i]] < limit[labels[i]] and done + len(keep) < n:
-                        counts[labels[i]] += 1
-                        keep.append(i)
-                labels = labels[keep]
-            if len(keep):
-                done, dry = done + len(keep), 0
-                drawn = chunk * CHUNK + (CHUNK if done < n else int(keep[-1]) + 1)
-                yield Selection(z[keep], digits[keep], labels, drawn)
-            elif (dry := dry + CHUNK) >= _PATIENCE:
-                missing = f"digit {(quota - counts).argmax()}" if balanced or digit is not None else "any digit"
-                raise CheckpointError(
-                    f"{missing}: found none in {dry} that step {self.step} draws, expected one that the classifier is "
-                    "sure of; train further, or lower --min_confidence"
-                )
-            if done == n:
-                break
-
-    def _classify(self, digits: np.ndarray, min_confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """The classes of uint8 [n, 32, 32], uint8 [n], and whether the classifier is sure of each, bool [n]."""
-        with self._lock:
-            if not self._classifier:
-                self._classifier = self._open.enter_context(Classifier.load())
-        _, probabilities = self._classifier.features_and_probabilities(images.fit(digits, SIDE))
-        return probabilities.argmax(1).astype(np.uint8), probabilities.max(1) >= min_confidence
-
-    def sample(self, n: int, digit: int | None = None, seed: int | None = None) -> np.ndarray:
-        """The first `n` digits of `seed` (of class `digit`, if given), uint8 [n, 32, 32].
-
-        A digit depends on the weights, the seed, its index and the class asked for, and on nothing else. The GAN knows
-        no classes: of its digits, those are kept that the frozen classifier is sure of (`MIN_CONFIDENCE`).
-
-        Args:
-            seed: 0 to 2**63 - 1; None: a new one each time.
-
-        Raises:
-            ValueError: an argument is out of range.
-            CheckpointError: the generator does not draw that digit.
-        """
-        nothing = np.zeros((0, self._side, self._side), np.uint8)
-        return np.concatenate([nothing, *(kept.digits for kept in self.select(n, _seed(seed), digit))])
+        _check_integer("n", n, 0, 2**63 - 1)
+        _check_integer("seed", seed, 0, _MAX_SEED)
+        _check_digit("digit", digit)
+        if not isinstance(balanced, bool | np.bool_):
+            raise _value_error(f"balanced: found {balanced!r}, expected True or False")
+        if balanced and digit is not None:
+            raise _value_error(f"balanced: found True and digit {digit}, expected one of the two")
+        if min_confidence is not None:
+            is_number = isinstance(min_confidence, float | int | np.floating) and not isinstance(min_confidence, bool)
+            if not is_number or not 0 <= min_confidence <= 1:
+                raise _value_error(f"min_confidence: found {min_confidence!r}, expected a number from 0 to 1")
+        elif digit is not None or balanced:
+            min_confidence = MIN_CONFIDENCE
+        return self._select(int(n), int(seed), _Quotas(n, digit, bool(balanced)), min_confidence)
 
     def interpolate(
         self,
@@ -188,63 +182,191 @@ class TrainedGan:
         digits: tuple[int | None, int | None] = (None, None),
         seeds: tuple[int | None, int | None] = (None, None),
     ) -> np.ndarray:
-        """`rows` paths from the first digits of one seed to those of another, uint8 [rows, steps, 32, 32].
+        """Draw `rows` paths that lead from the first digits of one seed to the first digits of another.
 
         Args:
-            steps: digits a path, its two ends included; 2 or more.
-            digits: the classes that the paths start from and lead to; None: any.
-            seeds: of the digits at the start and at the end; None: a new one.
+            steps: how many digits make a path, its two ends included; 2 or more.
+            rows: 1 or more.
+            digits: the classes, 0 to 9, of the digits at the start and at the end; None: any.
+            seeds: of the digits at the start and at the end, 0 to 2**63 - 1; None: another one on each call.
+
+        Returns:
+            uint8 [rows, steps, 32, 32].
 
         Raises:
-            ValueError: an argument is out of range.
+            ValueError: an argument is of the wrong type or out of range.
             CheckpointError: the generator does not draw one of `digits`.
         """
-        _check("steps", steps, 2, 2**31)
-        _check("rows", rows, 1, 2**31)
+        _check_integer("steps", steps, 2, 2**31)
+        _check_integer("rows", rows, 1, 2**31)
+        for name, pair in (("digits", digits), ("seeds", seeds)):
+            if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                raise _value_error(f"{name}: found {pair!r}, expected two, for the start and the end")
+        for digit, seed in zip(digits, seeds, strict=True):
+            _check_digit("digits", digit)
+            if seed is not None:
+                _check_integer("seeds", seed, 0, _MAX_SEED)
         start, stop = (
-            np.concatenate([kept.z for kept in self.select(rows, _seed(seed), digit)])
+            np.concatenate([part.z for part in self.select(rows, _random_seed() if seed is None else seed, digit)])
             for seed, digit in zip(seeds, digits, strict=True)
         )
-        z = path(start, stop, steps, self.config.z_distribution).reshape(rows * steps, -1)
-        return self.draw(z).reshape(rows, steps, self._side, self._side)
+        z = latent_path(start, stop, steps, self.config.z_distribution).reshape(rows * steps, -1)
+        return self._draw(z).reshape(rows, steps, self._side, self._side)
 
-    def discriminate(self, digits: np.ndarray) -> np.ndarray:
-        """The probability, in D's eyes, that each of uint8 [n, 28, 28] or [n, 32, 32] is real: float32 [n].
+    def discriminate(self, digits: npt.ArrayLike) -> np.ndarray:
+        """Compute the probability, as the discriminator sees it, that each digit is real.
 
-        Read it as an order: training normalises D by the batch, of reals or of fakes, and the moving averages of reals
-        that stand in for both here move its level.
+        The probabilities order digits, and their level means little: in training, batch normalisation uses the
+        statistics of a batch of either reals or fakes, and here it uses the moving averages of reals for both.
+
+        Args:
+            digits: uint8 [n, 28, 28] or [n, 32, 32].
+
+        Returns:
+            float32 [n].
 
         Raises:
-            ValueError: `digits` is of another type or shape.
+            ValueError: `digits` has another type or shape.
         """
-        digits = np.asarray(digits)
-        if digits.dtype != np.uint8 or digits.shape[1:] not in ((28, 28), (32, 32)):
-            raise ValueError(f"digits: found {digits.dtype} {digits.shape}, expected uint8 [n, 28, 28] or [n, 32, 32]")
-        return _in_chunks(self._judge, images.fit(digits, self._side))
+        shown = _as_array("digits", digits)
+        if shown.dtype != np.uint8 or shown.shape[1:] not in ((28, 28), (32, 32)):
+            raise _value_error(f"digits: found {_kind(shown)}, expected uint8 [n, 28, 28] or [n, 32, 32]")
+        (probabilities,) = call_in_batches(self._run_discriminator, images.fit(shown, self._side), CHUNK)
+        return probabilities
+
+    def _draw(self, z: np.ndarray) -> np.ndarray:
+        """The digits of float32 [n, z_dim], uint8 [n, 32, 32]."""
+        (digits,) = call_in_batches(self._run_generator, z, CHUNK)
+        return digits
+
+    def _select(self, n: int, seed: int, quotas: "_Quotas", min_confidence: float | None) -> Iterator[Selection]:
+        """The same as `select`, of arguments that were checked."""
+
+        def draw_chunk(chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+            shape = (CHUNK, self.config.z_dim)
+            z = draws.latent(seed, draws.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
+            digits = self._draw(z)
+            if min_confidence is None:
+                return z, digits, None, np.arange(CHUNK)
+            labels, probabilities = self._classify(digits)
+            return z, digits, labels, np.flatnonzero(probabilities >= min_confidence)
+
+        kept_in_all = fruitless = 0
+        for chunk, (z, digits, labels, acceptable) in enumerate(_computed_ahead(draw_chunk) if n else ()):
+            chosen = acceptable[: n - kept_in_all] if labels is None else quotas.choose(labels, acceptable)
+            kept_in_all += len(chosen)
+            if len(chosen):
+                fruitless = 0
+                examined = CHUNK if kept_in_all < n else int(chosen[-1]) + 1
+                kept_labels = None if labels is None else labels[chosen]
+                yield Selection(z[chosen], digits[chosen], kept_labels, chunk * CHUNK + examined)
+            else:
+                fruitless += CHUNK
+            if kept_in_all == n:
+                return
+            if fruitless >= _MAX_FRUITLESS:
+                raise CheckpointError(
+                    f"{quotas.most_wanted()}: found none in {fruitless} digits that the weights of step {self.step} "
+                    "draw, expected one that the classifier is sure of; train further, or lower --min_confidence"
+                )
+
+    def _classify(self, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The most probable class of each of uint8 [n, 32, 32], uint8 [n], and its probability, float32 [n]."""
+        with self._classifier_lock:
+            if self._classifier is None:
+                self._classifier = self._resources.enter_context(Classifier.load())
+        _, probabilities = self._classifier.features_and_probabilities(images.fit(digits, SIDE))
+        return probabilities.argmax(1).astype(np.uint8), probabilities.max(1)
 
 
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name}: found {value}, expected {low} to {high}")
+class _Quotas:
+    """Decides which classified digits are kept: `n` in all, of one class, of any, or equally many of each.
+
+    Args:
+        n: how many digits are wanted.
+        digit: the only class wanted; None: any.
+        balanced: whether equally many of each class are wanted; the first classes get what is left over.
+    """
+
+    def __init__(self, n: int, digit: int | None, balanced: bool):
+        classes = np.arange(CLASSES)
+        self._total = n
+        self._balanced = balanced
+        self._any_class = digit is None and not balanced
+        if balanced:
+            self._wanted = n // CLASSES + (classes < n % CLASSES)
+        else:
+            self._wanted = np.where(self._any_class | (classes == digit), n, 0)
+        self._kept = np.zeros(CLASSES, int)
+
+    def choose(self, labels: np.ndarray, acceptable: np.ndarray) -> np.ndarray:
+        """Choose from one chunk, and count what was chosen.
+
+        Args:
+            labels: the classes of the chunk's digits, uint8 [CHUNK].
+            acceptable: the ascending indices of the digits whose class is certain enough, integers [k].
+
+        Returns:
+            The ascending indices of the digits that are kept, integers [k].
+        """
+        limit = np.minimum(self._wanted, self._kept.min() + _MAX_LEAD) if self._balanced else self._wanted
+        missing = self._total - int(self._kept.sum())
+        chosen: list[int] = []
+        for index in acceptable:
+            label = labels[index]
+            if len(chosen) < missing and self._kept[label] < limit[label]:
+                self._kept[label] += 1
+                chosen.append(index)
+        return np.array(chosen, int)
+
+    def most_wanted(self) -> str:
+        """What the most digits are missing of, for an error message."""
+        return "any digit" if self._any_class else f"digit {(self._wanted - self._kept).argmax()}"
 
 
-def _in_order(call: Callable[[int], Any]) -> Iterator[Any]:
-    """What `call` makes of 0, 1, 2, ..., without end: the first alone, as it may be enough, then one ahead."""
-    yield call(0)
+def _computed_ahead(compute: Callable[[int], _Result]) -> Iterator[_Result]:
+    """Yield `compute` of 0, 1, 2, ... without end, each computed in a thread while the caller works on the one before.
+
+    The first is computed alone, because it is often the only one that is needed.
+    """
+    yield compute(0)
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(call, 1)
-        for i in itertools.count(2):
-            result, ahead = ahead.result(), pool.submit(call, i)
+        upcoming = pool.submit(compute, 1)
+        for index in itertools.count(2):
+            result = upcoming.result()
+            upcoming = pool.submit(compute, index)
             yield result
 
 
-def _seed(seed: int | None) -> int:
-    return int.from_bytes(os.urandom(7), "little") if seed is None else seed
+def _random_seed() -> int:
+    """An unpredictable seed of 56 bits."""
+    return int.from_bytes(os.urandom(7), "little")
 
 
-def _in_chunks(call: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """What `call`, which takes CHUNK inputs, makes of [n, ...]: [n, ...]."""
-    count = len(inputs)
-    padding = np.zeros((max(-count % CHUNK, 0 if count else CHUNK), *inputs.shape[1:]), inputs.dtype)
-    inputs = np.concatenate([inputs, padding])
-    return np.concatenate([call(inputs[start : start + CHUNK]) for start in range(0, len(inputs), CHUNK)])[:count]
+def _value_error(message: str) -> ValueError:
+    return ValueError(one_line(message))
+
+
+def _check_integer(name: str, value: Any, low: int, high: int) -> None:
+    """Raise ValueError unless `value` is an integer from `low` to `high`; True and False are none."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        raise _value_error(f"{name}: found {value!r}, expected an integer from {low} to {high}")
+
+
+def _check_digit(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a class or None."""
+    if value is not None:
+        _check_integer(name, value, 0, CLASSES - 1)
+
+
+def _as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
+    """`value` as an array; a ValueError that names it if it is none, such as a list of rows of different lengths."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise _value_error(f"{name}: found {type(value).__name__}, expected an array; {error}") from error
+
+
+def _kind(array: np.ndarray) -> str:
+    """The type and the shape of `array`, for an error message."""
+    return f"{array.dtype} {list(array.shape)}"

@@ -1,240 +1,260 @@
-"""The session loop."""
+"""The training loop."""
 
 import contextlib
-import math
-import signal
 import time
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.data import draws, sources
+from dcgan_tf1.data import draws
+from dcgan_tf1.data.draws import Stream
+from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import DivergedError
+from dcgan_tf1.machine import lacks_bfloat16
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import plot_curves
 from dcgan_tf1.quality.classifier import SIDE, Classifier
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.runs.log import Events, Progress, Table
-from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.gan import Gan, build_gan
 from dcgan_tf1.training.session import open_session, restore, save
+from dcgan_tf1.training.stopping import Signals, Stopwatch
 
-_STEP_DIGITS = 7
-_CHUNK = 500
-_MEASURED = 10 * _CHUNK
-"""Digits drawn, and images of the data set at most, between which --eval_every measures the distance."""
+v1 = tf.compat.v1
+
+_EVALUATED_CHUNKS = 10
+_EVALUATED = _EVALUATED_CHUNKS * draws.CHUNK
+"""How many digits are drawn for `--eval_every`, and how many images of the data set they are compared with at most."""
 
 
-def train(
-    config: Config,
-    folders: Folders,
-    dataset: sources.Dataset,
-    start: checkpoint.Checkpoint | None,
-    stop: "Stop | None" = None,
-) -> int:
-    """Train from `start` (None: from scratch) to `config.iterations` steps; the caller holds the run's lock.
+def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int:
+    """Train `run`, which the caller holds, to `iterations` steps in all.
 
-    What `stop` may end sooner (None: signals alone do) ends after the step at hand, committed.
+    Whatever ends the training sooner ends it after the step at hand, with a commit.
+
+    Args:
+        stopwatch: ends the training when its time is over; None: only signals do.
 
     Returns:
-        0, or the number of the signal that stopped the run.
+        0, or the number of the signal that ended the training.
 
     Raises:
-        DivergedError: a loss or a variable is NaN or infinite; the last checkpoint is from before it.
-        OutputError: something cannot be written; the last checkpoint is intact.
+        DivergedError: a loss or a variable is NaN or infinite. The last checkpoint is from before that.
+        OutputError: something cannot be written. The last checkpoint is intact.
     """
-    gan = build_gan(config, dataset.images.shape[1])
-    snapshot_every = min(config.sample_every, config.iterations)
-    shape = (config.sample_grid**2, config.z_dim)
-    snapshot_z = draws.latent(config.seed, draws.Stream.SNAPSHOT, 0, shape, config.z_distribution)
-    machine = checkpoint.machine_record()
-    source = {"name": dataset.name, "digest": dataset.digest}
+    stopwatch = stopwatch or Stopwatch()
+    gan = build_gan(run.config, dataset.images.shape[1])
+    with open_session(gan, run.config) as sess, contextlib.ExitStack() as stack:
+        trainer = Trainer(run, dataset, gan, sess, stack)
+        with Signals() as signals:
+            while trainer.global_step < run.config.iterations and not signals.number and not stopwatch.due:
+                trainer.step()
+                stopwatch.tick()
+            trainer.finish()
+    stopped = signals.number or stopwatch.due
+    if not stopped and trainer.global_step >= run.config.log_every:  # before that there is nothing to draw
+        print(f"curves: {plot_curves(run.folders.logs)}")
+    return signals.number
 
-    with open_session(gan, config) as sess, contextlib.ExitStack() as stack:
-        print(f"device: {_device(sess, machine)}")
-        if config.precision == "bfloat16" and not _has_bfloat16():
-            print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")
-        if start:
-            restore(sess, gan, start.prefix)
-            _compare(start, machine)
-            print(f"resumed at step {start.step} of {config.iterations}", flush=True)
-        else:
-            sess.run(gan.init_op)
-            print(f"starting fresh, to {config.iterations} steps", flush=True)
-        step = committed = start.step if start else 0
-        table, events = Table(folders.logs, step), Events(folders.logs, step)
-        tables = [table]
-        if config.eval_every or (folders.logs / "distance.csv").exists():
-            tables.append(Table(folders.logs, step, "distance.csv"))
+
+class Trainer:
+    """One training session: it takes steps, draws snapshots, measures distances and commits checkpoints."""
+
+    def __init__(self, run: Run, dataset: Dataset, gan: Gan, sess: v1.Session, stack: contextlib.ExitStack) -> None:
+        """Restore the run's checkpoint, or begin a run with its first snapshot and its first commit.
+
+        Args:
+            stack: closes what this session opens.
+
+        Raises:
+            CheckpointError, DivergedError, OutputError: as for `train`.
+        """
+        config, logs = run.config, run.folders.logs
+        self._run, self._config, self._dataset, self._gan, self._sess = run, config, dataset, gan, sess
+        self._machine = checkpoint.machine_record()
+        self.global_step = self._committed = run.start.step if run.start else 0
+        """The number of steps that the variables have taken."""
+        self._start()
+
+        self._metrics = Table(logs, self.global_step)
+        self._events = Events(logs, self.global_step)
+        self._progress = Progress(self.global_step, config.iterations)
+        self._collapse = CollapseDetector()
+        self._distances: Table | None = None
+        if config.eval_every or (logs / "distance.csv").exists():
+            self._distances = Table(logs, self.global_step, "distance.csv")
         if config.eval_every:
-            real = images.fit(dataset.images[-_MEASURED:], SIDE)
-            scorer = Scorer(stack.enter_context(Classifier.load()), real)
-        progress = Progress(step, config.iterations)
-        collapse = Collapse()
-        clock = (time.monotonic(), step)
-
-        def snapshot() -> None:
-            picture = images.grid(sess.run(gan.samples, {gan.sample_z: snapshot_z}), config.sample_grid)
-            images.save_png(folders.samples / f"{step:0{_STEP_DIGITS}d}.png", picture, images.SNAPSHOT_SCALE)
-            events.image(step, "samples", images.png(picture), *picture.shape)
-
-        def measure() -> None:
-            shape = (_MEASURED // _CHUNK, _CHUNK, config.z_dim)
-            z = draws.latent(config.seed, draws.Stream.EVALUATE, 0, shape, config.z_distribution)
-            digits = np.concatenate([sess.run(gan.samples, {gan.sample_z: part}) for part in z])
-            distance = {"frechet_distance": scorer.distance(images.fit(digits, SIDE))}
-            tables[-1].write(step, distance)
-            events.scalars(step, distance)
-            progress.say("step {}: Frechet distance {frechet_distance:.3f}".format(step, **distance))
-
-        def commit() -> None:
-            if not sess.run(gan.finite):
-                raise DivergedError(_diverged("a weight", step, committed))
-            for each in tables:
-                each.sync()
-            events.sync()
-            checkpoint.commit(
-                folders.checkpoints,
-                step,
-                lambda prefix: save(sess, gan, prefix),
-                config,
-                source,
-                machine,
-            )
-            progress.say(f"committed {step}")
-
-        if not start:
-            reals = dataset.images[: config.sample_grid**2]
-            picture = images.grid(images.fit(reals, config.image_size), config.sample_grid)
-            images.save_png(folders.samples / "real.png", picture, images.SNAPSHOT_SCALE)
-            snapshot()
-            commit()
+            classifier = stack.enter_context(Classifier.load())
+            self._scorer = Scorer(classifier, images.fit(dataset.images[-_EVALUATED:], SIDE))
+        self._snapshot_every = min(config.sample_every, config.iterations)
+        self._snapshot_z = self._latent(Stream.SNAPSHOT, 0, config.sample_grid**2)
+        self._last_snapshot = (time.monotonic(), self.global_step)
 
         feeds = [gan.images, gan.z]
-        train_step = sess.make_callable(gan.train_op, feeds)
-        train_and_measure = sess.make_callable((gan.train_op, gan.metrics), feeds)
-        with stop or Stop() as stop:
-            while step < config.iterations and not stop.due:
-                chosen = draws.batch_indices(len(dataset.images), config.batch_size, config.seed, step)
-                shape = (config.batch_size, config.z_dim)
-                z = draws.latent(config.seed, draws.Stream.TRAIN, step, shape, config.z_distribution)
-                batch = dataset.images[chosen]
-                step += 1
-                if step % config.log_every:
-                    train_step(batch, z)
-                else:
-                    _, metrics = train_and_measure(batch, z)
-                    if not np.isfinite(list(metrics.values())).all():
-                        raise DivergedError(_diverged("a loss", step, committed))
-                    table.write(step, metrics)
-                    events.scalars(step, metrics)
-                    progress.update(step, metrics)
-                    for warning in collapse.check(metrics):
-                        progress.say(warning)
-                if step % snapshot_every == 0:
-                    snapshot()
-                    then, last = clock
-                    clock = (time.monotonic(), step)
-                    events.scalars(step, {"steps_per_second": (step - last) / (clock[0] - then)})
-                if config.eval_every and step % config.eval_every == 0:
-                    measure()
-                if step % config.checkpoint_every == 0:
-                    commit()
-                    committed = step
-                stop.tick()
-            if step != committed:
-                commit()
-        progress.close()
-        for each in tables:
-            each.close()
-        events.close()
-    if not stop.due and step >= config.log_every:  # before that there is nothing to draw
-        print(f"curves: {plot_curves(folders.logs)}")
-    return stop.signal
+        self._train = sess.make_callable(gan.train_op, feeds)
+        self._train_and_measure = sess.make_callable((gan.train_op, gan.metrics), feeds)
+        if not run.start:
+            self._save_reals()
+            self.snapshot()
+            self.commit()
 
+    def _start(self) -> None:
+        """Set the variables, and say on what device and from where training goes on."""
+        print(f"device: {_device(self._sess, self._machine)}")
+        if self._config.precision == "bfloat16" and lacks_bfloat16():
+            print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")
+        if self._run.start:
+            restore(self._sess, self._gan, self._run.start.prefix)
+            _note_other_machine(self._run.start.machine, self._machine)
+            print(f"resumed at step {self.global_step} of {self._config.iterations}", flush=True)
+        else:
+            self._sess.run(self._gan.init_op)
+            print(f"starting fresh, to {self._config.iterations} steps", flush=True)
 
-class Stop:
-    """When to stop: within it, the first SIGINT or SIGTERM is noted in `signal`; the second acts as ever, at once.
+    def step(self) -> None:
+        """Train one step, and do what is due after it: a row of metrics, a snapshot, a measurement, a commit."""
+        config = self._config
+        batch = self._dataset.images[
+            draws.batch_indices(len(self._dataset.images), config.batch_size, config.seed, self.global_step)
+        ]
+        z = self._latent(Stream.TRAIN, self.global_step, config.batch_size)
+        self.global_step += 1
+        if self.global_step % config.log_every:
+            self._train(batch, z)
+        else:
+            _, metrics = self._train_and_measure(batch, z)
+            self._log(metrics)
+        if self.global_step % self._snapshot_every == 0:
+            self.snapshot()
+            self._log_speed()
+        if config.eval_every and self.global_step % config.eval_every == 0:
+            self.measure()
+        if self.global_step % config.checkpoint_every == 0:
+            self.commit()
 
-    Or after so many `seconds` of steps, which `elapsed` counts from the end of the first one: that one also prepares
-    the graph.
-    """
+    def snapshot(self) -> None:
+        """Draw the grid of the fixed latent vectors to sample_image/, and to TensorBoard."""
+        picture = images.grid(self._draw(self._snapshot_z), self._config.sample_grid)
+        images.save_png(self._run.folders.samples / f"{self.global_step:07d}.png", picture, images.SNAPSHOT_SCALE)
+        self._events.image(self.global_step, "samples", images.png(picture), *picture.shape)
 
-    def __init__(self, seconds: float = math.inf):
-        self.signal = 0
-        self.elapsed = 0.0
-        self._seconds = seconds
-        self._began: float | None = None
+    def measure(self) -> None:
+        """Add the Frechet distance between drawn digits and the data set to distance.csv and to TensorBoard."""
+        assert self._distances
+        z = self._latent(Stream.EVALUATE, 0, _EVALUATED).reshape(_EVALUATED_CHUNKS, draws.CHUNK, -1)
+        digits = np.concatenate([self._draw(chunk) for chunk in z])
+        distance = self._scorer.distance(images.fit(digits, SIDE))
+        self._distances.write(self.global_step, {"frechet_distance": distance})
+        self._events.scalars(self.global_step, {"frechet_distance": distance})
+        self._progress.say(f"step {self.global_step}: Frechet distance {distance:.3f}")
 
-    @property
-    def due(self) -> bool:
-        """Whether no other step is to be taken."""
-        return bool(self.signal) or self.elapsed >= self._seconds
+    def commit(self) -> None:
+        """Make the present step the newest checkpoint.
 
-    def tick(self) -> None:
-        """A step has been taken."""
+        Raises:
+            DivergedError: a variable is NaN or infinite; nothing is written.
+        """
+        if not self._sess.run(self._gan.finite):
+            raise self._diverged("a weight")
+        for table in (self._metrics, self._distances):
+            if table:
+                table.sync()
+        self._events.sync()
+        checkpoint.commit(
+            self._run.folders.checkpoints,
+            self.global_step,
+            lambda prefix: save(self._sess, self._gan, prefix),
+            self._config,
+            {"name": self._dataset.name, "digest": self._dataset.digest},
+            self._machine,
+        )
+        self._committed = self.global_step
+        self._progress.say(f"committed {self.global_step}")
+
+    def finish(self) -> None:
+        """Commit the last step, and close the log."""
+        if self.global_step != self._committed:
+            self.commit()
+        self._progress.close()
+        self._metrics.close()
+        if self._distances:
+            self._distances.close()
+        self._events.close()
+
+    def _latent(self, stream: Stream, counter: int, count: int) -> np.ndarray:
+        """The latent vectors of one draw, float32 [count, z_dim]."""
+        config = self._config
+        return draws.latent(config.seed, stream, counter, (count, config.z_dim), config.z_distribution)
+
+    def _draw(self, z: np.ndarray) -> np.ndarray:
+        """The digits of latent vectors, uint8 [n, size, size]."""
+        return self._sess.run(self._gan.samples, {self._gan.sample_z: z})
+
+    def _save_reals(self) -> None:
+        """Write a grid of real images, for comparison with the snapshots."""
+        columns = self._config.sample_grid
+        reals = images.fit(self._dataset.images[: columns**2], self._config.image_size)
+        images.save_png(self._run.folders.samples / "real.png", images.grid(reals, columns), images.SNAPSHOT_SCALE)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        """Write a row of metrics, and warn of a collapse.
+
+        Raises:
+            DivergedError: a loss is NaN or infinite.
+        """
+        if not np.isfinite(list(metrics.values())).all():
+            raise self._diverged("a loss")
+        self._metrics.write(self.global_step, metrics)
+        self._events.scalars(self.global_step, metrics)
+        self._progress.update(self.global_step, metrics)
+        for warning in self._collapse.check(metrics):
+            self._progress.say(warning)
+
+    def _log_speed(self) -> None:
+        """Tell TensorBoard how many steps a second were taken since the last snapshot."""
+        then, last = self._last_snapshot
         now = time.monotonic()
-        if self._began is None:
-            self._began = now
-        self.elapsed = now - self._began
+        self._last_snapshot = (now, self.global_step)
+        self._events.scalars(self.global_step, {"steps_per_second": (self.global_step - last) / (now - then)})
 
-    def __enter__(self) -> "Stop":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _note(self, number: int, frame: object) -> None:
-        self.signal = number
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-
-    def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"diverged: {what} is NaN or infinite at step {self.global_step}; step {self._committed} is kept: "
+            "try lower --lr_g and --lr_d"
+        )
 
 
-class Collapse:
-    """Says, once each, when D(x) and D(G(z)) tell that one player has left the other behind."""
+class CollapseDetector:
+    """Warns, once for each reason, when D(x) and D(G(z)) show that one player has left the other behind."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._d_x = self._d_g_z = 0.5
-        self._said = set()
+        self._warned: set[str] = set()
 
     def check(self, metrics: dict[str, float]) -> list[str]:
-        """Warnings that the step of `metrics` gives cause for, judged on averages over about 50 of them."""
+        """The new warnings that a step gives cause for, judged by averages over about 50 rows of metrics."""
         self._d_x += 0.02 * (metrics["d_x"] - self._d_x)
         self._d_g_z += 0.02 * (metrics["d_g_z"] - self._d_g_z)
-        found = []
+        reasons = []
         if self._d_x - self._d_g_z > 0.96:
-            found.append("the discriminator tells every fake (the generator learns little); try a lower --lr_d")
-        if self._d_g_z > 0.9 and self._d_x > 0.9 or self._d_x < 0.1 and self._d_g_z < 0.1:
-            found.append("the discriminator no longer tells real from fake; try a higher --lr_d or a lower --lr_g")
-        new = [line for line in found if line not in self._said]
-        self._said.update(new)
-        return [f"warning: D(x) is {self._d_x:.2f} and D(G(z)) {self._d_g_z:.2f}: {line}" for line in new]
+            reasons.append("the discriminator tells every fake (the generator learns little); try a lower --lr_d")
+        if (self._d_g_z > 0.9 and self._d_x > 0.9) or (self._d_x < 0.1 and self._d_g_z < 0.1):
+            reasons.append("the discriminator no longer tells real from fake; try a higher --lr_d or a lower --lr_g")
+        new = [reason for reason in reasons if reason not in self._warned]
+        self._warned.update(new)
+        return [f"warning: D(x) is {self._d_x:.2f} and D(G(z)) {self._d_g_z:.2f}: {reason}" for reason in new]
 
 
-def _compare(start: checkpoint.Checkpoint, machine: dict) -> None:
-    """Say so if `start` was written elsewhere."""
-    changed = [f"{k} {start.machine.get(k)} -> {machine[k]}" for k in machine if start.machine.get(k) != machine[k]]
+def _note_other_machine(recorded: dict[str, Any], present: dict[str, Any]) -> None:
+    """Say so if the checkpoint was written by another machine, or by other versions."""
+    changed = [f"{key} {recorded.get(key)} -> {present[key]}" for key in present if recorded.get(key) != present[key]]
     if changed:
         print(f"note: not the machine that wrote the checkpoint, so not bit for bit the same run: {', '.join(changed)}")
 
 
-def _device(sess: tf.compat.v1.Session, machine: dict) -> str:
+def _device(sess: v1.Session, machine: dict[str, Any]) -> str:
     gpus = [device.name for device in sess.list_devices() if device.device_type == "GPU"]
     return f"GPU ({len(gpus)} found)" if gpus else f"CPU ({machine['cpu']}, {machine['cores']} cores)"
-
-
-def _has_bfloat16() -> bool:
-    """Whether the CPU computes in bfloat16 (AVX-512 BF16 or AMX), as far as the system tells."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return True  # not Linux: nothing is known, so nothing is said
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _diverged(what: str, step: int, committed: int) -> str:
-    return f"diverged: {what} is NaN or infinite at step {step}; step {committed} is kept: try lower --lr_g and --lr_d"

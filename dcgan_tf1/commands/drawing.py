@@ -1,0 +1,44 @@
+"""What `generate` and `interpolate` share: the options of pictures, and the trained GAN that draws them."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from dcgan_tf1 import tensorflow_import
+from dcgan_tf1.commands.options import Kind, WeightsChoice, force, integer, option, text, weights_options
+
+if TYPE_CHECKING:
+    from dcgan_tf1.sampling.trained_gan import TrainedGan
+
+DEFAULT_SCALE = 4
+"""Pixels of a picture for each pixel of a digit."""
+
+
+def drawing_options(command: Callable) -> Callable:
+    """The options that say how digits are drawn, where they are written, and with which weights."""
+    scale = f"pixels of a picture for each pixel of a digit (default: {DEFAULT_SCALE})"
+    size = Kind("{28,32}", "28 or 32", {"28": 28, "32": 32}.__getitem__)
+    command = force(weights_options(command))
+    command = option("--out", text("DIR"), "folder to write to", default="generated")(command)
+    command = option("--scale", integer(1, 32), scale)(command)
+    return option("--size", size, "side of a digit in pixels", default=28)(command)
+
+
+@contextlib.contextmanager
+def open_trained_gan(choice: WeightsChoice) -> Iterator["TrainedGan"]:
+    """The GAN that the user chose. From here on SIGTERM ends the process after cleaning up, with exit code 143.
+
+    Raises:
+        CheckpointError: there is no such GAN, or it is damaged.
+    """
+    source = choice.find()
+    with contextlib.suppress(ValueError):  # signals can only be set in the main thread
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+    tensorflow_import.import_tensorflow()
+    from dcgan_tf1.sampling import trained_gan, weights
+
+    with trained_gan.TrainedGan(weights.read_weights(source)) as gan:
+        yield gan

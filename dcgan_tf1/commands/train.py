@@ -1,0 +1,72 @@
+"""`run.py train`, or just `run.py`: train a GAN, or go on with its training."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dcgan_tf1 import tensorflow_import
+from dcgan_tf1.commands.options import Kind, folder_options, text
+from dcgan_tf1.config import Config, Folders
+
+_SIGNAL_BASE = 128
+"""A process that a signal ended exits with this number and the signal's, as shells have it."""
+
+
+def _config_options(command: Callable) -> Callable:
+    """An option for each field of Config. An option that is not given is None, so that a run keeps its value."""
+    for field in reversed(dataclasses.fields(Config)):
+        command = _config_option(field)(command)
+    return command
+
+
+def _config_option(field: dataclasses.Field) -> Callable:
+    help, default = field.metadata["help"], field.default
+    if field.type is bool:
+        return click.option(f"--{field.name}/--no-{field.name}", default=None, help=help)
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    shown = help if default == "" else f"{help} (default: {default})"
+    return click.option(f"--{field.name}", type=_kind(field), help=shown)
+
+
+def _kind(field: dataclasses.Field) -> Kind:
+    """How the option of `field` is read. Which values the field may have is checked by Config."""
+    choices = field.metadata["choices"]
+    if choices:
+        return text("{" + ",".join(choices) + "}")
+    if field.metadata["length"]:
+        return Kind("N,N,...", "integers, comma-separated", lambda value: tuple(map(int, value.split(","))))
+    if field.type is int:
+        return Kind("N", "an integer", int)
+    if field.type is float:
+        return Kind("X", "a number", float)
+    return text("TEXT")
+
+
+@click.command
+@_config_options
+@folder_options("out_dir", "sample_dir", "checkpoint_dir", "log_dir")
+def train(folders: Folders, **settings: Any) -> int:
+    """Train a GAN, or go on with its training."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = Config.of(**given)
+
+    from dcgan_tf1.data import sources
+    from dcgan_tf1.runs.folder import open_run, with_dataset
+
+    with open_run(folders, config, given) as run:
+        if run.start and run.finished:
+            done, wanted = run.start.step, run.config.iterations
+            print(f"already trained: step {done} of {wanted}; give a higher --iterations to go on")
+            return 0
+        dataset = sources.load(run.config.dataset, run.config.data_dir)
+        run = with_dataset(run, dataset)
+        print(f"data: {dataset.name}, {len(dataset.images)} images")
+
+        tensorflow_import.import_tensorflow()
+        from dcgan_tf1.training import trainer
+
+        number = trainer.train(run, dataset)
+        return _SIGNAL_BASE + number if number else 0

@@ -1,0 +1,164 @@
+"""How good a run's digits are: its checkpoint's samples and three controls, each against MNIST's test digits.
+
+The controls tell how to read the numbers. The floor is as many training digits, drawn at random: what a perfect
+generator would get. Gaussian noise with the training digits' pixel mean and covariance is what is not a digit at all,
+and the floor's digits blurred are what only looks worse.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from dcgan_tf1.data import draws, sources
+from dcgan_tf1.files import make_folder, write_whole
+from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import metrics
+from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
+from dcgan_tf1.quality.scorer import Scorer
+from dcgan_tf1.sampling import weights
+from dcgan_tf1.sampling.trained_gan import TrainedGan
+
+_FULL = 32  # pixels a side: what has fewer is measured with black around
+_MARGIN = (_FULL - SIDE) // 2
+_COLUMNS = 20
+_NEIGHBOURS = 10_000  # digits at most whose nearest training digit is sought: the search is most of the time
+_ROWS = {
+    "frechet_distance": ("Frechet distance", "{:.3f}"),
+    "kid": ("kernel distance (KID)", "{:.5f}"),
+    "kid_error": ("  its standard error", "{:.5f}"),
+    "precision": ("precision", "{:.3f}"),
+    "recall": ("recall", "{:.3f}"),
+    "density": ("density", "{:.3f}"),
+    "coverage": ("coverage", "{:.3f}"),
+    "class_divergence": ("class histogram's KL", "{:.5f}"),
+    "missing_classes": ("missing classes", "{:d}"),
+    "mnist_score": ("MNIST score", "{:.3f}"),
+    "neighbour_ratio": ("nearest training / test's", "{:.3f}"),
+    "copies": ("exact copies", "{:d}"),
+    "specked": ("share with specks", "{:.3f}"),
+    "border_energy": ("border energy", "{:.5f}"),
+}
+"""Rows of the table: the key in evaluation.json, the title, the format."""
+
+
+def evaluate(
+    found: weights.WeightsSource,
+    train: sources.Dataset,
+    test: sources.Dataset,
+    logs: Path,
+    count: int,
+    seed: int,
+    classifier_name: str,
+) -> None:
+    """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
+
+    Args:
+        train, test: MNIST's splits.
+        seed: of the digits and of the controls.
+        classifier_name: see `quality.classifier.KINDS`.
+
+    Raises:
+        CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
+        OutputError: `logs` cannot be written.
+    """
+    began = time.monotonic()
+    make_folder(logs)
+    print(f"drawing {count} digits of step {found.step}", flush=True)
+    with TrainedGan(weights.read_weights(found)) as gan:
+        generated = images.fit(gan.sample(count, seed=seed), _FULL)
+    floor = train.images[draws.batch_indices(len(train.images), count, seed, 0)]
+    columns = {
+        "generated": generated,
+        "floor": images.fit(floor, _FULL),
+        "noise": images.fit(_noise(floor, seed), _FULL),
+        "blurred": images.fit(_blurred(floor), _FULL),
+    }
+    table = {}
+    with Classifier.load(classifier_name) as classifier:
+        scorer = Scorer(classifier, test.images)
+        usual = _neighbour_distance(test.images, train.images)
+        for column, digits in columns.items():
+            print(f"measuring {column}", flush=True)
+            table[column] = {
+                **scorer.measure(images.fit(digits, SIDE)),
+                **_of_pixels(digits, train.images, usual),
+            }
+        picture = _picture(classifier, images.fit(generated, SIDE), train.images)
+
+    distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
+    record = {
+        "step": found.step,
+        "dataset": found.dataset,
+        "num_digits": count,
+        "seed": seed,
+        "classifier": classifier_name,
+        "frechet_over_floor": distance / lowest,
+        "seconds": round(time.monotonic() - began, 1),
+        "metrics": table,
+    }
+    text = json.dumps(record, indent=1).encode() + b"\n"
+    write_whole(logs / "evaluation.json", lambda file: file.write(text))
+    images.save_png(logs / "evaluation.png", picture, scale=2)
+    print(_text(table))
+    print(f"Frechet distance {distance:.3f}, {distance / lowest:.1f} times the floor")
+    print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
+
+
+def _of_pixels(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[str, Any]:
+    """Metrics that need no classifier, by their keys in _ROWS, of uint8 [n, 32, 32].
+
+    Args:
+        training: uint8 [m, 28, 28].
+        usual: the distance of real digits that `neighbour_ratio` is a ratio to.
+    """
+    inner = images.fit(digits, SIDE)
+    return {
+        "neighbour_ratio": _neighbour_distance(inner, training) / usual,
+        "copies": metrics.exact_copies(inner, training),
+        "specked": metrics.specked(digits),
+        "border_energy": metrics.border_energy(digits, _MARGIN),
+    }
+
+
+def _neighbour_distance(digits: np.ndarray, training: np.ndarray) -> float:
+    """Median distance of uint8 [n, 28, 28] to the nearest training digit, see `metrics.nearest_neighbours`."""
+    distances, _ = metrics.nearest_neighbours(digits[:_NEIGHBOURS], training)
+    return float(np.median(distances))
+
+
+def _noise(digits: np.ndarray, seed: int) -> np.ndarray:
+    """Gaussian noise with the mean and the covariance of the pixels of uint8 [n, h, w], alike in shape."""
+    mean, covariance = metrics.statistics(digits.reshape(len(digits), -1))
+    values, vectors = np.linalg.eigh(covariance)
+    normal = np.random.default_rng(seed).standard_normal((len(digits), len(mean)))
+    pixels = mean + normal * np.sqrt(values.clip(0)) @ vectors.T
+    return pixels.round().clip(0, 255).astype(np.uint8).reshape(digits.shape)
+
+
+def _blurred(digits: np.ndarray) -> np.ndarray:
+    """uint8 [n, h, w] out of focus by one pixel's standard deviation."""
+    return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
+
+
+def _text(table: dict[str, dict[str, Any]]) -> str:
+    lines = ["".join(["metric".ljust(26), *(column.rjust(12) for column in table)])]
+    for key, (title, form) in _ROWS.items():
+        lines.append("".join([title.ljust(26), *(form.format(column[key]).rjust(12) for column in table.values())]))
+    return "\n".join(lines)
+
+
+def _picture(classifier: Classifier, digits: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Samples; below them, class by class, a row of samples over the training digit nearest to each."""
+    classes = classifier.features_and_probabilities(digits)[1].argmax(1)
+    blank = np.full((_COLUMNS, SIDE, SIDE), images.BACKGROUND, np.uint8)
+    rows = [digits[: 5 * _COLUMNS], blank]
+    for label in range(CLASSES):
+        examples = digits[classes == label][:_COLUMNS]
+        if len(examples):
+            _, nearest = metrics.nearest_neighbours(examples, training)
+            rows += [np.concatenate([part, blank])[:_COLUMNS] for part in (examples, training[nearest])]
+    return images.grid(np.concatenate(rows), _COLUMNS)

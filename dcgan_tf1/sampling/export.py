@@ -1,0 +1,85 @@
+"""A trained generator for other programs, as a SavedModel or an ONNX file; NumPy's arrays are `save_weights`'s."""
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from dcgan_tf1.files import all_or_none, make_folder, write_whole
+from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks.frozen import constant_getter
+from dcgan_tf1.networks.pixels import to_uint8
+from dcgan_tf1.sampling.weights import Weights
+
+v1 = tf.compat.v1
+
+SAVED_MODEL = Path("1", "saved_model.pb")
+"""Within its folder. TensorFlow Serving wants a folder named by the version's number."""
+_OPSET = 17  # of 2022: old enough for every runtime, new enough for all that is used
+
+
+def write_saved_model(weights: Weights, folder: Path) -> None:
+    """Write the generator of `weights` to `folder` as a SavedModel, one frozen graph of TensorFlow's own ops.
+
+    Its signature `serving_default` takes `z`, float32 [n, z_dim] (see `Config.z_distribution`), and returns `images`,
+    uint8 [n, 32, 32] (28x28 for some families), and `pixels`, the same as float32 in [0, 1], for any n.
+
+    Raises:
+        CheckpointError: the weights are not those of the networks that their config describes.
+        OutputError: it cannot be written; nothing is left behind.
+    """
+    graph, z, outputs = _generator(weights)
+    with graph.as_default():
+        meta = v1.train.export_meta_graph(collection_list=[])
+    meta.meta_info_def.tags.append(v1.saved_model.tag_constants.SERVING)
+    signature = meta.signature_def[v1.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
+    signature.method_name = v1.saved_model.signature_constants.PREDICT_METHOD_NAME
+    described = [(signature.inputs, z), *((signature.outputs, tensor) for tensor in outputs)]
+    for infos, tensor in described:
+        info = infos[tensor.op.name]
+        info.name, info.dtype = tensor.name, tensor.dtype.as_datatype_enum
+        info.tensor_shape.CopyFrom(tensor.shape.as_proto())
+    # The graph is frozen, so this one file is all of it.
+    content = SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString(deterministic=True)
+    version = folder / SAVED_MODEL.parent
+    if version.is_dir():
+        write_whole(folder / SAVED_MODEL, lambda file: file.write(content))
+        return
+    with all_or_none(folder, [version.name]) as temporary:  # TensorFlow Serving may be watching for whole versions
+        write_whole(make_folder(temporary / version.name) / SAVED_MODEL.name, lambda file: file.write(content))
+
+
+def write_onnx(weights: Weights, path: Path) -> None:
+    """Write the generator of `weights` to the ONNX file `path`, with the input and the outputs of the SavedModel.
+
+    Raises:
+        CheckpointError: the weights are not those of the networks that their config describes.
+        OutputError: it cannot be written; nothing is left behind.
+    """
+    import tf2onnx
+
+    tf.get_logger().setLevel("ERROR")  # it warns of what tf2onnx calls
+    graph, z, outputs = _generator(weights)
+    names = {tensor.name: tensor.op.name for tensor in (z, *outputs)}
+    model, _ = tf2onnx.convert.from_graph_def(
+        graph.as_graph_def(),
+        name="generator",
+        input_names=[z.name],
+        output_names=[tensor.name for tensor in outputs],
+        opset=_OPSET,
+        tensors_to_rename=names,
+    )
+    write_whole(path, lambda file: file.write(model.SerializeToString()))
+
+
+def _generator(weights: Weights) -> tuple[tf.Graph, tf.Tensor, list[tf.Tensor]]:
+    """A frozen graph of the generator, its input `z` and its outputs `images` and `pixels`."""
+    config = weights.config
+    graph = tf.Graph()
+    with graph.as_default():
+        z = v1.placeholder(tf.float32, [None, config.z_dim], "z")
+        with v1.variable_scope("generator", custom_getter=constant_getter(weights.arrays, weights.path)):
+            drawn = load_family(config.model).generator(z, False, config)
+        images = tf.identity(to_uint8(drawn), "images")
+        pixels = tf.identity((drawn[..., 0] + 1.0) / 2.0, "pixels")
+    return graph, z, [images, pixels]

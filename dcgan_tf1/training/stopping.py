@@ -1,0 +1,56 @@
+"""What ends a training before its last step: a signal, or a stopwatch."""
+
+import math
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+
+class Signals:
+    """Within it, the first SIGINT or SIGTERM is only noted, so that the step at hand can end.
+
+    The second one acts at once, as it did before.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The signal that came, or 0."""
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._restore_handlers()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+
+class Stopwatch:
+    """Measures the seconds of steps. It starts at the end of the first step, which also prepares the graph."""
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self.elapsed = 0.0
+        """Seconds so far."""
+        self._seconds = seconds
+        self._began: float | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the time is over."""
+        return self.elapsed >= self._seconds
+
+    def tick(self) -> None:
+        """Take note that a step has been made."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        self.elapsed = now - self._began
