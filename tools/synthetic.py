@@ -12,7 +12,8 @@ import numpy as np
 
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.pictures import images
-from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier, fit
+from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier
+from dcgan_tf1.quality.train_classifier import fit
 from dcgan_tf1.sampling import weights
 from dcgan_tf1.sampling.trained_gan import MIN_CONFIDENCE, TrainedGan
 
@@ -43,7 +44,7 @@ def main() -> None:
             )
     for name, (digits, labels) in sets.items():
         fitted = fit(KINDS["b"], digits, labels, flags.epochs)
-        with Classifier._opened(KINDS["b"], fitted) as classifier:
+        with Classifier.open(KINDS["b"], fitted) as classifier:
             print(f"{name}: {classifier.accuracy(test.images, test.labels):.2%} of MNIST's test digits", flush=True)
 
 

@@ -1,19 +1,22 @@
-"""Distances between two sets of images, in NumPy, mostly over features [n, d] of a classifier's hidden layer.
+"""Distances between two sets of images, mostly over features [n, d] of a classifier's hidden layer.
 
-All arithmetic is float64, but for the search for nearest neighbours among pixels.
+All arithmetic is in float64, but for the search for nearest neighbours among pixels.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
+from scipy.special import rel_entr
 
-_CHUNK = 1000
-"""Rows of a matrix of distances held at a time: 80 MB against 10,000 columns."""
+_MEBIBYTES = 80
+"""How much of a matrix of distances is held at a time."""
+_ROWS = 1000
+"""How many training images are compared with all others at a time."""
 
 
 class Statistics(NamedTuple):
-    """What `frechet_distance` needs to know of a set: compute it once for a reference that stays."""
+    """What `frechet_distance` needs to know of a set. For a reference that stays, compute it once."""
 
     mean: np.ndarray
     """float64 [d]."""
@@ -30,8 +33,9 @@ def statistics(features: np.ndarray) -> Statistics:
 def frechet_distance(a: Statistics, b: Statistics) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), 0 and up (Dowson and Landau 1982; as FID, Heusel et al. 2017).
 
-    C1 C2 has the eigenvalues of R C2 R with R = C1^(1/2), which is symmetric and positive: the trace of its root is
-    stable even where features are constant and a covariance singular. Small samples read high: compare equal n.
+    C1 C2 has the eigenvalues of R C2 R, where R = C1^(1/2). That matrix is symmetric and has no negative eigenvalue, so
+    the trace of its root is stable, even where a feature is constant and a covariance singular. Small samples give
+    larger distances, so compare sets of equal size.
     """
     values, vectors = np.linalg.eigh(a.covariance)
     root = vectors * np.sqrt(values.clip(0)) @ vectors.T
@@ -42,11 +46,15 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
 
 
 def kid(a: np.ndarray, b: np.ndarray, subset: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Kernel distance, its estimate and standard error (Binkowski et al. 2018).
+    """The kernel distance (Binkowski et al. 2018): an estimate, and its standard error.
 
-    The unbiased squared maximum mean discrepancy under the kernel (x y / d + 1)^3, averaged over disjoint random
-    subsets of `subset` rows (or of half the rows, if fewer): 0 in the mean for equal distributions, whatever n.
-    Disjoint subsets are independent, so the spread of their estimates gives an honest error.
+    It is the unbiased squared maximum mean discrepancy under the kernel (x y / d + 1)^3, averaged over disjoint random
+    subsets. Its mean is 0 for equal distributions, whatever n. Disjoint subsets are independent, so the spread of their
+    estimates gives an honest error.
+
+    Args:
+        subset: rows of a subset; if there are fewer than twice as many, half of the rows are taken.
+        seed: the seed of the subsets.
     """
     smaller = min(len(a), len(b))
     subset = min(subset, smaller // 2)
@@ -58,7 +66,7 @@ def kid(a: np.ndarray, b: np.ndarray, subset: int = 1000, seed: int = 0) -> tupl
 
 
 def _squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
-    """Unbiased: pairs of a row with itself are left out (Gretton et al. 2012, equation 3)."""
+    """The unbiased estimate, which leaves out pairs of a row with itself (Gretton et al. 2012, equation 3)."""
     (n, d), m = x.shape, len(y)
 
     def kernel(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -71,7 +79,7 @@ def _squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
 
 
 class Fidelity(NamedTuple):
-    """See `precision_recall_density_coverage`."""
+    """What `precision_recall_density_coverage` returns."""
 
     precision: float
     recall: float
@@ -80,21 +88,25 @@ class Fidelity(NamedTuple):
 
 
 def precision_recall_density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5) -> Fidelity:
-    """How far two sets of features, [n, d] and [m, d], lie within one another. All are 0 to 1, but density 0 to n / k.
+    """How far two sets of features, [n, d] and [m, d], lie within one another.
 
-    A point's ball reaches to its k-th nearest neighbour in its own set. Precision is the share of fakes in the ball of
-    any real, recall the share of reals in the ball of any fake (Kynkaanniemi et al. 2019). Density is the number of
-    real balls that hold a fake, over k, in the mean: outliers among the reals count for less. Coverage is the share of
-    reals whose ball holds a fake (Naeem et al. 2020).
+    The ball of a point reaches to its k-th nearest neighbour in its own set. Precision is the share of fakes that lie
+    in the ball of any real; recall is the share of reals that lie in the ball of any fake (Kynkaanniemi et al. 2019).
+    Density is the mean number of real balls that hold a fake, divided by k, so that outliers among the reals count for
+    less. Coverage is the share of reals whose ball holds a fake (Naeem et al. 2020). All lie between 0 and 1, but
+    density, which lies between 0 and n / k.
     """
+    from sklearn.metrics import pairwise_distances_chunked  # here, since it would double the start-up of training
+
     real, fake = real.astype(np.float64), fake.astype(np.float64)
-    real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
-    holding = np.zeros(len(fake), np.int64)  # real balls that hold each fake
+    real_radii, fake_radii = _neighbour_distances(real, k), _neighbour_distances(fake, k)
+    holding = np.zeros(len(fake), np.int64)  # for each fake, the number of real balls that hold it
     recalled, covered = 0, 0
-    for start in range(0, len(real), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        distances = _squared_distances(real[rows], fake)
-        inside = distances <= real_radii[rows, np.newaxis]
+    start = 0
+    for distances in pairwise_distances_chunked(real, fake, working_memory=_MEBIBYTES):
+        radii = real_radii[start : start + len(distances), np.newaxis]
+        start += len(distances)
+        inside = distances <= radii
         holding += inside.sum(0)
         covered += inside.any(1).sum()
         recalled += (distances <= fake_radii).any(1).sum()
@@ -102,54 +114,46 @@ def precision_recall_density_coverage(real: np.ndarray, fake: np.ndarray, k: int
     return Fidelity(*map(float, shares))
 
 
-def _squared_radii(points: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each of `points` [n, d] to its k-th nearest other one, [n]."""
-    radii = np.empty(len(points))
-    for start in range(0, len(points), _CHUNK):
-        distances = _squared_distances(points[start : start + _CHUNK], points)
-        radii[start : start + _CHUNK] = np.partition(distances, k, axis=1)[:, k]  # the 0-th is the point itself
-    return radii
+def _neighbour_distances(points: np.ndarray, k: int) -> np.ndarray:
+    """The distance from each of `points` [n, d] to its k-th nearest other one, [n]."""
+    from sklearn.neighbors import NearestNeighbors
 
-
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[n, d], [m, d] -> [n, m]."""
-    distances = a @ b.T
-    distances *= -2
-    distances += np.square(a).sum(1)[:, np.newaxis]
-    distances += np.square(b).sum(1)
-    return distances
+    distances, _ = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors()
+    return distances[:, -1]
 
 
 def class_histogram(probabilities: np.ndarray) -> np.ndarray:
-    """Share of the images whose likeliest class each is: probabilities [n, classes] -> float64 [classes]."""
+    """For each class the share of images whose likeliest class it is: [n, classes] -> float64 [classes]."""
     return np.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]) / len(probabilities)
 
 
 def class_divergence(histogram: np.ndarray, reference: np.ndarray) -> float:
-    """Kullback-Leibler divergence of `histogram` from `reference`, in nats: 0 where they agree."""
-    found = histogram > 0
-    with np.errstate(divide="ignore"):  # a class that the reference lacks is infinitely surprising
-        return float((histogram[found] * np.log(histogram[found] / reference[found])).sum())
+    """The Kullback-Leibler divergence of `histogram` from `reference`, in nats: 0 where they agree.
+
+    It is infinite where `reference` lacks a class that `histogram` has.
+    """
+    return float(rel_entr(histogram, reference).sum())
 
 
 def missing_classes(histogram: np.ndarray, reference: np.ndarray) -> int:
-    """Classes with under a tenth of their share in `reference`: a stray misread digit does not make a class."""
+    """How many classes have less than a tenth of their share in `reference`; a few misread digits make no class."""
     return int((histogram < reference / 10).sum())
 
 
 def mnist_score(probabilities: np.ndarray) -> float:
-    """exp(E KL(p(class | image) | p(class))), 1 to 10 for 10 classes: the inception score (Salimans et al. 2016)."""
+    """exp(E KL(p(class | image) | p(class))), from 1 to the number of classes: the inception score
+    (Salimans et al. 2016) with the probabilities of a digit classifier.
+    """
     p = probabilities.astype(np.float64)
-    tiny = np.finfo(np.float64).tiny  # 0 log 0 is 0
-    divergences = (p * (np.log(p + tiny) - np.log(p.mean(0) + tiny))).sum(1)
-    return float(np.exp(divergences.mean()))
+    return float(np.exp(rel_entr(p, p.mean(0)).sum(1).mean()))
 
 
 def nearest_neighbours(images: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each image, uint8 [n, h, w], the nearest of `training`, uint8 [m, h, w], in pixels.
+    """For each image, uint8 [n, h, w], the nearest one of `training`, uint8 [m, h, w], in pixels.
 
-    The search is by float32 matrix products, so that of two nearly as near either may be taken; the distances to those
-    found are exact.
+    The search uses float32 matrix products, so that of two images that are nearly as near either may be found. The
+    distances to those found are exact. scikit-learn's
+    search gives the same ones and took 1.9 times as long, for 10,000 images among 60,000.
 
     Returns:
         float64 [n], Euclidean distances in units of the full grey range; int64 [n], indices into `training`.
@@ -158,8 +162,8 @@ def nearest_neighbours(images: np.ndarray, training: np.ndarray) -> tuple[np.nda
     best = np.full(len(rows), np.inf, np.float32)
     indices = np.zeros(len(rows), np.int64)
     rows_float = rows.astype(np.float32)
-    for start in range(0, len(columns), _CHUNK):
-        chunk = columns[start : start + _CHUNK].astype(np.float32)
+    for start in range(0, len(columns), _ROWS):
+        chunk = columns[start : start + _ROWS].astype(np.float32)
         # |x - t|^2 less |x|^2, which all t share
         distances = rows_float @ (-2 * chunk.T)
         distances += np.square(chunk).sum(1)
@@ -172,20 +176,23 @@ def nearest_neighbours(images: np.ndarray, training: np.ndarray) -> tuple[np.nda
 
 
 def exact_copies(images: np.ndarray, training: np.ndarray) -> int:
-    """How many of uint8 [n, h, w] are in `training`, uint8 [m, h, w], to the last pixel."""
+    """How many of the images, uint8 [n, h, w], are in `training`, uint8 [m, h, w], to the last pixel."""
     known = {image.tobytes() for image in training}
     return sum(image.tobytes() in known for image in images)
 
 
 def border_energy(images: np.ndarray, width: int = 2) -> float:
-    """Mean grey, 0 to 1, of the frame of `width` pixels around uint8 [n, h, w]: MNIST padded to 32x32 has none."""
+    """The mean grey, from 0 to 1, of the outer `width` pixels of uint8 [n, h, w]. Padded MNIST has 0."""
     frame = np.ones(images.shape[1:], bool)
     frame[width:-width, width:-width] = False
     return float(images[:, frame].mean(dtype=np.float64) / 255)
 
 
 def specked(images: np.ndarray, area: int = 6, grey: int = 64) -> float:
-    """Share of uint8 [n, h, w] with a speck: up to `area` pixels over `grey` that touch no other, even at a corner."""
+    """The share of uint8 [n, h, w] that have a speck.
+
+    A speck is a part of up to `area` pixels brighter than `grey` that touches no other such pixel, even at a corner.
+    """
     touching = np.zeros((3, 3, 3), bool)
     touching[1] = True  # within an image
     parts, _ = ndimage.label(images > grey, touching)

@@ -1,4 +1,4 @@
-"""Digits against real ones, in the features of the frozen classifier."""
+"""Digits compared with real ones, in the features of a frozen classifier."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ from dcgan_tf1.quality.classifier import Classifier
 
 
 class Scorer:
-    """Measures digits against `real`, uint8 [n, 28, 28], as `classifier` sees them."""
+    """Compares digits with `real`, uint8 [n, 28, 28], as `classifier` sees them."""
 
-    def __init__(self, classifier: Classifier, real: np.ndarray):
+    def __init__(self, classifier: Classifier, real: np.ndarray) -> None:
         self._classifier = classifier
         self._features, probabilities = classifier.features_and_probabilities(real)
         self._statistics = metrics.statistics(self._features)
         self._histogram = metrics.class_histogram(probabilities)
 
     def distance(self, digits: np.ndarray) -> float:
-        """Frechet distance of uint8 [m, 28, 28]."""
+        """The Frechet distance between `digits`, uint8 [m, 28, 28], and the real ones."""
         features, _ = self._classifier.features_and_probabilities(digits)
         return metrics.frechet_distance(metrics.statistics(features), self._statistics)
 
     def measure(self, digits: np.ndarray) -> dict[str, Any]:
-        """Metrics, by their keys in evaluation.json, of uint8 [m, 28, 28]."""
+        """The metrics of `digits`, uint8 [m, 28, 28], by their keys in evaluation.json."""
         features, probabilities = self._classifier.features_and_probabilities(digits)
         histogram = metrics.class_histogram(probabilities)
         kid, kid_error = metrics.kid(features, self._features)
