@@ -61,8 +61,9 @@ def killed(monkeypatch, owner, name, call):
 
 def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
     """Killed before a slice is recorded, and before it is measured; stopped by a signal within a step."""
-    for name, call in (("_write", 5), ("measure", 1)):  # two writes to begin, one after each slice and each measurement
-        with killed(stand_in, comparison._Run, name, call):
+    # There are two writes to begin with, and one after each slice and each measurement.
+    for owner, name, call in ((comparison._Record, "write", 5), (comparison._Model, "measure", 1)):
+        with killed(stand_in, owner, name, call):
             assert command(tmp_path).code == 130
         assert not (tmp_path / "compare.json").exists()
     shutil.rmtree(tmp_path / "plain")  # to have something left for a signal to interrupt
