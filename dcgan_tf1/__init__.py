@@ -1,20 +1,24 @@
 """A TF1-style, graph-mode DCGAN for handwritten digits on today's TensorFlow."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+    from dcgan_tf1.sampling.trained_gan import TrainedGan
+
 __version__ = "0.1.0"
 
 
-def load(checkpoint=None):
+def load(checkpoint: "str | os.PathLike[str] | int | None" = None) -> "TrainedGan":
     """A trained GAN that draws digits: `with dcgan_tf1.load() as gan: gan.sample(10, seed=0)`.
 
-    It has a graph and a session of its own, so that many live in one process, beside TensorFlow 2 code too.
+    It has a graph and a session of its own, so that several can live in one process, beside TensorFlow 2 code too.
 
     Args:
-        checkpoint: what `run.py generate --checkpoint` takes: a step of the run in `./checkpoints`, the path of a
-            folder of checkpoints or of a `weights.npz`. None: the newest of the run in `./checkpoints`, or, where
-            there is none, the weights that ship.
-
-    Returns:
-        trained.TrainedGan.
+        checkpoint: a step of the run in `./checkpoints`, or the path of a folder of checkpoints or of a `weights.npz`,
+            as `run.py generate --checkpoint` takes it. None: the newest checkpoint of the run in `./checkpoints`, or,
+            without a run, the weights that ship.
 
     Raises:
         errors.CheckpointError: there is no such checkpoint, or it is damaged.

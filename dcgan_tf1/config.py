@@ -1,11 +1,12 @@
-"""What a run is: one frozen dataclass, its presets, its JSON, and the folders it writes to.
+"""The settings of a run: one frozen dataclass, the families and presets that set its defaults, and its JSON.
 
-Each field of `Config` is defined once, here: its default, its range and its help line make the command-line
-flag of the same name, the validation, and the record in every checkpoint.
+Each setting is defined once, as a field of `Config`. The field's default, range and help line make the command-line
+flag of the same name, the check of its value, and the record in every checkpoint.
 """
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,34 +15,24 @@ from dcgan_tf1.errors import UsageError
 
 
 class Family(NamedTuple):
-    """A family of networks: a module of its name in `models/`, and what is known of it without TensorFlow."""
+    """What is known of a family of networks without TensorFlow. Its networks are in `networks/`, in the module of its
+    name."""
 
     image_size: int
-    """Side of the images that it sees and draws, in pixels: 28, or 32, for which 28x28 data is padded by 2."""
+    """Side of the images that it is trained on and draws, in pixels: 28, or 32, for which 28x28 data is padded by 2."""
     defaults: dict[str, Any]
-    """Its settings, where they are not the defaults of Config's fields."""
+    """The settings whose defaults differ from those of Config's fields."""
 
 
-_PLAIN: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0}
-"""What the reproduced recipes share: none of what this project's own adds to them."""
-_MLP = {
-    **_PLAIN,
-    "batch_size": 100,
-    "lr_g": 1e-3,
-    "lr_d": 2e-4,
-    "beta1": 0.9,
-    "z_dim": 64,
-    "z_distribution": "normal",
-    "g_channels": (25, 25),
-    "d_channels": (25, 25),
-}
+_PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0}
+"""Recipes published elsewhere average no weights and add no noise to images; both are this project's own."""
 
 MODELS: dict[str, Family] = {
     "dcgan32": Family(32, {}),
     "dcgan28": Family(
         28,
         {
-            **_PLAIN,
+            **_PUBLISHED,
             "batch_size": 256,
             "updates": "simultaneous",
             "lr_g": 1e-4,
@@ -52,13 +43,26 @@ MODELS: dict[str, Family] = {
             "d_channels": (64, 128),
         },
     ),
-    "mlp": Family(28, _MLP),
+    "mlp": Family(
+        28,
+        {
+            **_PUBLISHED,
+            "batch_size": 100,
+            "lr_g": 1e-3,
+            "lr_d": 2e-4,
+            "beta1": 0.9,
+            "z_dim": 64,
+            "z_distribution": "normal",
+            "g_channels": (25, 25),
+            "d_channels": (25, 25),
+        },
+    ),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "reference": {
-        **_PLAIN,
+        **_PUBLISHED,
         "model": "dcgan32",
         "batch_size": 256,
         "g_steps": 2,
@@ -75,127 +79,165 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
-_BEFORE: dict[str, Any] = {"d_noise": 0.0}
-"""Of settings that older records lack, what runs did before them, where that is not the default."""
+OLD_RECORDS_LACK: dict[str, Any] = {"d_noise": 0.0}
+"""Values assumed for settings that older records lack, where today's default would be wrong."""
 
 
-def _option(
-    default: Any, help: str, *, low=None, high=None, choices=None, length=None, identity=False, model=None
+def _setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Iterable[str] | None = None,
+    length: tuple[int, int] | None = None,
+    identity: bool = False,
+    model: str | None = None,
 ) -> Any:
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length, "identity": identity}
-    return dataclasses.field(default=default, metadata={**metadata, "model": model})
+    """A field of `Config`.
+
+    Args:
+        default: the value that the family `dcgan32` has without a preset.
+        help: one line for `--help`.
+        low: the least value of a number, or of each number of a list.
+        high: the largest.
+        choices: the texts allowed; None: any text.
+        length: how many numbers a list may have, at least and at most.
+        identity: whether the setting stays the same for the life of a run.
+        model: the only family that has this setting; None: all families have it.
+    """
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length}
+    return dataclasses.field(default=default, metadata={**metadata, "identity": identity, "model": model})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Config:
     """The settings of a training run. Every value is checked when the object is made.
+
+    A setting that is not given has the value of the preset, or else of the family of networks (`model`), or else the
+    default of the field below, which is that of `dcgan32`.
 
     Fields marked `identity` cannot change over the life of a run: a resume with another value is refused.
     Fields marked with a `model` are settings of that family alone.
 
     Raises:
-        UsageError: a value has the wrong type or lies outside its range.
+        UsageError: a value has the wrong type or lies outside its range, or the preset belongs to another family.
     """
 
-    preset: str = _option("default", "recipe that sets the defaults below", choices=PRESETS, identity=True)
-    model: str = _option(
+    preset: str = _setting("default", "recipe that replaces the defaults below", choices=PRESETS, identity=True)
+    model: str = _setting(
         "dcgan32",
-        "family of networks, with defaults of its own: those below are of dcgan32",
+        "family of networks; each has its own defaults, and those below are dcgan32's",
         choices=MODELS,
         identity=True,
     )
-    dataset: str = _option("auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images")
-    data_dir: str = _option("", "folder of MNIST's four IDX files (.gz or not) or mnist.npz")
-    iterations: int = _option(150_000, "steps to train to, in all", low=1, high=10**9)
-    batch_size: int = _option(64, "images a step", low=2, high=8192)
-    g_steps: int = _option(1, "generator updates a step", low=1, high=16)
-    updates: str = _option(
+    dataset: str = _setting("auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images")
+    data_dir: str = _setting("", "folder that holds MNIST's four IDX files (.gz or not) or mnist.npz")
+    iterations: int = _setting(150_000, "number of the step at which training ends", low=1, high=10**9)
+    batch_size: int = _setting(64, "real images, and generated ones, in each step", low=2, high=8192)
+    g_steps: int = _setting(1, "generator updates in each step", low=1, high=16)
+    updates: str = _setting(
         "alternating",
-        "of a step: alternating (G learns from D as just updated) or simultaneous (both from the same weights)",
+        "alternating: the generator learns from the discriminator as just updated; simultaneous: both learn from the "
+        "weights before the step",
         choices=("alternating", "simultaneous"),
     )
-    lr_g: float = _option(1e-3, "Adam's learning rate of the generator", low=1e-9, high=1)
-    lr_d: float = _option(1e-3, "Adam's learning rate of the discriminator", low=1e-9, high=1)
-    beta1: float = _option(0.5, "Adam's decay of the gradients' mean", low=0, high=0.9999)
-    beta2: float = _option(0.999, "Adam's decay of the gradients' square", low=0, high=0.999999)
-    ema_decay: float = _option(
+    lr_g: float = _setting(1e-3, "Adam's learning rate for the generator", low=1e-9, high=1)
+    lr_d: float = _setting(1e-3, "Adam's learning rate for the discriminator", low=1e-9, high=1)
+    beta1: float = _setting(0.5, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
+    beta2: float = _setting(0.999, "Adam's decay rate for the mean of their squares", low=0, high=0.999999)
+    ema_decay: float = _setting(
         0.9999,
-        "decay of the average of G's weights that samples are drawn with; 0: none",
+        "decay rate of the moving average of the generator's weights, which samples are drawn with; 0: no average",
         low=0,
         high=0.999999,
         identity=True,
     )
-    d_noise: float = _option(
-        0.4, "standard deviation of the noise that D sees on images, which are in [-1, 1]; 0: none", low=0, high=1
+    d_noise: float = _setting(
+        0.4,
+        "standard deviation of the noise added to the images (in [-1, 1]) that the discriminator sees; 0: no noise",
+        low=0,
+        high=1,
     )
-    precision: str = _option(
-        "float32", "of convolutions and matrix products; variables stay float32", choices=("float32", "bfloat16")
+    precision: str = _setting(
+        "float32",
+        "number format of convolutions and matrix products; variables are always float32",
+        choices=("float32", "bfloat16"),
     )
-    xla: bool = _option(False, "compile the graph with XLA (for GPUs; no gain was seen on CPUs)")
-    seed: int = _option(0, "seed of weights, shuffling and noise", low=0, high=2**63 - 1, identity=True)
-    z_dim: int = _option(100, "width of the latent vector", low=1, high=4096, identity=True)
-    z_distribution: str = _option(
-        "uniform", "of the latent vector: from -1 to 1, or standard", choices=("uniform", "normal"), identity=True
+    xla: bool = _setting(False, "compile the graph with XLA, meant for GPUs; on CPUs no gain was measured")
+    seed: int = _setting(
+        0, "seed of the initial weights, the order of images and all noise", low=0, high=2**63 - 1, identity=True
     )
-    g_channels: tuple[int, ...] = _option(
+    z_dim: int = _setting(100, "length of the latent vector", low=1, high=4096, identity=True)
+    z_distribution: str = _setting(
+        "uniform",
+        "distribution of the latent vector: uniform on [-1, 1) or standard normal",
+        choices=("uniform", "normal"),
+        identity=True,
+    )
+    g_channels: tuple[int, ...] = _setting(
         (256, 128, 64),
-        "channels (mlp: widths) of the generator's hidden layers",
+        "channels of the generator's hidden layers (for mlp: their widths)",
         low=1,
         high=4096,
         length=(1, 4),
         identity=True,
     )
-    d_channels: tuple[int, ...] = _option(
+    d_channels: tuple[int, ...] = _setting(
         (32, 64, 128, 256),
-        "channels (mlp: widths) of the discriminator's hidden layers",
+        "channels of the discriminator's hidden layers (for mlp: their widths)",
         low=1,
         high=4096,
         length=(1, 4),
         identity=True,
     )
-    g_batch_norm: str = _option(
+    g_batch_norm: str = _setting(
         "all",
-        "generator's hidden layers with batch norm, of dcgan32",
+        "which hidden layers of dcgan32's generator have batch normalisation",
         choices=("all", "first"),
         identity=True,
         model="dcgan32",
     )
-    output_kernel: int = _option(
-        5, "side of the generator's output kernel, of dcgan32", low=1, high=64, identity=True, model="dcgan32"
+    output_kernel: int = _setting(
+        5,
+        "side of the kernel of dcgan32's last generator layer, in pixels",
+        low=1,
+        high=64,
+        identity=True,
+        model="dcgan32",
     )
-    sample_every: int = _option(1000, "steps between sample grids", low=1, high=10**9)
-    sample_grid: int = _option(8, "images along a side of the sample grids", low=1, high=32)
-    eval_every: int = _option(0, "steps between measurements of the Frechet distance; 0: none", low=0, high=10**9)
-    checkpoint_every: int = _option(1000, "steps between checkpoints", low=1, high=10**9)
-    log_every: int = _option(10, "steps between rows of metrics.csv", low=1, high=10**9)
-    max_to_keep: int = _option(5, "checkpoints to keep", low=1, high=10**6)
+    sample_every: int = _setting(1000, "steps between two sample grids", low=1, high=10**9)
+    sample_grid: int = _setting(8, "digits along each side of a sample grid", low=1, high=32)
+    eval_every: int = _setting(0, "steps between two measurements of the Frechet distance; 0: none", low=0, high=10**9)
+    checkpoint_every: int = _setting(1000, "steps between two checkpoints", low=1, high=10**9)
+    log_every: int = _setting(10, "steps between two rows of metrics.csv", low=1, high=10**9)
+    max_to_keep: int = _setting(5, "how many of the latest checkpoints are kept", low=1, high=10**6)
 
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            _check(field, value)
-            model = field.metadata["model"]
-            if model and self.model != model and value != field.default:
-                raise UsageError(f"--{field.name}: found {value!r}, expected none: only --model {model} has it")
-
-    @classmethod
-    def of(cls, **values: Any) -> "Config":
-        """A config of `values` over the settings of its preset, over the defaults of its family.
-
-        Raises:
-            UsageError: as for the class, or the preset is another family's.
-        """
-        preset = values.get("preset", "default")
-        settings = PRESETS.get(preset, {})
-        model = values.get("model", settings.get("model", "dcgan32"))
+    def __init__(self, **given: Any) -> None:
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        unknown = given.keys() - fields.keys()
+        if unknown:
+            raise TypeError(f"Config has no setting {min(unknown)!r}")
+        for name in given:  # before the preset and the family are looked up
+            _check(fields[name], given[name])
+        preset = given.get("preset", "default")
+        settings = PRESETS[preset]
+        model = given.get("model", settings.get("model", "dcgan32"))
         if settings.get("model", model) != model:
-            raise UsageError(f"--model: found {model!r}, expected {settings['model']}, which --preset {preset} is of")
-        defaults = MODELS[model].defaults if model in MODELS else {}
-        return cls(**{**defaults, **settings, **values})
+            raise UsageError(
+                f"--model: found {model!r}, expected {settings['model']}, to which --preset {preset} belongs"
+            )
+        defaults = {name: field.default for name, field in fields.items()}
+        for name, value in {**defaults, **MODELS[model].defaults, **settings, **given}.items():
+            _check(fields[name], value)
+            only_model = fields[name].metadata["model"]
+            if only_model not in (None, model) and value != defaults[name]:
+                raise UsageError(f"--{name}: found {value!r}, expected none: only --model {only_model} has it")
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_json(cls, record: Any) -> "Config":
-        """The inverse of `to_json`. A setting younger than the record is what runs did before there was such a setting.
+        """The config that `to_json` made `record` of. OLD_RECORDS_LACK, or else the defaults, give what it lacks.
 
         Raises:
             UsageError: `record` is no such object: a field is unknown, of the wrong type or out of range.
@@ -209,7 +251,7 @@ class Config:
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        return cls.of(**{**_BEFORE, **values})
+        return cls(**{**OLD_RECORDS_LACK, **values})
 
     @property
     def image_size(self) -> int:
@@ -217,16 +259,16 @@ class Config:
         return MODELS[self.model].image_size
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that the `json` module writes, and `from_json` reads."""
+        """A dictionary that the `json` module can write and `from_json` reads."""
         return dataclasses.asdict(self)
 
     def replace(self, **values: Any) -> "Config":
-        """A copy with `values` changed."""
+        """A copy in which `values` are changed and every other setting stays, even where the preset or family differ."""
         return dataclasses.replace(self, **values)
 
 
-def _check(field: dataclasses.Field, value: Any) -> None:
-    """Raise UsageError unless `value` is one that `field` may have."""
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    """Raise UsageError unless `field` may have the `value`."""
     rule = field.metadata
     low, high = rule["low"], rule["high"]
     flag = f"--{field.name}"
@@ -258,7 +300,7 @@ def _check_number(flag: str, value: Any, kind: Any, low: float, high: float) -> 
 
 
 def _short(value: Any) -> str:
-    """`value` for an error line; integers of thousands of digits cannot be printed, nor would they help."""
+    """`value` as text for an error line. Python refuses to print integers of thousands of digits, so they are described."""
     if type(value) is int and abs(value) >= 10**20:
         return "an integer of over 20 digits"
     text = repr(value)
@@ -266,15 +308,21 @@ def _short(value: Any) -> str:
 
 
 class Folders(NamedTuple):
-    """Where a run writes. They are no part of its identity: a run can be moved."""
+    """The folders that a run writes to. They are no part of its identity: a run can be moved."""
 
     samples: Path
     checkpoints: Path
     logs: Path
 
     @classmethod
-    def of(cls, out_dir=".", sample_dir=None, checkpoint_dir=None, log_dir=None) -> "Folders":
-        """`sample_image/`, `checkpoints/` and `logs/` under `out_dir`, but for those given."""
+    def of(
+        cls,
+        out_dir: str | Path = ".",
+        sample_dir: str | Path | None = None,
+        checkpoint_dir: str | Path | None = None,
+        log_dir: str | Path | None = None,
+    ) -> "Folders":
+        """The folders `sample_image/`, `checkpoints/` and `logs/` in `out_dir`, or the ones given in their place."""
         out = Path(out_dir)
         return cls(
             Path(sample_dir) if sample_dir else out / "sample_image",

@@ -1,4 +1,4 @@
-"""TensorFlow without the lines that it writes to a terminal, and without what it brings in unasked."""
+"""Importing TensorFlow, without the lines that it writes to a terminal and the packages that it brings along."""
 
 import contextlib
 import os
@@ -6,19 +6,20 @@ import sys
 
 
 def import_tensorflow(keras: bool = False) -> None:
-    """Import TensorFlow, without the lines that its C++ side writes to stderr then, on which no user could act.
+    """Import TensorFlow, without the lines that its C++ side writes to stderr, on which no user could act.
 
-    Whoever sets TF_CPP_MIN_LOG_LEVEL sees what they asked for.
+    Who sets TF_CPP_MIN_LOG_LEVEL sees the lines that they asked for.
 
     Args:
-        keras: whether Keras comes too, as it does with a plain import, and brings scikit-learn, SciPy and matplotlib:
-            half of the time. Nothing here uses it but `tf.keras.datasets`, and `tf.keras` is still loaded when it is
-            first used. Only `import tensorflow.keras` no longer works, which is for other people's programs to do.
+        keras: whether Keras is imported too, as a plain import does. It brings scikit-learn, SciPy and matplotlib and
+            takes half of the time. Without it `tf.keras` is still loaded when it is first used, which only
+            `tf.keras.datasets` is here. But `import tensorflow.keras` fails then, which other programs may do.
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # each session has the threads that it asks for
     with contextlib.ExitStack() as after:
         if not keras and not sys.modules.keys() & {"tensorflow", "keras"}:
-            sys.modules["keras"] = None  # to import it now fails, and TensorFlow goes on without
+            # Importing Keras now fails, and TensorFlow goes on without it.
+            sys.modules["keras"] = None  # type: ignore[assignment]
             after.callback(sys.modules.pop, "keras")
         if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

@@ -28,7 +28,10 @@ _LARGEST_GRID = 10_000
     "--min_confidence", number(0, 1), f"how sure of a digit the classifier must be, 0 to 1 (default: {MIN_CONFIDENCE})"
 )
 @option(
-    "--format", choice(list(_FORMATS)), "; ".join(f"{name}: {help}" for name, help in _FORMATS.items()), name="form"
+    "--format",
+    choice(list(_FORMATS)),
+    "; ".join(f"{name}: {help}" for name, help in _FORMATS.items()),
+    name="given_form",
 )
 @switch("--separate", "the same as --format png")
 @switch("--grid", "the same as --format grid")
@@ -41,7 +44,7 @@ def generate(
     balanced: bool,
     labels: bool,
     min_confidence: float | None,
-    form: str | None,
+    given_form: str | None,
     separate: bool,
     grid: bool,
     size: int,
@@ -50,7 +53,7 @@ def generate(
     force: bool,
 ) -> int:
     """Draw digits: pictures, or a data set like MNIST."""
-    forms = [name for name, given in ((form, form), ("png", separate), ("grid", grid)) if given]
+    forms = [name for name, given in ((given_form, given_form), ("png", separate), ("grid", grid)) if name and given]
     if len(forms) > 1:
         raise UsageError("--format: found two of --format, --separate and --grid, expected one")
     if digit is not None and balanced:

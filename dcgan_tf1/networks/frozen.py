@@ -12,7 +12,7 @@ from dcgan_tf1.errors import CheckpointError
 v1 = tf.compat.v1
 
 
-def session_options() -> v1.ConfigProto:
+def session_options() -> tf.compat.v1.ConfigProto:
     """The settings with which every session of the project starts.
 
     Each session has threads of its own: TensorFlow would otherwise give every session of a process the threads that

@@ -1,4 +1,4 @@
-"""How training went, as a film: a run's sample grids one after another, the step written below each."""
+"""A film of how training went: the sample grids of a run one after another, with the step written below each."""
 
 import re
 import subprocess
@@ -18,9 +18,9 @@ from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, gif
 _SNAPSHOT = re.compile(r"\d{7,10}\.png")
 _LARGEST_SIDE = 4096  # in pixels; a grid of 32 by 32 images has 3171
 _SCALE = 2
-_STRIP = 36  # pixels below the grid, for the step
-_LINE, _TEXT = 96, 208
-_GREYS = 8  # digits look much as with 256, and the file is a third as large
+_STRIP = 36  # the height of the strip below the grid, in pixels
+_LINE, _TEXT = 96, 208  # grey levels
+_GREYS = 8  # digits look much the same as with 256, and the file is a third as large
 _SECONDS, _LAST_SECONDS = 0.12, 3
 
 
@@ -28,13 +28,13 @@ def animate(folder: Path, target: Path, frames: int) -> str:
     """Write the sample grids in `folder` to `target`: a looping GIF, or an MP4 by ffmpeg if that is its suffix.
 
     Args:
-        frames: how many grids to show at most, from 2. They stand closer together early on, when the most changes.
+        frames: how many grids to show at most, 2 or more. They are closer together early on, when the most changes.
 
     Returns:
-        What was written, in a line.
+        A line that says what was written.
 
     Raises:
-        DataError: there is no grid, or one is damaged or of another size than those before it.
+        DataError: there is no grid, or a grid is damaged or of another size than the ones before it.
         OutputError: `target` cannot be written, or ffmpeg is missing or fails.
     """
     paths = _snapshots(folder)
@@ -56,7 +56,7 @@ def animate(folder: Path, target: Path, frames: int) -> str:
 
 
 def _snapshots(folder: Path) -> list[Path]:
-    """The sample grids of a run, by step."""
+    """The sample grids of a run, in the order of their steps."""
     try:
         paths = [path for path in folder.iterdir() if _SNAPSHOT.fullmatch(path.name)]
     except OSError as error:
@@ -67,7 +67,7 @@ def _snapshots(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, size: tuple[int, int] | None) -> Image.Image:
-    """The picture in `path`, in greys; it must be of `size`, (width, height), where that is given."""
+    """The picture in `path`, in greys. Where `size`, (width, height), is given, the picture must have it."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
             if size and image.size != size:
@@ -82,7 +82,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Image.Image:
 
 
 def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:
-    """`picture` at `_SCALE`, above a line as long as the part of `last` that is done, and the step."""
+    """A frame: the picture, a line that shows which part of `last` steps is done, and the number of the step."""
     middle = SNAPSHOT_SCALE // 2
     pixels = np.asarray(picture)[middle::SNAPSHOT_SCALE, middle::SNAPSHOT_SCALE]
     pixels = pixels.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
@@ -95,13 +95,25 @@ def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:
 
 
 def _mp4(film: np.ndarray) -> bytes:
-    """uint8 [n, height, width] -> the bytes of an MP4, in the pixel format that every player knows."""
+    """The bytes of an MP4 of uint8 [n, height, width], in the pixel format that every player knows."""
     height, width = film.shape[1:]
     film = np.concatenate([film, film[-1:].repeat(round(_LAST_SECONDS / _SECONDS), axis=0)])
     with tempfile.TemporaryDirectory() as folder:  # ffmpeg goes back in the file, which a pipe cannot
         path = Path(folder) / "film.mp4"
         form = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", f"{1 / _SECONDS}"]
-        command = ["ffmpeg", "-v", "error", *form, "-i", "-", "-pix_fmt", "yuv420p", "-movflags", "+faststart", path]
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            *form,
+            "-i",
+            "-",
+            "-pix_fmt",
+            "yuv420p",
+            "-movflags",
+            "+faststart",
+            str(path),
+        ]
         try:
             subprocess.run(command, input=film.tobytes(), capture_output=True, check=True)
         except FileNotFoundError as error:

@@ -9,14 +9,14 @@ from PIL import Image
 from dcgan_tf1.files import write_whole
 
 BACKGROUND = 48
-"""Grey level between the tiles of a grid: dark, so that the digits stand out, and not black, so that tiles show."""
+"""The grey level between the tiles of a grid: dark, so that digits stand out, but not black, so that tiles show."""
 
 SNAPSHOT_SCALE = 3
-"""Pixels of a sample grid's file for each of the images', along each axis."""
+"""How many pixels of a sample grid's file stand for one pixel of an image, along each axis."""
 
 
 def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """uint8 [n, height, width] -> one uint8 picture, `columns` images a row, `gap` grey pixels around each."""
+    """One picture of uint8 [n, height, width], with `columns` images in a row and `gap` grey pixels around each."""
     count, height, width = images.shape
     rows = -(-count // columns)
     picture = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), BACKGROUND, np.uint8)
@@ -27,7 +27,7 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 
 
 def fit(images: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [n, height, height] -> [n, side, side], cropped or padded with black, about the middle."""
+    """Crop uint8 [n, height, height] to [n, side, side], or pad it with black, equally on all sides."""
     margin = (side - images.shape[1]) // 2
     if margin < 0:
         return images[:, -margin:margin, -margin:margin]
@@ -35,14 +35,14 @@ def fit(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def png(picture: np.ndarray, scale: int = 1) -> bytes:
-    """uint8 [height, width] -> a PNG file's bytes, each pixel `scale` x `scale`."""
+    """The bytes of a PNG file of uint8 [height, width], with `scale` x `scale` pixels for each."""
     buffer = io.BytesIO()
     Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 
 def save_png(path: Path, picture: np.ndarray, scale: int = 1) -> None:
-    """Write uint8 [height, width] to `path`, whole or not at all.
+    """Write uint8 [height, width] to the PNG file `path`, whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
@@ -52,9 +52,9 @@ def save_png(path: Path, picture: np.ndarray, scale: int = 1) -> None:
 
 
 def gif(pictures: np.ndarray, seconds: float, scale: int = 1, last: float | None = None) -> bytes:
-    """uint8 [n, height, width] -> the bytes of a GIF that loops through them for ever.
+    """The bytes of a GIF that shows the pictures uint8 [n, height, width] again and again.
 
-    Each stands for `seconds`, and the last one for `last`, if given.
+    Each is shown for `seconds`; the last one for `last` seconds, if that is given.
     """
     buffer = io.BytesIO()
     first, *others = (Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)) for picture in pictures)

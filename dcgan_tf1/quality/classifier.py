@@ -68,7 +68,7 @@ KINDS = {
 class Classifier:
     """A classifier with frozen weights. `load` gives a published one."""
 
-    def __init__(self, kind: Kind, weights: Mapping[str, np.ndarray], session: v1.Session) -> None:
+    def __init__(self, kind: Kind, weights: Mapping[str, np.ndarray], session: tf.compat.v1.Session) -> None:
         with session.graph.as_default():
             images = v1.placeholder(tf.uint8, [BATCH, SIDE, SIDE])
             with v1.variable_scope(SCOPE, custom_getter=constant_getter(weights, kind.path)):

@@ -16,8 +16,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -253,7 +254,7 @@ def _remove(folder: Path, step: int) -> None:
         (folder / f"model-{step}.{suffix}").unlink(missing_ok=True)
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BufferedReader:
     """Open a regular file to read. Others are refused, since opening a pipe would wait for its writer."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path.name} is no regular file")

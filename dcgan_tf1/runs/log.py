@@ -109,7 +109,7 @@ class Events:
         with _writing(self._path):
             self._writer.close()
 
-    def _write(self, event: v1.Event) -> None:
+    def _write(self, event: tf.compat.v1.Event) -> None:
         event.wall_time = time.time()
         with _writing(self._path):
             self._writer.write(event.SerializeToString())

@@ -1,4 +1,4 @@
-"""What a trained GAN draws, as files: pictures, data sets that readers of MNIST read, and ways between digits."""
+"""Files of what a trained GAN draws: pictures, data sets in MNIST's formats, and paths between digits."""
 
 import gzip
 import math
@@ -14,16 +14,16 @@ from tqdm import tqdm
 from dcgan_tf1.files import all_or_none
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import MIN_CONFIDENCE
-from dcgan_tf1.sampling.trained_gan import TrainedGan
+from dcgan_tf1.sampling.trained_gan import Selection, TrainedGan
 
-_IDX = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
-_LEVEL = 6
-"""Of deflate: what gzip does unasked."""
-_FRAMES = 4
-"""Of a film, for each step of the picture beside it."""
+_IDX_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+_DEFLATE_LEVEL = 6
+"""How hard the files of data sets are compressed; gzip's own default."""
+_FRAMES_PER_STEP = 4
+"""How many frames of the film stand for one step of the picture beside it."""
 _FRAME_SECONDS = 0.05
 _PAUSE = 10
-"""Frames for which a film stands still at either end."""
+"""The number of frames for which a film stands still at either end."""
 
 
 def draw_digits(
@@ -43,10 +43,11 @@ def draw_digits(
     """Draw `count` digits of `size` x `size` pixels to files in `out`: all of them, or none.
 
     Args:
-        form: `png` (a file a digit), `grid` (one PNG), `npz` (arrays `images` and `labels`) or `idx` (as MNIST's).
+        form: `png` (a file for each digit), `grid` (one PNG), `npz` (arrays `images` and `labels`) or `idx` (files like
+            MNIST's).
         seed, digit, balanced, min_confidence: see `TrainedGan.select`.
-        labels: whether a data set gets labels; the classifier, whose they are, must be sure of each.
-        scale: pixels of a picture for each of a digit's.
+        labels: whether a data set gets labels. They are the classifier's, which must then be sure of each digit.
+        scale: the pixels of a picture for each pixel of a digit.
 
     Raises:
         CheckpointError: the generator draws no such digits.
@@ -55,43 +56,55 @@ def draw_digits(
     if labels and min_confidence is None:
         min_confidence = MIN_CONFIDENCE
     began = time.monotonic()
-    found, drawn = [], 0
-
-    def digits() -> Iterator[np.ndarray]:
-        nonlocal drawn
-        with tqdm(total=count, unit=" digits", disable=None) as bar:
-            for kept in gan.select(count, seed, digit, balanced, min_confidence):
-                found.append(kept.labels)
-                drawn = kept.drawn
-                bar.update(len(kept.digits))
-                yield images.fit(kept.digits, size)
-
+    drawing = _Drawing(gan.select(count, seed, digit, balanced, min_confidence), count, size)
     prefix = "" if digit is None else f"{digit}_"
     names = {
         "png": [f"{prefix}{i:05d}.png" for i in range(count)] if form == "png" else [],
         "grid": ["digits.png"],
         "npz": ["digits.npz"],
-        "idx": list(_IDX[: 1 + labels]),
+        "idx": list(_IDX_FILES[: 1 + labels]),
     }[form]
     with all_or_none(out, names, force) as folder:
         paths = [folder / name for name in names]
         if form == "png":
-            for path, picture in zip(paths, (picture for part in digits() for picture in part), strict=True):
+            pictures = (picture for part in drawing.parts() for picture in part)
+            for path, picture in zip(paths, pictures, strict=True):
                 path.write_bytes(images.png(picture, scale))
         elif form == "grid":
-            tiles = np.concatenate(list(digits()))
+            tiles = np.concatenate(list(drawing.parts()))
             if balanced:  # class by class
-                tiles = tiles[np.concatenate(found).argsort(kind="stable")]
-            picture = images.grid(tiles, _columns(count))
-            paths[0].write_bytes(images.png(picture, scale))
+                tiles = tiles[np.concatenate(drawing.labels).argsort(kind="stable")]
+            paths[0].write_bytes(images.png(images.grid(tiles, _columns(count)), scale))
         elif form == "npz":
-            _write_npz(paths[0], (count, size, size), digits(), found if labels else None)
+            _write_npz(paths[0], (count, size, size), drawing.parts(), drawing.labels if labels else None)
         else:
-            for path, shape, parts in zip(paths, ((count, size, size), (count,)), (digits(), found), strict=False):
-                _write_idx(path, shape, parts)
-    share = "" if found[0] is None else f", kept of {drawn} drawn"
+            _write_idx(paths[0], (count, size, size), drawing.parts())
+            if labels:
+                _write_idx(paths[1], (count,), drawing.labels)
+    share = f", kept of {drawing.drawn} drawn" if drawing.labels else ""
     print(f"{count} digit{'s' * (count > 1)}{share}, in {time.monotonic() - began:.1f} s")
     print(", ".join(str(out / name) for name in (names if len(names) < 3 else [names[0], "...", names[-1]])))
+
+
+class _Drawing:
+    """Digits as they are selected, behind a progress bar, and what is known of them once they are."""
+
+    def __init__(self, selections: Iterator[Selection], count: int, size: int) -> None:
+        self._selections, self._count, self._size = selections, count, size
+        self.labels: list[np.ndarray] = []
+        """The labels of the parts so far, or nothing where there are none."""
+        self.drawn = 0
+        """How many digits were drawn so far, the unwanted ones included."""
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The digits part by part, uint8 [n, size, size]."""
+        with tqdm(total=self._count, unit=" digits", disable=None) as bar:
+            for selection in self._selections:
+                if selection.labels is not None:
+                    self.labels.append(selection.labels)
+                self.drawn = selection.drawn
+                bar.update(len(selection.digits))
+                yield images.fit(selection.digits, self._size)
 
 
 def draw_paths(
@@ -105,7 +118,9 @@ def draw_paths(
     scale: int = 4,
     force: bool = False,
 ) -> None:
-    """Write interpolation.png, a path a row, and interpolation.gif, which goes all paths there and back, to `out`.
+    """Write paths between digits to `out`.
+
+    interpolation.png has a row for each path. interpolation.gif goes along all paths, there and back.
 
     Args:
         rows, steps, digits, seeds: see `TrainedGan.interpolate`.
@@ -117,18 +132,18 @@ def draw_paths(
     """
     names = ["interpolation.gif", "interpolation.png"]
     with all_or_none(out, names, force) as folder:
-        drawn = gan.interpolate((steps - 1) * _FRAMES + 1, rows, digits, seeds)
+        drawn = gan.interpolate((steps - 1) * _FRAMES_PER_STEP + 1, rows, digits, seeds)
         drawn = images.fit(drawn.reshape(-1, *drawn.shape[2:]), size).reshape(rows, -1, size, size)
         film = np.stack([images.grid(frame, _columns(rows)) for frame in drawn.swapaxes(0, 1)])
         film = np.concatenate([film[:1].repeat(_PAUSE, 0), film, film[-1:].repeat(_PAUSE, 0), film[::-1]])
         (folder / names[0]).write_bytes(images.gif(film, _FRAME_SECONDS, scale))
-        picture = images.grid(drawn[:, ::_FRAMES].reshape(-1, size, size), steps)
+        picture = images.grid(drawn[:, ::_FRAMES_PER_STEP].reshape(-1, size, size), steps)
         (folder / names[1]).write_bytes(images.png(picture, scale))
     print(", ".join(str(out / name) for name in names))
 
 
 def _columns(count: int) -> int:
-    """How many columns make a grid of `count` tiles near to a square, with no row unfinished if that can be."""
+    """The number of columns that makes a grid of `count` tiles nearly square, if possible with a full last row."""
     least = math.ceil(math.sqrt(count))
     return next((columns for columns in range(least, 2 * least) if count % columns == 0), least)
 
@@ -136,8 +151,8 @@ def _columns(count: int) -> int:
 def _write_npz(
     path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray], labels: Sequence[np.ndarray] | None
 ) -> None:
-    """Write uint8 arrays `images`, of `shape` and in `parts`, and `labels`, whose parts are there once those are."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+    """Write the uint8 arrays `images`, of `shape` and given in parts, and `labels`, which are known after the images."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as archive:
         for name, size, content in (("images", shape, parts), ("labels", shape[:1], labels)):
             if content is not None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
@@ -148,8 +163,8 @@ def _write_npz(
 
 
 def _write_idx(path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
-    """Write uint8 `parts`, of `shape` together, as MNIST's files are: big-endian sizes, then the bytes, gzipped."""
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as file:
+    """Write a uint8 array of `shape`, given in parts, like MNIST's files: big-endian sizes, then the bytes, gzipped."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", _DEFLATE_LEVEL, raw, mtime=0) as file:
         file.write(struct.pack(f">HBB{len(shape)}I", 0, 0x08, len(shape), *shape))
         for part in parts:
             file.write(part.tobytes())

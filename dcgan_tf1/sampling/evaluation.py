@@ -1,8 +1,8 @@
-"""How good a run's digits are: its checkpoint's samples and three controls, each against MNIST's test digits.
+"""How good the digits of a GAN are: they and three controls are compared with MNIST's test digits.
 
-The controls tell how to read the numbers. The floor is as many training digits, drawn at random: what a perfect
-generator would get. Gaussian noise with the training digits' pixel mean and covariance is what is not a digit at all,
-and the floor's digits blurred are what only looks worse.
+The controls tell how to read the numbers. The floor is as many training digits, drawn at random, and shows what a
+perfect generator would get. Gaussian noise with the mean and the covariance of training digits' pixels is no digit at
+all. The blurred digits of the floor are right, and only look worse.
 """
 
 import json
@@ -22,10 +22,10 @@ from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.sampling import weights
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 
-_FULL = 32  # pixels a side: what has fewer is measured with black around
+_FULL = 32  # the side of measured digits in pixels; smaller ones get a black margin
 _MARGIN = (_FULL - SIDE) // 2
 _COLUMNS = 20
-_NEIGHBOURS = 10_000  # digits at most whose nearest training digit is sought: the search is most of the time
+_NEIGHBOURS = 10_000  # nearest training digits are sought for no more digits than these, as the search takes long
 _ROWS = {
     "frechet_distance": ("Frechet distance", "{:.3f}"),
     "kid": ("kernel distance (KID)", "{:.5f}"),
@@ -42,7 +42,7 @@ _ROWS = {
     "specked": ("share with specks", "{:.3f}"),
     "border_energy": ("border energy", "{:.5f}"),
 }
-"""Rows of the table: the key in evaluation.json, the title, the format."""
+"""The rows of the table: for each key of evaluation.json a title and a format."""
 
 
 def evaluate(
@@ -57,8 +57,8 @@ def evaluate(
     """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
     Args:
-        train, test: MNIST's splits.
-        seed: of the digits and of the controls.
+        train, test: MNIST's training and test digits.
+        seed: the seed of the digits and of the controls.
         classifier_name: see `quality.classifier.KINDS`.
 
     Raises:
@@ -85,7 +85,7 @@ def evaluate(
             print(f"measuring {column}", flush=True)
             table[column] = {
                 **scorer.measure(images.fit(digits, SIDE)),
-                **_of_pixels(digits, train.images, usual),
+                **_pixel_metrics(digits, train.images, usual),
             }
         picture = _picture(classifier, images.fit(generated, SIDE), train.images)
 
@@ -108,12 +108,12 @@ def evaluate(
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
 
 
-def _of_pixels(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[str, Any]:
-    """Metrics that need no classifier, by their keys in _ROWS, of uint8 [n, 32, 32].
+def _pixel_metrics(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[str, Any]:
+    """The metrics of `digits`, uint8 [n, 32, 32], that need no classifier, by their keys in _ROWS.
 
     Args:
         training: uint8 [m, 28, 28].
-        usual: the distance of real digits that `neighbour_ratio` is a ratio to.
+        usual: the distance of real digits, by which `neighbour_ratio` is divided.
     """
     inner = images.fit(digits, SIDE)
     return {
@@ -125,13 +125,13 @@ def _of_pixels(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[s
 
 
 def _neighbour_distance(digits: np.ndarray, training: np.ndarray) -> float:
-    """Median distance of uint8 [n, 28, 28] to the nearest training digit, see `metrics.nearest_neighbours`."""
+    """The median distance from `digits`, uint8 [n, 28, 28], to their nearest training digits."""
     distances, _ = metrics.nearest_neighbours(digits[:_NEIGHBOURS], training)
     return float(np.median(distances))
 
 
 def _noise(digits: np.ndarray, seed: int) -> np.ndarray:
-    """Gaussian noise with the mean and the covariance of the pixels of uint8 [n, h, w], alike in shape."""
+    """Gaussian noise with the mean and the covariance of the pixels of uint8 [n, h, w], in the same shape."""
     mean, covariance = metrics.statistics(digits.reshape(len(digits), -1))
     values, vectors = np.linalg.eigh(covariance)
     normal = np.random.default_rng(seed).standard_normal((len(digits), len(mean)))
@@ -140,7 +140,7 @@ def _noise(digits: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _blurred(digits: np.ndarray) -> np.ndarray:
-    """uint8 [n, h, w] out of focus by one pixel's standard deviation."""
+    """Digits, uint8 [n, h, w], blurred by a Gaussian with a standard deviation of one pixel."""
     return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
 
 
@@ -152,7 +152,7 @@ def _text(table: dict[str, dict[str, Any]]) -> str:
 
 
 def _picture(classifier: Classifier, digits: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Samples; below them, class by class, a row of samples over the training digit nearest to each."""
+    """A picture of samples, and below them for each class a row of samples over their nearest training digits."""
     classes = classifier.features_and_probabilities(digits)[1].argmax(1)
     blank = np.full((_COLUMNS, SIDE, SIDE), images.BACKGROUND, np.uint8)
     rows = [digits[: 5 * _COLUMNS], blank]

@@ -1,4 +1,4 @@
-"""A trained generator for other programs, as a SavedModel or an ONNX file; NumPy's arrays are `save_weights`'s."""
+"""A trained generator for other programs, as a SavedModel or an ONNX file; `weights.save_weights` is for NumPy."""
 
 from pathlib import Path
 
@@ -14,19 +14,19 @@ from dcgan_tf1.sampling.weights import Weights
 v1 = tf.compat.v1
 
 SAVED_MODEL = Path("1", "saved_model.pb")
-"""Within its folder. TensorFlow Serving wants a folder named by the version's number."""
-_OPSET = 17  # of 2022: old enough for every runtime, new enough for all that is used
+"""Where it is in its folder: TensorFlow Serving expects a folder that is named by the number of the version."""
+_OPSET = 17  # from 2022: old enough for every runtime, and new enough for all ops that are used
 
 
 def write_saved_model(weights: Weights, folder: Path) -> None:
-    """Write the generator of `weights` to `folder` as a SavedModel, one frozen graph of TensorFlow's own ops.
+    """Write the generator of `weights` to `folder` as a SavedModel: one frozen graph of TensorFlow's own ops.
 
     Its signature `serving_default` takes `z`, float32 [n, z_dim] (see `Config.z_distribution`), and returns `images`,
     uint8 [n, 32, 32] (28x28 for some families), and `pixels`, the same as float32 in [0, 1], for any n.
 
     Raises:
         CheckpointError: the weights are not those of the networks that their config describes.
-        OutputError: it cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; nothing is left behind.
     """
     graph, z, outputs = _generator(weights)
     with graph.as_default():
@@ -39,7 +39,7 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
         info = infos[tensor.op.name]
         info.name, info.dtype = tensor.name, tensor.dtype.as_datatype_enum
         info.tensor_shape.CopyFrom(tensor.shape.as_proto())
-    # The graph is frozen, so this one file is all of it.
+    # The graph is frozen, so this one file holds all of it.
     content = SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString(deterministic=True)
     version = folder / SAVED_MODEL.parent
     if version.is_dir():
@@ -54,11 +54,11 @@ def write_onnx(weights: Weights, path: Path) -> None:
 
     Raises:
         CheckpointError: the weights are not those of the networks that their config describes.
-        OutputError: it cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; nothing is left behind.
     """
     import tf2onnx
 
-    tf.get_logger().setLevel("ERROR")  # it warns of what tf2onnx calls
+    tf.get_logger().setLevel("ERROR")  # tf2onnx calls what TensorFlow warns of
     graph, z, outputs = _generator(weights)
     names = {tensor.name: tensor.op.name for tensor in (z, *outputs)}
     model, _ = tf2onnx.convert.from_graph_def(

@@ -40,7 +40,7 @@ class Gan(NamedTuple):
     finite: tf.Tensor
     """Whether every variable is finite, bool []."""
     init_op: tf.Operation
-    saver: v1.train.Saver
+    saver: tf.compat.v1.train.Saver
 
 
 class _Output(NamedTuple):
@@ -53,7 +53,7 @@ class _Output(NamedTuple):
 
 
 class _Player(NamedTuple):
-    optimizer: v1.train.Optimizer
+    optimizer: tf.compat.v1.train.Optimizer
     variables: list[tf.Variable]
 
 
@@ -246,7 +246,7 @@ def _update_averages(
 
 def _average_weights(
     variables: list[tf.Variable], step: tf.Variable, config: Config, after: tf.Operation
-) -> tuple[tf.Operation, v1.train.ExponentialMovingAverage | None]:
+) -> tuple[tf.Operation, tf.compat.v1.train.ExponentialMovingAverage | None]:
     """Once `after` is done, move the averages of the generator's weights.
 
     Samples of averaged weights are better (Yazici et al. 2019). The number of the step warms the decay up.
@@ -264,7 +264,7 @@ def _average_weights(
 # Sampler
 
 
-def _sampler(z: tf.Tensor, ema: v1.train.ExponentialMovingAverage | None, config: Config) -> tf.Tensor:
+def _sampler(z: tf.Tensor, ema: tf.compat.v1.train.ExponentialMovingAverage | None, config: Config) -> tf.Tensor:
     """The digits of `z` in inference mode, uint8 [n, size, size], drawn with averaged weights where `ema` has them."""
 
     def get_averaged(getter: Callable[..., tf.Variable], *arguments: object, **options: object) -> tf.Variable:

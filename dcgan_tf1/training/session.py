@@ -15,7 +15,7 @@ from dcgan_tf1.training.gan import Gan
 v1 = tf.compat.v1
 
 
-def open_session(gan: Gan, config: Config) -> v1.Session:
+def open_session(gan: Gan, config: Config) -> tf.compat.v1.Session:
     """A session on the graph of `gan`. The graph is finalized: nothing can be added to it any more."""
     gan.graph.finalize()
     options = session_options()
@@ -28,7 +28,7 @@ def open_session(gan: Gan, config: Config) -> v1.Session:
     return v1.Session(graph=gan.graph, config=options)
 
 
-def save(sess: v1.Session, gan: Gan, prefix: str) -> None:
+def save(sess: tf.compat.v1.Session, gan: Gan, prefix: str) -> None:
     """Write all variables to the two files of `prefix`, in the Saver's format.
 
     The Saver's op is run directly, since `Saver.save` fails on paths that are not UTF-8.
@@ -37,7 +37,7 @@ def save(sess: v1.Session, gan: Gan, prefix: str) -> None:
     sess.run(saver.save_tensor_name, {saver.filename_tensor_name: os.fsencode(prefix)})
 
 
-def restore(sess: v1.Session, gan: Gan, prefix: Path) -> None:
+def restore(sess: tf.compat.v1.Session, gan: Gan, prefix: Path) -> None:
     """Set every variable to the value that the files of `prefix` hold.
 
     Raises:

@@ -63,7 +63,9 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
 class Trainer:
     """One training session: it takes steps, draws snapshots, measures distances and commits checkpoints."""
 
-    def __init__(self, run: Run, dataset: Dataset, gan: Gan, sess: v1.Session, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, run: Run, dataset: Dataset, gan: Gan, sess: tf.compat.v1.Session, stack: contextlib.ExitStack
+    ) -> None:
         """Restore the run's checkpoint, or begin a run with its first snapshot and its first commit.
 
         Args:
@@ -255,6 +257,6 @@ def _note_other_machine(recorded: dict[str, Any], present: dict[str, Any]) -> No
         print(f"note: not the machine that wrote the checkpoint, so not bit for bit the same run: {', '.join(changed)}")
 
 
-def _device(sess: v1.Session, machine: dict[str, Any]) -> str:
+def _device(sess: tf.compat.v1.Session, machine: dict[str, Any]) -> str:
     gpus = [device.name for device in sess.list_devices() if device.device_type == "GPU"]
     return f"GPU ({len(gpus)} found)" if gpus else f"CPU ({machine['cpu']}, {machine['cores']} cores)"

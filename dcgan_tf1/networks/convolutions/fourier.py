@@ -4,11 +4,11 @@ With h [batch, n, n, c] and a kernel K [k, k, 1, c], SAME padding gives
 
     out[u, v] = sum over p, q, c of h[p, q, c] K[u - p + pad, v - q + pad, c],   pad = (k - 1) // 2.
 
-Along p this is a convolution, which a discrete Fourier transform turns into one product a frequency; along q it stays
-a product with a Toeplitz matrix. A transform of length n + max(pad, k - 1 - pad) is enough, 48 for n = k = 32: the
-outputs that it wraps around are the ones that SAME drops. A real signal needs length // 2 + 1 frequencies, so for
-n = k = 32 and 16 channels an image takes 2.5 M multiply-adds where the direct sum takes 16.8 M. Every step is a
-product with a constant matrix or a batch of products, so that the gradients are matrix products too.
+Along p this is a convolution, which a discrete Fourier transform turns into one product for each frequency. Along q it
+stays a product with a Toeplitz matrix. A transform of length n + max(pad, k - 1 - pad) is enough, which is 48 for
+n = k = 32, since the outputs that wrap around are those that SAME drops. A real signal needs length // 2 + 1
+frequencies. So for n = k = 32 and 16 channels an image takes 2.5 M multiply-adds, where the direct sum takes 16.8 M.
+Every step is a product with a constant matrix or a batch of products, so that the gradients are matrix products too.
 """
 
 import math
@@ -73,10 +73,11 @@ def _matrices(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
     # Frequencies 0 and length / 2 of h have no imaginary part.
     parts = np.stack([frequency >= 0, (frequency > 0) & (2 * frequency < length)], axis=1)  # [F, 2]
-    matrices = (
+    matrices = [
         analysis[parts],
         transform[parts].reshape(-1, width),
         toeplitz.reshape(width, -1),
         synthesis[:, parts].reshape(size, -1),
-    )
-    return tuple(matrix.astype(np.float32) for matrix in matrices)
+    ]
+    analysis, transform, toeplitz, synthesis = (matrix.astype(np.float32) for matrix in matrices)
+    return analysis, transform, toeplitz, synthesis

@@ -1,9 +1,10 @@
 """Stride-2 convolutions as stride-1 convolutions of phases: the same linear maps, on faster kernels.
 
-Number the even and odd rows and columns of the larger image as four images of half the size, its phases. Along one
-axis, SAME padding ties x[2 (i + d) + a] of the larger image to out[i] of the smaller by the kernel's tap
-t = a + 2 d + pad, d = -1, 0, 1: between the phases and the smaller image that is a 3-tap filter of stride 1, with
-zeros where t is no tap. Libraries run stride 1 and many channels well, and stride 2 and few channels badly.
+The even and the odd rows and columns of the larger image make four images of half its size, the phases. Along one
+axis, SAME padding ties x[2 (i + d) + a] of the larger image to out[i] of the smaller one by the kernel's tap
+t = a + 2 d + pad, for d = -1, 0, 1. Between the phases and the smaller image that is a filter of three taps and
+stride 1, with zeros where the kernel has no tap t. Libraries are fast with stride 1 and many channels, and slow with
+stride 2 and few.
 """
 
 import numpy as np
@@ -37,10 +38,10 @@ def phase_deconv(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None)
         float32 [batch, 2 n, 2 n, channels].
     """
     size, channels = x.shape[1], kernel.shape[2]
-    # The transpose of a convolution of stride 1 is one with the taps in reverse and the channels exchanged.
+    # The transpose of a stride-1 convolution is a convolution with its taps reversed and its channels exchanged.
     taps = tf.transpose(tf.reverse(_phase_kernel(kernel), [0, 1]), [0, 1, 3, 2])
     phases = tf.nn.conv2d(x, taps, 1, "SAME")
-    if bias is not None:  # before the phases part, where it is one kernel with the convolution
+    if bias is not None:  # here, where it runs in one kernel with the convolution
         phases = tf.nn.bias_add(phases, tf.tile(bias, [4]))
     phases = tf.reshape(phases, [-1, size, size, 2, 2 * channels])
     return tf.reshape(tf.transpose(phases, [0, 1, 3, 2, 4]), [-1, 2 * size, 2 * size, channels])
@@ -48,9 +49,9 @@ def phase_deconv(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None)
 
 @tf.custom_gradient
 def phase_deconv_forward(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
-    """`phase_deconv` with the gradients of `conv2d_transpose`, which from a few channels on are the faster ones."""
+    """`phase_deconv` with the gradients of `conv2d_transpose`, which are the faster ones from a few channels on."""
 
-    def gradients(upstream):
+    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return (
             tf.nn.conv2d(upstream, kernel, 2, "SAME"),
             tf.compat.v1.nn.conv2d_backprop_filter(upstream, kernel.shape, x, [1, 2, 2, 1], "SAME"),
@@ -61,9 +62,9 @@ def phase_deconv_forward(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tu
 
 
 def _phase_kernel(kernel: tf.Tensor) -> tf.Tensor:
-    """[k, k, m, c] -> [3, 3, 4 m, c]: between the four phases of m channels and the smaller image."""
+    """The kernel between the four phases of m channels and the smaller image: [k, k, m, c] -> [3, 3, 4 m, c]."""
     width, channels, depth = kernel.shape[0], kernel.shape[2], kernel.shape[3]
-    pad = (width - 2) // 2  # of the two sides the smaller, which is the first
+    pad = (width - 2) // 2  # the first side has the smaller padding
     d, phase, tap = np.ogrid[-1:2, :2, :width]
     one = (tap == phase + 2 * d + pad).astype(np.float32)  # [d, phase, tap]
     select = np.einsum("dak,ebl->deabkl", one, one).reshape(36, width * width)

@@ -1,11 +1,11 @@
 """A 5x5, stride-2 transposed convolution by minimal filtering: the same linear map in under half the operations.
 
-Along one axis, SAME padding gives out[2 i + a] = sum over d = -1, 0, 1 of x[i + d] g_a[d]: two ordinary filters, one
-for the even outputs (taps 3, 1 of the kernel) and one for the odd ones (taps 4, 2, 0). Winograd's F(m, 3) computes m
-neighbouring outputs of a filter with three taps from m + 2 products rather than 3 m (Winograd 1980; Lavin and Gray
-2016), and its transform of the input serves both filters, in two dimensions all four. The transforms are products
-with small constant matrices, the rest is one product of matrices for each of the (m + 2)^2 points, and so are the
-gradients.
+Along one axis, SAME padding gives out[2 i + a] = sum over d = -1, 0, 1 of x[i + d] g_a[d]. These are two ordinary
+filters: one for the even outputs (taps 3 and 1 of the kernel) and one for the odd ones (taps 4, 2 and 0). Winograd's
+F(m, 3) computes m neighbouring outputs of a filter with three taps from m + 2 products instead of 3 m (Winograd 1980;
+Lavin and Gray 2016). Its transform of the input serves both filters, and in two dimensions all four. The transforms are
+products with small constant matrices. The rest, like the gradients, is one product of matrices for each of the
+(m + 2)^2 points.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 POINTS = {2: (0, 1, -1), 4: (0, 2**-0.5, -(2**-0.5), 2**0.5, -(2**0.5))}
-"""Finite interpolation points of F(m, 3), by m; infinity is the last.
+"""The finite interpolation points of F(m, 3), by m. Infinity is the last point of each.
 
-For m = 4 the usual 0, 1, -1, 2, -2 was measured to round 1.7 times worse, in float32 and in bfloat16 alike.
+For m = 4 the usual points 0, 1, -1, 2, -2 have rounding errors 1.7 times as large, in float32 and in bfloat16 alike.
 """
-_TAPS = np.array([[3, 1, -1], [4, 2, 0]])  # of the kernel, for even and odd outputs at d = -1, 0, 1; -1 is none
+_TAPS = np.array([[3, 1, -1], [4, 2, 0]])  # for even and for odd outputs, the taps at d = -1, 0, 1; -1 stands for none
 
 
 def winograd_deconv(kernel: tf.Tensor, size: int, tile: int = 4) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -27,7 +27,7 @@ def winograd_deconv(kernel: tf.Tensor, size: int, tile: int = 4) -> Callable[[tf
     Args:
         kernel: float32 [5, 5, channels, c], transformed once for all calls of what is returned.
         size: n, a multiple of `tile`.
-        tile: m above.
+        tile: m of F(m, 3).
 
     Returns:
         float32 [batch, n, n, c] -> float32 [batch, 2 n, 2 n, channels].
@@ -52,7 +52,7 @@ def winograd_deconv(kernel: tf.Tensor, size: int, tile: int = 4) -> Callable[[tf
 def _matrices(size: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Constant float32 matrices: analysis [points tiles^2, n n], transform [points 4, 25], synthesis [m m, points].
 
-    They come from interpolation: with V_k the Vandermonde matrix of all points and k columns, the product of two
+    They come from interpolation. Let V_k be the Vandermonde matrix of all points with k columns. The product of two
     polynomials is inverse(V_n) ((V_m a) * (V_r b)), and its transpose is the filter V_m' ((V_r g) * (inverse(V_n)' d)).
     """
     count = tile + 2
@@ -62,7 +62,7 @@ def _matrices(size: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     one = np.zeros((count, size // tile, size))
     window = np.linalg.inv(everything).T.round(12)  # rounded, so that every CPU makes the same constants
     for t in range(size // tile):
-        for i in range(count):  # the tile's inputs m t - 1 to m t + m; those outside the image are zero
+        for i in range(count):  # the inputs of tile t are m t - 1 to m t + m; those outside the image are zero
             if 0 <= tile * t - 1 + i < size:
                 one[:, t, tile * t - 1 + i] = window[:, i]
     analysis = np.einsum("pti,quj->pqtuij", one, one).reshape(-1, size * size)
@@ -76,4 +76,4 @@ def _matrices(size: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
     one = vandermonde(tile).T
     synthesis = np.einsum("ip,jq->ijpq", one, one).reshape(tile * tile, -1)
-    return tuple(matrix.astype(np.float32) for matrix in (analysis, transform, synthesis))
+    return analysis.astype(np.float32), transform.astype(np.float32), synthesis.astype(np.float32)
