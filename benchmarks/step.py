@@ -210,7 +210,7 @@ def chart(results: dict, path: Path) -> None:
         colours = ["#4477aa" if name.startswith("dcgan-tf1") else "#bbbbbb" for name in names]
         bars = axes.barh(names, [times[name] for name in names], color=colours)
         axes.bar_label(bars, fmt="%.0f", padding=3)
-        axes.set_title(f"{preset} preset, batch {Config.of(preset=preset).batch_size}: ms a step", fontsize=10)
+        axes.set_title(f"{preset} preset, batch {Config(preset=preset).batch_size}: ms a step", fontsize=10)
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.xaxis.set_visible(False)
         axes.set_xlim(0, 1.12 * max(times.values()))
@@ -233,7 +233,7 @@ def main() -> None:
     peaks = {precision: matmul_peak(precision) for precision in ("float32", "bfloat16")}
     report["matmul_gflops"] = {name: 2 * peak / 1e9 for name, peak in peaks.items()}
     for preset in RECIPES:
-        config = Config.of(preset=preset)
+        config = Config(preset=preset)
         times = medians(contenders(config), config, options.rounds)
         report["ms_per_step"][preset] = times
         count = multiply_adds(config)
@@ -247,13 +247,13 @@ def main() -> None:
     print("\ndefault preset against batch size, ms a step (images/s)")
     report["batch_size"] = {}
     for size in (16, 32, 64, 128, 256, 512, 1024):
-        config = Config.of(batch_size=size)
+        config = Config(batch_size=size)
         ms = medians({"": ours(config)}, config, options.rounds)[""]
         report["batch_size"][size] = ms
         print(f"{size:6} {ms:8.1f} ({1e3 * size / ms:.0f})")
 
     report["seconds_to_first_step"] = float(np.median([first_step() for _ in range(3)]))
-    report["peak_mib"] = {preset: peak_memory(Config.of(preset=preset)) for preset in RECIPES}
+    report["peak_mib"] = {preset: peak_memory(Config(preset=preset)) for preset in RECIPES}
     print(f"\nfrom `python run.py` to the first step: {report['seconds_to_first_step']:.1f} s")
     print(f"peak memory, MiB: {report['peak_mib']}")
     (HERE / "step.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -15,8 +15,7 @@ from dcgan_tf1.errors import UsageError
 
 
 class Family(NamedTuple):
-    """What is known of a family of networks without TensorFlow. Its networks are in `networks/`, in the module of its
-    name."""
+    """What can be known of a family of networks without TensorFlow; `networks/` has a module of the same name."""
 
     image_size: int
     """Side of the images that it is trained on and draws, in pixels: 28, or 32, for which 28x28 data is padded by 2."""
@@ -263,7 +262,7 @@ class Config:
         return dataclasses.asdict(self)
 
     def replace(self, **values: Any) -> "Config":
-        """A copy in which `values` are changed and every other setting stays, even where the preset or family differ."""
+        """A copy in which `values` are changed and every other setting stays as it is."""
         return dataclasses.replace(self, **values)
 
 
@@ -300,7 +299,7 @@ def _check_number(flag: str, value: Any, kind: Any, low: float, high: float) -> 
 
 
 def _short(value: Any) -> str:
-    """`value` as text for an error line. Python refuses to print integers of thousands of digits, so they are described."""
+    """`value` as text for an error line. Integers are described if they have more digits than Python will print."""
     if type(value) is int and abs(value) >= 10**20:
         return "an integer of over 20 digits"
     text = repr(value)

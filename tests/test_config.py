@@ -1,4 +1,4 @@
-"""A config is checked when it is made, cannot be changed, and survives JSON."""
+"""A config is checked when it is made, cannot be changed afterwards, and survives JSON."""
 
 import dataclasses
 import json
@@ -34,28 +34,45 @@ REFERENCE = {
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_are_valid_and_survive_json(preset):
-    config = Config.of(preset=preset)
+    config = Config(preset=preset)
     assert config.preset == preset
     again = Config.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config and hash(again) == hash(config)
-    changed = Config.of(preset=preset, lr_g=0.1, g_channels=(7,), seed=2**63 - 1, dataset="ä/b c")
+    changed = Config(preset=preset, lr_g=0.1, g_channels=(7,), seed=2**63 - 1, dataset="ä/b c")
     assert Config.from_json(json.loads(json.dumps(changed.to_json()))) == changed
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_families_have_defaults_of_their_own(model):
-    config = Config.of(model=model)
+    config = Config(model=model)
     assert (config.model, config.preset) == (model, "default")
     assert {name: getattr(config, name) for name in MODELS[model].defaults} == MODELS[model].defaults
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert Config.of(model=model, batch_size=3).batch_size == 3
+    assert Config(model=model, batch_size=3).batch_size == 3
+
+
+def test_settings_that_are_given_win_over_the_family_whatever_they_are():
+    """The default of dcgan32, given to another family, is a value like any other."""
+    assert MODELS["mlp"].defaults["batch_size"] != Config().batch_size
+    assert Config(model="mlp", batch_size=Config().batch_size).batch_size == Config().batch_size
+
+
+def test_an_unknown_setting():
+    with pytest.raises(TypeError, match="colour"):
+        Config(colour="red")
+
+
+def test_replace_changes_what_is_named_alone():
+    before, after = Config(preset="reference"), Config(preset="reference").replace(batch_size=3)
+    assert {**before.to_json(), "batch_size": 3} == after.to_json()
+    assert Config(model="mlp").replace(model="dcgan28").batch_size == Config(model="mlp").batch_size
 
 
 def test_presets_win_over_the_family():
-    config = Config.of(preset="mlp256")
+    config = Config(preset="mlp256")
     assert (config.model, config.image_size, config.batch_size) == ("mlp", 28, 100)
     assert config.g_channels == config.d_channels == (256, 256)
-    assert Config.of(preset="mlp256", model="mlp") == config
+    assert Config(preset="mlp256", model="mlp") == config
 
 
 def test_names_mean_one_thing():
@@ -72,16 +89,16 @@ def test_names_mean_one_thing():
 )
 def test_a_setting_of_another_family(values, line):
     with pytest.raises(UsageError, match=line):
-        Config.of(**values)
+        Config(**values)
 
 
 def test_reference_is_the_published_recipe():
-    config = Config.of(preset="reference").to_json()
+    config = Config(preset="reference").to_json()
     assert {name: config[name] for name in REFERENCE} == REFERENCE
 
 
 def test_flags_win_over_the_preset():
-    config = Config.of(preset="reference", batch_size=8)
+    config = Config(preset="reference", batch_size=8)
     assert (config.batch_size, config.g_steps) == (8, 2)
 
 
@@ -95,14 +112,14 @@ def test_a_config_cannot_be_changed():
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_setting_younger_than_the_record_is_what_was_before(name):
-    record = Config.of(preset="reference").to_json()
+def test_a_setting_that_a_record_lacks_has_its_default(name):
+    record = Config(preset="reference").to_json()
     del record[name]
     if name in ("preset", "model"):
         with pytest.raises(UsageError, match=name):
             Config.from_json(record)
     else:
-        assert Config.from_json(record) == Config.of(preset="reference")
+        assert Config.from_json(record) == Config(preset="reference")
 
 
 def test_older_runs_had_no_noise():

@@ -9,7 +9,7 @@ from dcgan_tf1.training.gan import build_gan
 
 @pytest.mark.parametrize("recipe", [*({"preset": name} for name in PRESETS), *({"model": name} for name in MODELS)])
 def test_every_op_of_the_step_has_a_gpu_kernel(recipe):
-    waiting, seen = [build_gan(Config.of(**recipe)).train_op], set()
+    waiting, seen = [build_gan(Config(**recipe)).train_op], set()
     while waiting:
         op = waiting.pop()
         if op not in seen:

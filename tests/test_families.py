@@ -26,7 +26,7 @@ TINY += ["--sample_every", "4", "--max_to_keep", "100"]
 
 
 def tiny(model, **values):
-    return Config.of(model=model, batch_size=8, z_dim=8, g_channels=(16, 8, 4), d_channels=(4, 8), **values)
+    return Config(model=model, batch_size=8, z_dim=8, g_channels=(16, 8, 4), d_channels=(4, 8), **values)
 
 
 # Layer for layer
@@ -141,7 +141,7 @@ RECIPES = {
 def both(name, player):
     """Ours and Keras's, with the same weights, and the ways in which they can be compared."""
     recipe, *parameters = RECIPES[name]
-    config = Config.of(**recipe)
+    config = Config(**recipe)
     ours, keras = Player(player, config), keras_layers(player, config)
     keras.set_weights(ours.weights)  # as they come: layer for layer of the same shapes
     count = sum(int(np.prod(weight.shape)) for weight in keras.trainable_weights)
@@ -183,7 +183,7 @@ def test_keras_defaults_are_those_of_the_tutorial():
     assert leaky.negative_slope == pytest.approx(0.3)
     with tf.Graph().as_default():
         v1.set_random_seed(0)
-        load_family("dcgan28").generator(tf.zeros([2, 100]), True, Config.of(model="dcgan28"))
+        load_family("dcgan28").generator(tf.zeros([2, 100]), True, Config(model="dcgan28"))
         assert {decay for *_, decay in v1.get_collection(layers.MOVING_AVERAGES)} == {norm.momentum}
         kernels = [v for v in v1.trainable_variables() if v.op.name.endswith("kernel")]
         with v1.Session() as sess:

@@ -18,7 +18,7 @@ from dcgan_tf1.training.gan import build_gan
 from dcgan_tf1.training.session import open_session
 
 v1 = tf.compat.v1
-TINY = Config.of(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8))
+TINY = Config(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8))
 METRICS = {"d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"}
 
 
@@ -46,7 +46,7 @@ def count(variables):
 
 
 def test_reference_is_as_large_as_published():
-    gan = build_gan(Config.of(preset="reference"))
+    gan = build_gan(Config(preset="reference"))
     assert (count(gan.g_variables), count(gan.d_variables)) == (903_792, 42_337)
     assert gan.images.shape == (256, 28, 28) and gan.images.dtype == tf.uint8
     assert gan.z.shape == (256, 100) and gan.sample_z.shape.as_list() == [None, 100]
@@ -131,7 +131,7 @@ for name in names:
         importlib.import_module(name)
 import tensorflow as tf
 assert "dcgan_tf1.training.gan" in sys.modules and "dcgan_tf1.training.trainer" in sys.modules
-dcgan_tf1.training.gan.build_gan(dcgan_tf1.config.Config.of(batch_size=2, g_channels=(4, 2), d_channels=(2, 2)))
+dcgan_tf1.training.gan.build_gan(dcgan_tf1.config.Config(batch_size=2, g_channels=(4, 2), d_channels=(2, 2)))
 print(tf.executing_eagerly(), float(tf.constant(2.0) * 3), tf.compat.v1.get_default_graph().get_operations())
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
@@ -202,9 +202,9 @@ class Pair:
 
 
 CONFIGS = {
-    "default": Config.of(batch_size=8, d_noise=0.0),
-    "reference": Config.of(preset="reference", batch_size=8),
-    "two updates": Config.of(batch_size=8, g_steps=2, z_dim=16, g_channels=(32, 16), d_channels=(8, 16), d_noise=0.0),
+    "default": Config(batch_size=8, d_noise=0.0),
+    "reference": Config(preset="reference", batch_size=8),
+    "two updates": Config(batch_size=8, g_steps=2, z_dim=16, g_channels=(32, 16), d_channels=(8, 16), d_noise=0.0),
 }
 
 
@@ -240,7 +240,7 @@ def test_fused_steps_equal_separate_runs(pair):
 def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
     monkeypatch.setattr(halves, "usable_cores", lambda: 2)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    reference = Config.of(preset="reference")
+    reference = Config(preset="reference")
     assert halves.pay_off(reference)
     for changed in ({"g_batch_norm": "all"}, {"batch_size": 128}, {"batch_size": 257}):
         assert not halves.pay_off(reference.replace(**changed))

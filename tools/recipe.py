@@ -76,9 +76,7 @@ def main():
         for settings in arguments.trials:
             flags = [f"--{setting}" for setting in settings.split()]
             values = cli.train.make_context("recipe.py", [*flags, "--iterations", str(arguments.steps)]).params
-            config = Config.of(
-                **{name: value for name, value in values.items() if name in FIELDS and value is not None}
-            )
+            config = Config(**{name: value for name, value in values.items() if name in FIELDS and value is not None})
             out = arguments.out_dir / (settings.replace(" ", "_") or "default")
             print(trial(settings, config, dataset, scorer, out), flush=True)
 

@@ -34,8 +34,7 @@ def compare(
 ) -> int:
     """Train models for the same time, and measure and draw them."""
     configs = {
-        name: Config.of(**{"preset" if name in PRESETS else "model": name}, seed=seed, dataset="mnist")
-        for name in models
+        name: Config(**{"preset" if name in PRESETS else "model": name}, seed=seed, dataset="mnist") for name in models
     }
 
     from dcgan_tf1.data import sources

@@ -51,7 +51,7 @@ def _kind(field: dataclasses.Field) -> Kind:
 def train(folders: Folders, **settings: Any) -> int:
     """Train a GAN, or go on with its training."""
     given = {name: value for name, value in settings.items() if value is not None}
-    config = Config.of(**given)
+    config = Config(**given)
 
     from dcgan_tf1.data import sources
     from dcgan_tf1.runs.folder import open_run, with_dataset
