@@ -151,7 +151,7 @@ def _columns(count: int) -> int:
 def _write_npz(
     path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray], labels: Sequence[np.ndarray] | None
 ) -> None:
-    """Write the uint8 arrays `images`, of `shape` and given in parts, and `labels`, which are known after the images."""
+    """Write the uint8 arrays `images`, of `shape` and given in parts, and `labels`, which are known after them."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as archive:
         for name, size, content in (("images", shape, parts), ("labels", shape[:1], labels)):
             if content is not None:
