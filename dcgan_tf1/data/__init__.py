@@ -1,1 +1,1 @@
-"""Data sets: where they come from, how their files are read, and what is drawn from them at random."""
+"""Data sets: where they come from, how their files are read, and what is drawn at random for training and sampling."""

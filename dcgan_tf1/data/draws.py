@@ -1,7 +1,7 @@
-"""Seeded draws: batches, and latent vectors.
+"""Seeded random draws: batches of images, and latent vectors.
 
-Each is a pure function of the seed and a counter such as the step, so a resumed run sees what an uninterrupted one
-would have seen, and there is no iterator to save.
+Each draw is a pure function of the seed and of a counter such as the step. A resumed run therefore sees what an
+uninterrupted one would have seen, and there is no iterator to save.
 """
 
 import functools
@@ -21,28 +21,37 @@ value never changes.
 
 
 class Stream(IntEnum):
-    """What random numbers are for. Each use is a key of its own, so no two share numbers; the values are for ever."""
+    """What random numbers are used for. Each use has a key of its own, so no two share numbers. Values never change."""
 
     SHUFFLE = 0
-    """The order of the images, by epoch."""
+    """The order of the images; the counter is the epoch."""
     TRAIN = 1
-    """z of the training steps, by step."""
+    """z of the training steps; the counter is the step."""
     SNAPSHOT = 2
-    """The fixed z of the sample grids, at counter 0."""
+    """The fixed z of the sample grids; the counter is 0."""
     SAMPLE = 3
-    """z of the digits drawn once trained, by chunk."""
+    """z of the digits that a trained GAN draws; the counter is the chunk of CHUNK digits."""
     EVALUATE = 4
-    """z of the digits measured while training, at counter 0."""
+    """z of the digits that are measured during training; the counter is 0."""
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Which of `count` images make the batch of the 0-based `step`: int64 [batch_size], read-only.
+    """The indices of the images that make the batch of one step.
 
-    An epoch is count // batch_size steps over a fresh permutation. It shows no image twice, and leaves out the
-    remainder.
+    An epoch goes through a new permutation of the images in count // batch_size steps. It shows no image twice, and
+    leaves out the remainder of the division.
+
+    Args:
+        count: how many images there are.
+        batch_size: how many of them make a batch.
+        seed: 0 to 2**64 - 1.
+        step: 0 or more.
+
+    Returns:
+        int64 [batch_size], read-only, each from 0 to count - 1.
 
     Raises:
-        UsageError: `batch_size` is more than `count`.
+        UsageError: `batch_size` is larger than `count`.
     """
     if batch_size > count:
         raise UsageError(f"--batch_size: found {batch_size}, expected at most {count}, the size of the data set")
@@ -51,17 +60,20 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarr
 
 
 def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...], distribution: str = "uniform") -> np.ndarray:
-    """float32 of `shape`, `uniform` over [-1, 1) or standard `normal`: a pure function of its arguments.
+    """Random numbers that depend on the arguments alone.
 
     Args:
         seed: 0 to 2**64 - 1.
-        stream: what for, see `Stream`.
-        counter: which draw of that stream, say the step: 0 to 2**64 - 1.
+        stream: what the numbers are used for; see `Stream`.
+        counter: which draw of that stream, such as the step: 0 to 2**64 - 1.
+        shape: the shape of the array that is returned.
+        distribution: `uniform` over [-1, 1), or standard `normal` (Box and Muller 1958).
+
+    Returns:
+        float32 of `shape`.
     """
     bits = _bits(seed, stream, counter, math.prod(shape))
-    if (
-        distribution == "normal"
-    ):  # Box and Muller 1958: the radius from the upper half of the bits, the angle from the rest
+    if distribution == "normal":  # the upper half of the bits gives the radius, the lower half the angle
         radius = np.sqrt(-2 * np.log(((bits >> 32) + 1) * 2.0**-32))
         return (radius * np.cos((bits & 0xFFFFFFFF) * (2 * np.pi * 2.0**-32))).astype(np.float32).reshape(shape)
     bits = bits >> 40  # 24 bits: each value is exact in float32
@@ -70,17 +82,17 @@ def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...], distrib
 
 @functools.lru_cache(maxsize=2)
 def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of range(count), int64 [count], read-only since it is shared."""
+    """A permutation of range(count), int64 [count]. It is read-only because the cache shares it among callers."""
     order = _bits(seed, Stream.SHUFFLE, epoch, count).argsort(kind="stable")
     order.setflags(write=False)
     return order
 
 
 def _bits(seed: int, stream: int, counter: int, count: int) -> np.ndarray:
-    """uint64 [count] of random bits.
+    """Random bits from a counter-based generator (Philox; Salmon et al. 2011), uint64 [count].
 
-    Philox takes 128 bits of key and 256 of counter, so every argument has 64 bits to itself and none are hashed. Raw
-    bits are drawn because NumPy keeps those for ever, and what `Generator` makes of them only until it knows better.
+    Philox takes 128 bits of key and 256 of counter, so that each argument has 64 bits to itself and none is hashed.
+    Raw bits are drawn because NumPy promises never to change them; what its `Generator` makes of them may change.
     """
     key = np.array([seed, stream], np.uint64)
     start = np.array([0, 0, 0, counter], np.uint64)  # Philox itself counts in the first word

@@ -1,7 +1,7 @@
-"""Readers of data files, which are untrusted.
+"""Readers of data files, which are not trusted.
 
-Nothing is allocated, decompressed or parsed beyond what a file's size on disk can back, and whatever is wrong with a
-file ends in one `DataError` line.
+No more memory is allocated, and no more is decompressed or parsed, than the size of a file on disk can account for.
+Whatever is wrong with a file ends in a `DataError` of one line.
 """
 
 import contextlib
@@ -15,33 +15,45 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import numpy as np
 
 from dcgan_tf1.errors import DataError, one_line
 
-_CHUNK = 1 << 18
+_BLOCK_BYTES = 1 << 18
+"""Files are read in blocks of at most this size."""
 _NPY_HEADER_BYTES = 4096
+"""The longest .npy header that is read; those that NumPy writes for our arrays take 128 bytes."""
 _MAX_BYTES = 1 << 30
-_DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib, "Maximum Expansion Factor")
+"""The largest array that is read."""
+_MAX_DEFLATE_RATIO = 1032
+"""No deflate stream expands to more than this many times its size (zlib's technical details, "maximum expansion
+factor"), so the size of a compressed file limits the size of the array in it."""
 _IDX_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _EXPECTED_SHAPE = {3: "[N, 28, 28] or [N, 32, 32]", 1: "[N]"}
 _EXPECTED_FILE = "expected a whole IDX (.gz or not) or .npz file of uint8"
 
 
+class Readable(Protocol):
+    """What the readers below need of a file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes, and none at the end."""
+
+
 def shorten(value: object, width: int = 40) -> str:
-    """The text of `value`, or its end, for a message that has 200 characters for everything."""
+    """The text of `value`, or the end of it, since a message has only 200 characters for everything."""
     text = str(value)
     return text if len(text) <= width else "..." + text[3 - width :]
 
 
 @contextlib.contextmanager
 def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[None]:
-    """Turn whatever goes wrong inside into a DataError of one line that names `source`.
+    """Turn whatever goes wrong in the block into a DataError of one line that names `source`.
 
-    Checks inside raise a DataError that says what was found and what was expected. All else comes from libraries,
-    which raise on hostile bytes whatever their parsers trip over, documented or not: hence `Exception`.
+    Our own checks raise a DataError that says what was found and what was expected. All other errors come from
+    libraries. On hostile bytes these raise whatever their parsers trip over, documented or not, hence `Exception`.
     """
     try:
         yield
@@ -52,30 +64,41 @@ def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[
         raise DataError(one_line(f"{shorten(source, 80)}: {expected}; {reason}")) from error
 
 
-class _ShortReads(io.BufferedReader):
-    """A file that refuses long reads: `zipfile` takes in a directory whole, at the length the file claims for it."""
+class _BoundedReader(io.BufferedReader):
+    """A file that refuses long reads, since `zipfile` reads a directory at once, as long as the file says it is."""
 
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > _CHUNK:
-            raise DataError(f"found a zip directory of {size} bytes, expected at most {_CHUNK}")
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _BLOCK_BYTES:
+            raise DataError(f"found a zip directory of {size} bytes, expected at most {_BLOCK_BYTES}")
         return super().read(size)
 
 
 @contextlib.contextmanager
-def open_data_file(path: Path, expected: str = _EXPECTED_FILE) -> Iterator[IO[bytes]]:
-    """The regular file at `path`, opened to read; whatever goes wrong until it is closed is a DataError."""
+def open_data_file(path: Path, expected: str = _EXPECTED_FILE) -> Iterator[io.BufferedReader]:
+    """The regular file at `path`, open for reading. Whatever goes wrong until it is closed is a DataError."""
     with data_errors(path, expected):
-        mode = os.stat(path).st_mode  # before opening: to open a pipe is to wait for its writer
+        mode = os.stat(path).st_mode  # before it is opened, since opening a pipe waits for its writer
         if stat.S_ISDIR(mode):
-            raise DataError("found a folder, expected a file; --data_dir takes the folder of MNIST's files")
+            raise DataError("found a folder, expected a file")
         if not stat.S_ISREG(mode):
             raise DataError("found a pipe, socket or device, expected a regular file")
-        with _ShortReads(io.FileIO(path)) as file:
+        with _BoundedReader(io.FileIO(path)) as file:
             yield file
 
 
 def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images in an IDX or .npz file, and the labels that the .npz file holds beside them."""
+    """Read the images of an IDX or .npz file, and the labels if the .npz file has them.
+
+    Args:
+        path: an IDX file, gzipped or not, or an .npz file with x_train and x_test, images, arr_0 or one array alone.
+        split: `train` or `test`; it decides between x_train and x_test.
+
+    Returns:
+        uint8 [N, 28, 28] or [N, 32, 32], and uint8 [N] or None.
+
+    Raises:
+        DataError: the file cannot be read, or is not such a file.
+    """
     with open_data_file(path) as file:
         if file.peek(2)[:2] == b"PK":
             return _read_npz(file, split)
@@ -83,27 +106,31 @@ def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def read_labels(path: Path, count: int) -> np.ndarray:
-    """The `count` labels in an IDX file."""
+    """Read an IDX file of `count` labels: uint8 [count].
+
+    Raises:
+        DataError: the file cannot be read, or is not such a file.
+    """
     with open_data_file(path) as file:
         labels = _read_idx(file, ndim=1)
         _check_labels(labels, count)
         return labels
 
 
-def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """What the header of an .npy file says.
+def read_npy_header(stream: Readable) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Read the header of an .npy file.
 
     Args:
-        stream: the file, at its start. At most _NPY_HEADER_BYTES of it are read.
+        stream: the file, at its start. At most its first 4,096 bytes are read.
 
     Returns:
-        The array's shape, whether it is in Fortran's order, its type, and how many bytes the header takes.
+        The array's shape, whether it is stored in Fortran's order, its type, and how many bytes the header takes.
 
     Raises:
-        DataError: the file is of another version than 1.0 and 2.0.
-        ValueError, or anything else that NumPy's parser may raise: the header is malformed.
+        DataError: the file's version is neither 1.0 nor 2.0.
+        Exception: whatever NumPy's parser raises on a malformed header; `data_errors` turns it into a DataError.
     """
-    head = io.BytesIO(stream.read(_NPY_HEADER_BYTES))  # NumPy would read a header at whatever length it claims
+    head = io.BytesIO(stream.read(_NPY_HEADER_BYTES))  # NumPy would read a header of whatever length it claims
     version = np.lib.format.read_magic(head)
     if version not in ((1, 0), (2, 0)):
         raise DataError(f"found .npy version {version}, expected 1.0 or 2.0")
@@ -116,11 +143,15 @@ def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype,
 
 def _check_labels(labels: np.ndarray, count: int) -> None:
     if len(labels) != count:
-        raise DataError(f"found {len(labels)} labels, expected {count}, one an image")
+        raise DataError(f"found {len(labels)} labels, expected {count}, one for each image")
 
 
 def _check_shape(shape: tuple[int, ...], ndim: int, limit: int) -> int:
-    """How many bytes a uint8 array of `shape` takes, provided it can be images (or labels) of at most `limit` bytes."""
+    """The number of bytes of a uint8 array of `shape`.
+
+    Raises:
+        DataError: these are no images (or labels), or they take more than `limit` bytes.
+    """
     if len(shape) != ndim or min(shape) < 1 or shape[1:] not in ((), (28, 28), (32, 32)):
         raise DataError(f"found shape {shorten(list(shape))}, expected {_EXPECTED_SHAPE[ndim]}")
     count = math.prod(shape)
@@ -129,11 +160,11 @@ def _check_shape(shape: tuple[int, ...], ndim: int, limit: int) -> int:
     return count
 
 
-def _read_exactly(stream: IO[bytes], count: int) -> bytearray:
-    """The next `count` bytes. Memory grows with what is there, whatever the header claims."""
+def _read_exactly(stream: Readable, count: int) -> bytearray:
+    """The next `count` bytes. Memory grows with what is there, whatever the header says."""
     content = bytearray()
     while len(content) < count:
-        block = stream.read(min(count - len(content), _CHUNK))
+        block = stream.read(min(count - len(content), _BLOCK_BYTES))
         if not block:
             raise DataError(f"found {len(content)} bytes and then the end, expected {count}")
         content += block
@@ -141,17 +172,18 @@ def _read_exactly(stream: IO[bytes], count: int) -> bytearray:
 
 
 class _GzipMember:
-    """A gzip file of one member, read forward.
+    """A gzip file of one member, which is read forward.
 
-    `zlib` does all of it in C; the gzip module walks file names and padding a byte at a time, for minutes if asked to.
+    `zlib` does all of it in C. The gzip module reads file names and padding byte by byte, which a hostile file can make
+    it do for minutes.
     """
 
-    def __init__(self, file: IO[bytes]):
+    def __init__(self, file: io.BufferedReader) -> None:
         self._file = file
-        self._inflate = zlib.decompressobj(wbits=31)  # with gzip's header and trailer: checks the CRC and the length
+        self._inflate = zlib.decompressobj(wbits=31)  # expects gzip's header, and checks the CRC and length at its end
 
-    def read(self, size: int) -> bytes:
-        """1 to `size` bytes, or none at the end."""
+    def read(self, size: int, /) -> bytes:
+        """At least 1 and at most `size` bytes, or none at the end."""
         content = b""
         while not content and not self._inflate.eof:
             block = self._inflate.unconsumed_tail or self._file.read(1 << 16)
@@ -163,18 +195,18 @@ class _GzipMember:
         return content
 
 
-def _read_idx(file: IO[bytes], ndim: int) -> np.ndarray:
-    """The uint8 array of `ndim` dimensions in an IDX file, gzipped or not."""
+def _read_idx(file: io.BufferedReader, ndim: int) -> np.ndarray:
+    """Read the uint8 array of `ndim` dimensions in an IDX file, gzipped or not."""
     size = os.fstat(file.fileno()).st_size
     gzipped = file.peek(2)[:2] == b"\x1f\x8b"
-    stream = _GzipMember(file) if gzipped else file
+    stream: Readable = _GzipMember(file) if gzipped else file
     magic = bytes(_read_exactly(stream, 4))
     if magic != bytes((0, 0, 0x08, ndim)):
         kind = f" ({_IDX_TYPES[magic[2]]}, {magic[3]} dimensions)" if magic[2] in _IDX_TYPES else ""
         raise DataError(f"found magic 0x{magic.hex()}{kind}, expected 0x0000080{ndim} (uint8, {ndim} dimensions)")
     shape = struct.unpack(f">{ndim}I", _read_exactly(stream, 4 * ndim))
     header = 4 + 4 * ndim
-    count = _check_shape(shape, ndim, limit=_DEFLATE_RATIO * size if gzipped else _MAX_BYTES)
+    count = _check_shape(shape, ndim, limit=_MAX_DEFLATE_RATIO * size if gzipped else _MAX_BYTES)
     found = _gzip_length(file, size) if gzipped else size
     if found != header + count:
         raise DataError(f"found {found} bytes (truncated or padded?), expected {header + count} for {list(shape)}")
@@ -184,8 +216,11 @@ def _read_idx(file: IO[bytes], ndim: int) -> np.ndarray:
     return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
-def _gzip_length(file: IO[bytes], size: int) -> int:
-    """The uncompressed length that a gzip file of `size` bytes ends with: a lie there is caught later, at more cost."""
+def _gzip_length(file: io.BufferedReader, size: int) -> int:
+    """The uncompressed length that a gzip file of `size` bytes states at its end.
+
+    It shows that most bad files are bad before they are decompressed. If it is a lie, decompressing shows that later.
+    """
     here = file.tell()
     file.seek(size - 4)
     (length,) = struct.unpack("<I", file.read(4))
@@ -193,8 +228,8 @@ def _gzip_length(file: IO[bytes], size: int) -> int:
     return length
 
 
-def _read_npz(file: IO[bytes], split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images of `split` in an .npz file, and their labels if it has them."""
+def _read_npz(file: io.BufferedReader, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the images of `split` in an .npz file, and their labels if it has them."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         arrays = {member.filename.removesuffix(".npy"): member for member in members}
@@ -215,10 +250,10 @@ def _read_npz(file: IO[bytes], split: str) -> tuple[np.ndarray, np.ndarray | Non
         return images, labels
 
 
-def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: IO[bytes], ndim: int) -> np.ndarray:
-    """The uint8 array of `ndim` dimensions in `member` of the archive in `file`."""
+def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: io.BufferedReader, ndim: int) -> np.ndarray:
+    """Read the uint8 array of `ndim` dimensions in `member` of the `archive` that `file` holds."""
     if member.flag_bits & 1:
-        raise DataError(f"found {shorten(member.filename)!r} encrypted, expected it in clear")
+        raise DataError(f"found {shorten(member.filename)!r} encrypted, expected no encryption")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"found zip compression {member.compress_type}, expected deflate or none, as NumPy writes")
     with archive.open(member) as stream:
@@ -226,7 +261,7 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: IO[bytes]
         if dtype != np.uint8:
             raise DataError(f"found {shorten(member.filename)!r} of {shorten(dtype)}, expected uint8")
         size = os.fstat(file.fileno()).st_size
-        count = _check_shape(shape, ndim, limit=_DEFLATE_RATIO * size)
+        count = _check_shape(shape, ndim, limit=_MAX_DEFLATE_RATIO * size)
         if member.file_size != offset + count:
             raise DataError(
                 f"found {member.file_size} bytes in {shorten(member.filename)!r}, expected {offset + count}"

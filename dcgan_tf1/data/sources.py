@@ -1,9 +1,4 @@
-"""Data sets, and the batches that training draws from them.
-
-A file is untrusted: nothing is allocated, decompressed or parsed beyond what its size on disk can back, and whatever
-is wrong with it ends in one `DataError` line. A batch is a pure function of the seed and the step, so a resumed run
-sees what an uninterrupted one would have seen, and there is no iterator to save.
-"""
+"""Where data sets come from: MNIST from a folder, from Keras or by download, scikit-learn's digits, or any file."""
 
 import contextlib
 import hashlib
@@ -36,30 +31,30 @@ _MNIST_SHA256 = {
 
 
 class Dataset(NamedTuple):
-    """Images as they are stored: 0 is the background and 255 the full stroke."""
+    """Images as files have them: 0 is the background, and 255 the full stroke."""
 
     name: str
-    """`mnist`, `digits`, or the base name of the file."""
+    """`mnist`, `digits`, or the name of the file without its folders."""
     images: np.ndarray
     """uint8 [N, 28, 28] or [N, 32, 32]."""
     labels: np.ndarray | None
-    """uint8 [N], or None where the source has none."""
+    """uint8 [N]; None where the source has no labels."""
     digest: str
-    """sha256, in hex, of the images as an IDX file (header and bytes): the same from every container."""
+    """The sha256, in hex, that the images have as an IDX file. It is the same from every kind of file."""
 
 
 def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[str], object] = print) -> Dataset:
     """The data set that `--dataset` and `--data_dir` name.
 
     Args:
-        dataset: `mnist`; `digits`, the 1,797 scans that scikit-learn brings, all of them for training; `auto`, MNIST
-            or, if it is neither given nor to be had, `digits`; else the path of an IDX (.gz or not) or .npz file.
-        data_dir: folder of MNIST's files, for `auto` and `mnist`; if empty, Keras's copy or download is used.
-        split: `train` or `test`. A file that holds one set of images gives it for both.
-        announce: called with one line if `auto` falls back.
+        dataset: `mnist`; `digits`, the 1,797 scans that come with scikit-learn, all of them for training; `auto`, which
+            is MNIST, or `digits` where MNIST cannot be had; otherwise the path of an IDX (.gz or not) or .npz file.
+        data_dir: the folder of MNIST's files, for `auto` and `mnist`. If it is empty, Keras's copy or download is used.
+        split: `train` or `test`. A file that holds a single set of images gives it for both.
+        announce: is given one line if `auto` falls back to `digits`.
 
     Raises:
-        DataError: the data is missing, malformed, has no such split, or is under MNIST's name but is not MNIST.
+        DataError: the data is missing or malformed, has no such split, or is called MNIST and is not MNIST.
     """
     if dataset in ("auto", "mnist"):
         if data_dir:
@@ -80,6 +75,9 @@ def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[
         raise DataError(
             one_line(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
         )
+    if path.is_dir():
+        found = f"--dataset: found a folder, {shorten(dataset, 60)!r}"
+        raise DataError(one_line(f"{found}, expected a file; --data_dir takes the folder of MNIST's files"))
     return _dataset(path.name, *read_images(path, split))
 
 
@@ -88,9 +86,9 @@ def _dataset(name: str, images: np.ndarray, labels: np.ndarray | None) -> Datase
 
 
 def _digest(array: np.ndarray) -> str:
-    """sha256, in hex, of a uint8 array as an IDX file."""
+    """The sha256, in hex, that a uint8 array has as an IDX file."""
     content = hashlib.sha256(struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape))
-    content.update(np.ascontiguousarray(array))
+    content.update(np.ascontiguousarray(array).data)
     return content.hexdigest()
 
 
@@ -99,20 +97,20 @@ def _mnist_in(folder: Path, split: str) -> Dataset:
     with data_errors(folder, "expected a folder that can be read"):
         if not folder.is_dir():
             raise DataError("found no folder, expected one with MNIST's four IDX files or mnist.npz")
-        files = {name: _find(folder, name) for name in _MNIST_SHA256}
+        files = {name: path for name in _MNIST_SHA256 if (path := _find_idx(folder, name))}
+        missing = [name for name in _MNIST_SHA256 if name not in files]
         archive = folder / "mnist.npz"
-        missing = next((name for name, path in files.items() if not path), None)
         if missing and not archive.exists():
-            raise DataError(f"found no {missing}(.gz), expected MNIST's four IDX files or mnist.npz")
+            raise DataError(f"found no {missing[0]}(.gz), expected MNIST's four IDX files or mnist.npz")
     if missing:
-        return _official(archive, split, *read_images(archive, split))
+        return _verified_mnist(archive, split, *read_images(archive, split))
     images_path, labels_path = (files[name] for name in _MNIST_FILES[split])
     images, _ = read_images(images_path, split)
-    return _official(folder, split, images, read_labels(labels_path, len(images)))
+    return _verified_mnist(folder, split, images, read_labels(labels_path, len(images)))
 
 
-def _find(folder: Path, name: str) -> Path | None:
-    """The file `name` in `folder`: plain or .gz, and in either of the spellings that are about."""
+def _find_idx(folder: Path, name: str) -> Path | None:
+    """The file `name` in `folder`, plain or .gz, in either of the two spellings that are in use."""
     spellings = (name, name.replace("-idx", ".idx"))
     paths = (folder / (spelling + suffix) for spelling in spellings for suffix in ("", ".gz"))
     return next((path for path in paths if path.exists()), None)
@@ -122,30 +120,30 @@ def _mnist_of_keras(split: str) -> Dataset:
     """MNIST from Keras's cache or, failing that, from Keras's download."""
     cache = Path(os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras")), "datasets", "mnist.npz")
     if os.path.exists(cache):
-        return _official(cache, split, *read_images(cache, split))
-    return _official("Keras's download", split, *_download_mnist(split))
+        return _verified_mnist(cache, split, *read_images(cache, split))
+    return _verified_mnist("Keras's download", split, *_download_mnist(split))
 
 
 def _download_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """MNIST by Keras's own loader, which also caches it."""
+    """MNIST's images and labels, by Keras's own loader, which also caches them."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            import_tensorflow()  # only here: all else in this module works without it
+            import_tensorflow()  # nothing else in this module needs it
             import tensorflow as tf
 
             train, test = tf.keras.datasets.mnist.load_data()
     except Exception as error:  # Keras raises bare Exceptions
-        reason = str(error).rpartition(" -- ")[2] or type(error).__name__  # the address comes first, the reason last
+        reason = str(error).rpartition(" -- ")[2] or type(error).__name__  # the address precedes the dashes
         raise DataError(one_line(f"MNIST's download: expected a network or --data_dir FOLDER; {reason}")) from error
     finally:
         socket.setdefaulttimeout(timeout)
     return train if split == "train" else test
 
 
-def _official(source: Path | str, split: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
-    """MNIST's data set of `split`, provided that its images and labels are the published ones."""
+def _verified_mnist(source: Path | str, split: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
+    """MNIST's `split`. Raises DataError unless its images and labels are the published ones."""
     for name, array in zip(_MNIST_FILES[split], (images, labels), strict=True):
         found = _digest(array)[:16] if array is not None else "none"
         if not _MNIST_SHA256[name].startswith(found):
@@ -155,7 +153,7 @@ def _official(source: Path | str, split: str, images: np.ndarray, labels: np.nda
 
 
 def _digits(split: str) -> Dataset:
-    """scikit-learn's 8x8 digits, made to look like MNIST's: 20x20 within 28x28, with solid strokes."""
+    """scikit-learn's 8x8 digits, enlarged to look like MNIST's: 20x20 within 28x28, with solid strokes."""
     with data_errors("--dataset digits", "expected scikit-learn and SciPy to be installed"):
         if split != "train":
             raise DataError(f"found no {split} split, expected MNIST or a file that has one")
@@ -165,6 +163,6 @@ def _digits(split: str) -> Dataset:
         scans, labels = load_digits(return_X_y=True)
         scans = ndimage.zoom(scans.reshape(-1, 8, 8), (1, 2.5, 2.5), order=3, mode="nearest", grid_mode=True)
         # Values run from 0 to 16. The middle half is stretched to the full range, which gives about MNIST's shares of
-        # black, grey and white; enlarging alone leaves everything grey and blurred.
+        # black, grey and white. Enlarging alone would leave everything grey and blurred.
         strokes = np.clip((scans - 4) * 255 / 8, 0, 255).round().astype(np.uint8)
         return _dataset("digits", np.pad(strokes, ((0, 0), (4, 4), (4, 4))), labels.astype(np.uint8))

@@ -1,9 +1,9 @@
-"""The weights of a trained GAN: which ones a command means, out of a checkpoint or a file, and into a file.
+"""The weights of a trained GAN: finding those that a command means, reading them, and writing them to a file.
 
-They are what drawing and judging digits takes: each variable of the two networks, averaged where the run keeps an
-average of it, and no optimizer's state. A file of them is an .npz of float16 or float32 arrays by variable and of one
-uint8 array, `metadata`, of JSON. Such a file is untrusted: it is stored uncompressed and holds no pickles, so reading
-it takes no more memory than its size.
+The weights are all that drawing and judging digits takes: the variables of both networks, averaged where the run keeps
+an average, without the optimizers' state. Their file is an .npz of float16 or float32 arrays, one for each variable,
+and of a uint8 array `metadata`, which holds JSON. Such a file is untrusted. It is not compressed and holds no pickles,
+so reading it takes no more memory than its size.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from dcgan_tf1.runs import checkpoint
 FORMAT = 1
 FILE = "weights.npz"
 SHIPPED_SHA256 = "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4"
-"""In hex, of the file that ships: `checkpoints/pretrained/weights.npz`, or `pretrained/` in the installed package."""
+"""The sha256, in hex, of `checkpoints/pretrained/weights.npz`, which is in `pretrained/` in the installed package."""
 _AVERAGE = "/ExponentialMovingAverage"
 _BLOCK = 1 << 16
 _LARGEST_FILE = 1 << 30
@@ -40,13 +40,13 @@ class Weights(NamedTuple):
     """The weights of one step of a run."""
 
     path: Path
-    """Where they were read."""
+    """The file, or the prefix of the checkpoint, that they were read from."""
     step: int
     config: Config
     dataset: dict[str, Any]
-    """`name` and `digest` of the data trained on."""
+    """The `name` and the `digest` of the data that the GAN was trained on."""
     arrays: dict[str, np.ndarray]
-    """float32, by variable, as in `generator/dense/kernel`."""
+    """The values in float32, by the name of the variable, as in `generator/dense/kernel`."""
 
 
 WeightsSource = checkpoint.Checkpoint | Weights
@@ -55,16 +55,16 @@ WeightsSource = checkpoint.Checkpoint | Weights
 def find_weights(
     wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None]
 ) -> WeightsSource:
-    """The verified checkpoint, or the weights, that `--checkpoint` names. It takes no TensorFlow.
+    """The verified checkpoint, or the weights, that `--checkpoint` names. This takes no TensorFlow.
 
     Args:
-        wanted: a step of the run in `folder`, a folder (of checkpoints, or that has them in `checkpoints/`), or an
-            .npz file; if None, the newest checkpoint in `folder`.
-        folder: of checkpoints; if None, `./checkpoints`, and the weights that ship where that holds no run.
-        warn: told of each damaged checkpoint that is passed over.
+        wanted: a step of the run in `folder`, or a folder of checkpoints (or one that has `checkpoints/`), or an .npz
+            file. None: the newest checkpoint in `folder`.
+        folder: a folder of checkpoints. None: `./checkpoints`, or, where that holds no run, the weights that ship.
+        warn: is told of each damaged checkpoint that is passed over.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is no such checkpoint or file, or it is damaged.
     """
     here = folder or Path("checkpoints")
     if isinstance(wanted, int) or str(wanted).isdecimal():
@@ -96,7 +96,7 @@ def shipped_weights() -> Weights:
     """The weights that come with the project.
 
     Raises:
-        CheckpointError: the file is missing, or not the one that was published.
+        CheckpointError: the file is missing, or is not the one that was published.
     """
     package = Path(__file__).parent.parent
     installed = package / "pretrained" / FILE
@@ -111,13 +111,13 @@ def shipped_weights() -> Weights:
 
 
 def describe(found: WeightsSource) -> str:
-    """One line on what was found."""
+    """A line that says which weights were found."""
     path = found.prefix if isinstance(found, checkpoint.Checkpoint) else found.path
     return f"weights: step {found.step}, trained on {found.dataset['name']} ({path})"
 
 
 def read_weights(found: WeightsSource) -> Weights:
-    """What `found` holds; out of a checkpoint this takes TensorFlow.
+    """The weights that `found` holds. Reading a checkpoint takes TensorFlow.
 
     Raises:
         CheckpointError: TensorFlow cannot read it.
@@ -129,7 +129,7 @@ def read_weights(found: WeightsSource) -> Weights:
     try:
         reader = tf.compat.v1.train.NewCheckpointReader(os.fsencode(found.prefix))
         saved = reader.get_variable_to_shape_map()
-        # A variable is what is kept under no other's name: that is where averages and Adam's slots are.
+        # Averages and Adam's slots are kept under their variables' names, so a variable is what is under no other.
         names = [name for name in saved if _NAME.fullmatch(name) and name.rpartition("/")[0] not in saved]
         arrays = {name: reader.get_tensor(name + _AVERAGE if name + _AVERAGE in saved else name) for name in names}
     except tf.errors.OpError as error:
@@ -138,30 +138,30 @@ def read_weights(found: WeightsSource) -> Weights:
 
 
 def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
-    """Write `weights` to the .npz file `path`, as `float32` (exactly) or `float16` (half the size).
+    """Write `weights` to the .npz file `path`, exactly in `float32`, or in `float16`, which takes half the size.
 
     Raises:
         CheckpointError: float16 cannot hold them.
         OutputError: the file cannot be written.
     """
-    with np.errstate(over="ignore"):  # answered for below
+    with np.errstate(over="ignore"):  # looked for below
         arrays = {name: weights.arrays[name].astype(dtype) for name in sorted(weights.arrays)}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{weights.path}: {name} has values beyond {dtype}")
-    # Where the data lay on the machine that trained is nobody else's business.
+    # Where the data was on the machine that trained is nobody else's business.
     config = weights.config.replace(data_dir="", dataset=weights.dataset["name"])
     record = {"format": FORMAT, "step": weights.step, "config": config.to_json(), "dataset": weights.dataset}
     record["sha256"] = _seal(record, arrays)
     metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)
-    write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))
+    write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))  # type: ignore[arg-type]
 
 
 def load_weights(path: Path) -> Weights:
     """The weights in the .npz file `path`.
 
     Raises:
-        CheckpointError: it is missing, no such file, or damaged.
+        CheckpointError: it is missing or damaged, or is another kind of file.
     """
     try:
         expected = f"expected a {FILE} as run.py export writes it"
@@ -172,7 +172,7 @@ def load_weights(path: Path) -> Weights:
 
 
 def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
-    """The same, but for files that are no archives; anything raised is turned into one line by the caller."""
+    """The weights in an open archive. The caller makes one line of whatever this raises."""
     members = archive.infolist()
     size = os.fstat(file.fileno()).st_size
     if len(members) > _MOST_ARRAYS or sum(member.file_size for member in members) > min(size, _LARGEST_FILE):
@@ -199,7 +199,7 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """The array in `member`: uint8 if it is the metadata, else float16 or float32 and finite."""
+    """The array in `member`: uint8 for the metadata, and otherwise float16 or float32, all of it finite."""
     types = ("uint8",) if member.filename == "metadata.npy" else ("float16", "float32")
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise DataError(f"found {member.filename[:40]!r} compressed or encrypted, expected it as it is")
@@ -217,10 +217,10 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
 
 
 def _seal(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """sha256, in hex, of the metadata and of every array's name, type, shape and bytes."""
+    """The sha256, in hex, of the metadata and of the name, type, shape and bytes of every array."""
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
