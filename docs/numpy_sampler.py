@@ -1,8 +1,8 @@
-"""Draw digits with NumPy alone, from what `run.py export --format npz` writes (family dcgan32).
+"""Draw digits with NumPy alone from the weights that `run.py export --format npz` writes (family dcgan32).
 
     python numpy_sampler.py weights.npz digits.pgm
 
-draws the first 64 digits of seed 0, as `run.py generate` does.
+draws the first 64 digits of seed 0, the same that `run.py generate` draws.
 """
 
 import json
@@ -10,9 +10,11 @@ import sys
 
 import numpy as np
 
+CHUNK = 500  # digits, whose z come from one counter of the random number generator
+
 
 def load(path):
-    """The settings, and the arrays by name."""
+    """The settings of the run, and the arrays by the names of their variables."""
     with np.load(path) as file:
         arrays = dict(file)
     config = json.loads(arrays.pop("metadata").tobytes())["config"]
@@ -20,16 +22,16 @@ def load(path):
 
 
 def latent(seed, chunk, z_dim):
-    """The z of a hundred digits, 100 chunk to 100 chunk + 99 of those of `seed`: float32 [100, z_dim] in [-1, 1)."""
+    """The z of the digits of `seed` from number 500 * chunk to 500 * chunk + 499: float32 [500, z_dim] in [-1, 1)."""
     key, counter = np.array([seed, 3], np.uint64), np.array([0, 0, 0, chunk], np.uint64)
-    bits = np.random.Philox(key=key, counter=counter).random_raw(100 * z_dim) >> 40
-    return (bits * 2.0**-23 - 1).astype(np.float32).reshape(100, z_dim)
+    bits = np.random.Philox(key=key, counter=counter).random_raw(CHUNK * z_dim) >> 40
+    return (bits * 2.0**-23 - 1).astype(np.float32).reshape(CHUNK, z_dim)
 
 
 def generate(z, config, arrays):
-    """Latent vectors, float32 [n, z_dim] -> digits, uint8 [n, 32, 32]."""
+    """Turn latent vectors, float32 [n, z_dim], into digits, uint8 [n, 32, 32]."""
 
-    def deconv(x, name, stride):  # every input pixel adds the kernel, times its value, to the output
+    def deconv(x, name, stride):  # each input pixel adds the kernel, multiplied by its value, to the output
         kernel = arrays[f"generator/{name}/kernel"]  # [width, width, out channels, in channels]
         width, reach = len(kernel), x.shape[1] * stride
         out = np.zeros((len(x), reach + width, reach + width, kernel.shape[2]), np.float32)
@@ -38,7 +40,7 @@ def generate(z, config, arrays):
         margin = max(width - stride, 0) // 2
         return out[:, margin : margin + reach, margin : margin + reach]
 
-    def activate(x, name):  # batch normalisation with the averages of training, or a bias; then ReLU
+    def activate(x, name):  # batch normalisation by the moving averages of training, or a bias; then ReLU
         mean, variance, beta, bias = (arrays.get(f"generator/{name}/{key}") for key in KEYS)
         return np.maximum(x + bias if mean is None else (x - mean) / np.sqrt(variance + 1e-3) + beta, 0)
 

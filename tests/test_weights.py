@@ -217,6 +217,16 @@ def test_no_regular_file(tmp_path):
         weights.find_weights(tmp_path / "weights.npz", None, never)
 
 
+def test_a_folder_in_the_files_place(tmp_path):
+    (tmp_path / "weights.npz").mkdir()
+    for wanted in (tmp_path, tmp_path / "weights.npz"):
+        with pytest.raises(CheckpointError) as caught:
+            weights.find_weights(wanted, None, never)
+        assert "weights.npz" in str(caught.value) and "--data_dir" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="found a folder, expected a file"):
+        weights.load_weights(tmp_path / "weights.npz")
+
+
 # Which
 
 
@@ -271,7 +281,7 @@ def test_a_run_beside_them_is_its_own(finished_copy, monkeypatch):
     assert checkpoint.newest(folder, never) is None  # so that a run starts
 
 
-@pytest.mark.parametrize("wanted", ["absent", "absent.npz", "300", "9" * 400, ".", "a\0b", "x" * 5000, -1])
+@pytest.mark.parametrize("wanted", ["absent", "absent.npz", "300", "9" * 400, ".", "a\0b", "x" * 5000, -1, True, 2.5])
 def test_nothing_there(wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError) as caught:

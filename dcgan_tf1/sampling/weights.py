@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.data.readers import open_data_file, read_npy_header
+from dcgan_tf1.data.readers import open_data_file, read_npy_header, shorten
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.runs import checkpoint
@@ -67,6 +67,10 @@ def find_weights(
         CheckpointError: there is no such checkpoint or file, or it is damaged.
     """
     here = folder or Path("checkpoints")
+    if isinstance(wanted, bool) or not isinstance(wanted, int | np.integer | str | os.PathLike | None):
+        raise CheckpointError(
+            f"--checkpoint: found {shorten(wanted)}, expected a step, a folder of checkpoints or a {FILE}"
+        )
     if isinstance(wanted, int) or str(wanted).isdecimal():
         return checkpoint.load(here, int(str(wanted)[:20]))
     if wanted is None and not folder:
