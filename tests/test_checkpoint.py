@@ -394,6 +394,33 @@ def test_a_disk_that_fails_at_any_time(folder, monkeypatch, allowed):
     assert newest(folder) == (15, [])
 
 
+def test_every_file_of_a_commit_is_durable_before_it_has_its_name(folder, monkeypatch):
+    """A machine that loses power keeps a name without its content, unless the content was synced first."""
+    synced, events = set(), []
+    fsync, replace = os.fsync, os.replace
+
+    def note_sync(descriptor):
+        fsync(descriptor)
+        status = os.fstat(descriptor)
+        synced.add((status.st_dev, status.st_ino))
+        events.append(("sync", status.st_ino))
+
+    def note_rename(source, target, **options):
+        status = os.stat(source)
+        assert (status.st_dev, status.st_ino) in synced, f"{target} was renamed before it was synced"
+        replace(source, target, **options)
+        events.append(("rename", Path(target).name))
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_rename)
+    commit(folder, 15)
+    monkeypatch.undo()
+    renamed = [name for event, name in events if event == "rename"]
+    assert renamed == ["model-15.data-00000-of-00001", "model-15.index", "model-15.json", "checkpoint"]
+    manifest = events.index(("rename", "model-15.json"))
+    assert events[manifest + 1] == ("sync", folder.stat().st_ino)
+
+
 def test_interruption_leaves_no_temporaries(folder):
     def interrupted(prefix):
         raise KeyboardInterrupt

@@ -110,11 +110,11 @@ def directory_bomb():
     return 100_000 * entry + END + struct.pack("<4H2IH", 0, 0, 65535, 65535, size, 0, 0)
 
 
-def zip64_lie():
-    """A stored member whose directory entry claims 2**40 bytes in its zip64 field."""
+def zip64_lie(stored_size):
+    """A stored member whose directory entry says in its zip64 field that 2**40 bytes are stored in `stored_size`."""
     end = STORED.index(END)
     entry = patched(STORED[STORED.index(CENTRAL) : end], CENTRAL, 20, "<II", 0xFFFFFFFF, 0xFFFFFFFF)
-    entry = patched(entry, CENTRAL, 30, "<H", 20) + struct.pack("<HHQQ", 1, 16, 1 << 40, 1 << 40)
+    entry = patched(entry, CENTRAL, 30, "<H", 20) + struct.pack("<HHQQ", 1, 16, 1 << 40, stored_size)
     return patched(STORED[: STORED.index(CENTRAL)] + entry + STORED[end:], END, 12, "<I", len(entry))
 
 
@@ -123,7 +123,8 @@ def overlong(content, extra):
     return gz(content + bytes(extra), length=len(content))
 
 
-# Each: the file, and a part of the message, so that it is refused for its own fault and not for another.
+# Each is a file and a part of the message, which shows that the file is refused for its own fault and no other. The part
+# is empty where the words are a library's and change with its versions, or where several checks may come first.
 MALFORMED = {
     **{f"idx cut at {n}": (IDX[:n], "") for n in (0, 1, 2, 3, 4, 5, 8, 11, 15, 16, 17, 1000, len(IDX) - 1)},
     "idx with a byte more": (IDX + b"\0", "found 3937 bytes"),
@@ -248,7 +249,8 @@ MALFORMED = {
     "zip with a directory of 1 GB": (patched(NPZ, END, 12, "<I", 10**9), ""),
     "zip member said to be longer": (patched(STORED, CENTRAL, 24, "<I", 5000), "found 5000 bytes in"),
     "zip member said to be shorter": (patched(STORED, CENTRAL, 24, "<I", 500), "Bad CRC-32"),
-    "zip64 lie": (zip64_lie(), f"found {2**40} bytes in"),
+    "zip64 lie": (zip64_lie(len(npy(IMAGES))), f"found {2**40} bytes in"),
+    "zip64 lie twice": (zip64_lie(1 << 40), ""),  # some versions of zipfile refuse it before we do
     "zip directory bomb": (directory_bomb, "zip directory of"),
     "zip damaged inside": (patched(STORED, IMAGES.tobytes()[:8], 2000, "B", IMAGES.flat[2000] ^ 1), "Bad CRC-32"),
 }
@@ -283,10 +285,6 @@ def test_malformed_file_is_refused(case, tmp_path):
     message = refused(lambda: load(str(path), ""), "hostile.bin")
     assert fault in message
     assert "expected" in message
-
-
-def test_there_are_enough_malformed_files():
-    assert len(MALFORMED) >= 100
 
 
 def test_what_is_no_file_is_refused(tmp_path, monkeypatch):

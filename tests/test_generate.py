@@ -1,6 +1,7 @@
 """What a trained GAN draws: the same from the same seed, of the class asked for, into files that are whole."""
 
 import errno
+import importlib.util
 import os
 import signal
 import subprocess
@@ -122,7 +123,7 @@ def test_balanced_at_every_length(shipped):
         assert len(kept.z) == len(kept.digits) == len(kept.labels)
         labels.extend(kept.labels)
         counts = np.bincount(labels, minlength=10)
-        assert counts.max() - counts.min() <= trained._MAX_LEAD + CHUNK // 5
+        assert counts.max() - counts.min() <= 100
     assert len(labels) == 1203 and set(counts) == {120, 121}
     assert kept.drawn > 1203
 
@@ -144,14 +145,150 @@ def test_a_digit_that_the_generator_does_not_draw(shipped, monkeypatch):
             list(shipped.select(10, 0, **wanted, min_confidence=0.5))
 
 
-@pytest.mark.parametrize("wrong", [{"n": -1}, {"digit": 10}, {"digit": -1}, {"seed": -1}, {"seed": 2**63}])
-def test_arguments_out_of_range(shipped, wrong):
-    (name,) = wrong
-    with pytest.raises(ValueError, match=f"{name}: found"):
-        shipped.sample(**{"n": 1, **wrong})
+def test_candidates_are_counted_as_far_as_the_last_that_is_kept(shipped):
+    assert [part.drawn for part in shipped.select(CHUNK + 10, 0)] == [CHUNK, CHUNK + 10]
+    last = list(shipped.select(70, 1, digit=7))[-1]
+    chunk, index = divmod(last.drawn - 1, CHUNK)
+    assert chunk > 0
+    assert np.array_equal(last.z[-1], draws.latent(1, draws.Stream.SAMPLE, chunk, (CHUNK, 100))[index])
+
+
+def test_a_confidence_that_is_just_reached(shipped, monkeypatch):
+    half = np.full(CHUNK, 0.5, np.float32)
+    monkeypatch.setattr(shipped, "_classify", lambda digits: (np.full(CHUNK, 3, np.uint8), half))
+    for digit in (3, None):
+        (part,) = shipped.select(7, 0, digit, min_confidence=0.5)
+        assert part.drawn == 7 and part.labels.tolist() == [3] * 7
+
+
+def test_only_rejections_in_a_row_end_the_search(shipped, monkeypatch):
+    chunks = iter(range(100))
+
+    def classify(digits):
+        probabilities = np.full(CHUNK, 0.1, np.float32)
+        probabilities[0] = next(chunks) % 2
+        return np.zeros(CHUNK, np.uint8), probabilities
+
+    monkeypatch.setattr(trained, "_MAX_FRUITLESS", 2 * CHUNK)
+    monkeypatch.setattr(shipped, "_classify", classify)
+    assert [part.drawn for part in shipped.select(2, 0, digit=0)] == [2 * CHUNK, 3 * CHUNK + 1]
+
+
+# Which candidates are kept: `_Quotas` beside plain definitions
+
+
+def kept_by(quotas, labels, acceptable):
+    """The indices that `quotas` keeps of classified candidates, of which it is shown a chunk at a time."""
+    found = []
+    for start in range(0, len(labels), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        found.extend(start + quotas.choose(labels[chunk], np.flatnonzero(acceptable[chunk])))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_that_are_wanted_are_kept(seed):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 10, 4 * CHUNK).astype(np.uint8)
+    acceptable = random.random(4 * CHUNK) < 0.6
+    for n in (1, 9, 10, 17, 333):
+        assert kept_by(trained._Quotas(n, None, False), labels, acceptable) == list(np.flatnonzero(acceptable)[:n])
+        for digit in (0, 4, 9):
+            expected = np.flatnonzero(acceptable & (labels == digit))[:n]
+            assert kept_by(trained._Quotas(n, digit, False), labels, acceptable) == list(expected)
+        classes = [np.flatnonzero(acceptable & (labels == digit)) for digit in range(10)]
+        expected = [found[: n // 10 + (digit < n % 10)] for digit, found in enumerate(classes)]
+        assert kept_by(trained._Quotas(n, None, True), labels, acceptable) == sorted(np.concatenate(expected))
+
+
+def test_no_class_of_a_balanced_set_runs_ahead():
+    """Five of 500 candidates are nines, so that the other classes could all be complete long before it."""
+    labels = np.resize(np.arange(9, dtype=np.uint8), CHUNK)
+    labels[::100] = 9
+    quotas = trained._Quotas(3000, None, True)
+    counts = np.zeros(10, int)
+    for _ in range(60):
+        chosen = quotas.choose(labels, np.arange(CHUNK))
+        counts += np.bincount(labels[chosen], minlength=10)
+        assert counts.max() - counts.min() <= 100
+    assert counts.tolist() == [300] * 10
+
+
+def test_a_class_may_be_a_hundred_ahead():
+    quotas = trained._Quotas(3000, None, True)
+    zeros = np.zeros(CHUNK, np.uint8)
+    assert quotas.choose(zeros, np.arange(CHUNK)).tolist() == list(range(100))
+    assert quotas.choose(zeros, np.arange(CHUNK)).tolist() == []
+    assert quotas.most_wanted() == "digit 1"
 
 
 # The API
+
+MISTAKES = {
+    "n": ("sample", {"n": [-1, 2.5, True, None, "3", np.nan, 2**63, [1]]}, {}),
+    "digit": ("sample", {"digit": [10, -1, "3", 3.0, True, (3,)]}, {"n": 1}),
+    "seed": ("sample", {"seed": [-1, 2**63, 1.0, "0", True]}, {"n": 1}),
+    "seed of select": ("select", {"seed": [None, -1, 1.5]}, {"n": 1}),
+    "balanced": ("select", {"balanced": ["yes", 1, None]}, {"n": 1, "seed": 0}),
+    "balanced digit": ("select", {"balanced": [True]}, {"n": 1, "seed": 0, "digit": 3}),
+    "min_confidence": ("select", {"min_confidence": [-0.1, 1.1, np.nan, "1", True]}, {"n": 1, "seed": 0}),
+    "steps": ("interpolate", {"steps": [1, 2.0, None, True]}, {}),
+    "rows": ("interpolate", {"rows": [0, 1.0, None]}, {"steps": 3}),
+    "digits": ("interpolate", {"digits": [(3,), (1, 2, 3), 3, "37", (3, 10), (None, "3"), None]}, {"steps": 3}),
+    "seeds": ("interpolate", {"seeds": [(3,), 3, (0, -1), (0.0, 1), None]}, {"steps": 3}),
+    "z": (
+        "draw",
+        {
+            "z": [
+                *(np.zeros((2, 99)), np.zeros(100), np.zeros((1, 100, 1)), 3, None, [], "z", np.full((1, 100), "z")),
+                *(np.full((1, 100), np.nan), np.full((1, 100), 1e300), np.zeros((1, 100), complex)),
+                *(np.zeros((1, 100), bool), [[0.0] * 100, [0.0] * 99], [[None] * 100]),
+            ]
+        },
+        {},
+    ),
+    "images": (
+        "discriminate",
+        {"digits": [np.zeros((1, 32, 32)), np.zeros((32, 32), np.uint8), [[[0] * 28] * 28], None, [[1], [1, 2]], []]},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_answered_in_one_line_of_our_own(case, shipped):
+    method, mistakes, others = MISTAKES[case]
+    for name, values in mistakes.items():
+        for value in values:
+            with pytest.raises(ValueError, match=rf"^{name}: found .*, expected ") as caught:
+                getattr(shipped, method)(**others, **{name: value})
+            assert str(caught.value).isprintable() and len(str(caught.value)) <= 200
+
+
+def test_what_may_be_given_in_place_of_arrays_and_numbers(shipped):
+    z = draws.latent(0, draws.Stream.SAMPLE, 0, (CHUNK, 100))[:2]
+    digits = shipped.draw(z)
+    assert np.array_equal(shipped.draw(z.tolist()), digits) and np.array_equal(shipped.draw(z.astype(float)), digits)
+    assert np.array_equal(shipped.draw(list(z)), digits)
+    assert shipped.draw(np.zeros((1, 100), int)).shape == (1, 32, 32)
+    assert shipped.draw(z[:0]).shape == (0, 32, 32)
+    assert np.array_equal(shipped.sample(np.int64(2), seed=np.uint8(0)), digits)
+    assert np.array_equal(shipped.discriminate(list(digits)), shipped.discriminate(digits))
+    assert list(shipped.select(0, 0)) == [] and list(shipped.select(0, 0, balanced=True)) == []
+
+
+def test_the_sampler_of_the_documents_draws_every_chunk(shipped):
+    """docs/numpy_sampler.py, past its first chunk of digits too."""
+    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
+    sampler = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sampler)
+    config, arrays = sampler.load(weights.shipped_weights().path)
+    digits = shipped.sample(2 * CHUNK + 4, seed=9)
+    for chunk in range(3):
+        z = sampler.latent(9, chunk, config["z_dim"])
+        assert z.dtype == np.float32 and np.array_equal(z, draws.latent(9, draws.Stream.SAMPLE, chunk, (CHUNK, 100)))
+        drawn = sampler.generate(z[:4], config, arrays)
+        assert np.abs(drawn.astype(int) - digits[chunk * CHUNK :][:4]).max() <= 1
 
 
 def test_import_is_light():

@@ -1,9 +1,9 @@
-"""Twelve steps of every recipe, and the digits of the weights that ship, give the bits that they have always given.
+"""Small trainings of every recipe, and digits of the weights that ship, give the same bits as when they were recorded.
 
-TensorFlow derives the seeds of initial weights from the order in which ops are made, so that a change in the graph
-that looks harmless is another run. Bits differ between processors: `golden.json` holds those of each that was
-recorded, and elsewhere these tests are skipped. `python tests/test_golden.py` records the machine that it runs on; in
-a clone of an older commit it records what that one gives. A commit that means to change a recipe records it anew.
+TensorFlow derives the seeds of initial weights from the order in which ops are made. So a change in the graph that
+looks harmless can make another run. The seeds are the same on every machine. The bits after twelve steps differ
+between processors: `golden.json` holds those of each machine that was recorded, and elsewhere these tests are skipped.
+`python tests/test_golden.py` records the machine that it runs on. A commit that means to change a recipe does so.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import os
 import re
 import sys
 import tempfile
@@ -21,37 +20,42 @@ import numpy as np
 import pytest
 
 from dcgan_tf1 import cli
+from dcgan_tf1.config import Config
+from dcgan_tf1.machine import usable_cores
 
 GOLDEN = Path(__file__).with_name("golden.json")
-_SMALL = {
-    "default": "--g_channels 32,16,8 --d_channels 8,16,16,32",
-    "reference": "--g_channels 32,16,8,8 --d_channels 8,8,16",
-    "dcgan28": "--g_channels 32,16,8 --d_channels 8,16",
-    "mlp": "",
-    "mlp256": "",
+RECIPES = {
+    "default": {"preset": "default", "g_channels": (32, 16, 8), "d_channels": (8, 16, 16, 32)},
+    "reference": {"preset": "reference", "g_channels": (32, 16, 8, 8), "d_channels": (8, 8, 16)},
+    "dcgan28": {"model": "dcgan28", "g_channels": (32, 16, 8), "d_channels": (8, 16)},
+    "mlp": {"model": "mlp"},
+    "mlp256": {"preset": "mlp256"},
 }
-_FAMILIES = ("dcgan28", "mlp")
+BATCH_SIZE = 16
+DRAWINGS = {
+    "digits": "--format npz --num_digits 600",
+    "labelled": "--format npz --num_digits 200 --balanced --labels",
+}
 
 
-def _machine() -> str:
-    """What the bits depend on: the processor, its cores and TensorFlow."""
+def machine():
+    """What the bits depend on: the processor, how many cores this process may use, and TensorFlow."""
     try:
-        record = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-        cpu = " ".join(record[key] for key in ("model name", "cpu family", "model", "stepping"))
-        cores = len(os.sched_getaffinity(0))
+        cpuinfo = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+        cpu = " ".join(cpuinfo[key] for key in ("model name", "cpu family", "model", "stepping"))
     except (OSError, KeyError):
         return "a machine without /proc/cpuinfo"
-    return f"{cpu}, {cores} cores, TensorFlow {importlib.metadata.version('tensorflow')}"
+    return f"{cpu}, {usable_cores()} cores, TensorFlow {importlib.metadata.version('tensorflow')}"
 
 
-def _run(*arguments: str) -> None:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+def run(*arguments):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = cli.main(list(arguments))
-    assert code == 0, said.getvalue()
+    assert code == 0, output.getvalue()
 
 
-def _hash(arrays: dict[str, np.ndarray]) -> str:
+def hash_arrays(arrays):
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
@@ -59,57 +63,71 @@ def _hash(arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _trained(recipe: str, folder: Path) -> str:
+def hash_seeds(recipe):
+    """sha256 of the names and seeds of all ops in the training graph that draw from TensorFlow's own generators."""
+    from dcgan_tf1.training.gan import build_gan
+
+    graph = build_gan(Config(**RECIPES[recipe], batch_size=BATCH_SIZE)).graph.as_graph_def()
+    random = [node for node in graph.node if "seed2" in node.attr]
+    seeds = sorted((node.name, node.attr["seed"].i, node.attr["seed2"].i) for node in random)
+    return hashlib.sha256(json.dumps(seeds).encode()).hexdigest()
+
+
+def hash_training(recipe, folder):
     """sha256 of every variable after twelve small steps of `recipe`."""
-    flags = f"--{'model' if recipe in _FAMILIES else 'preset'} {recipe} {_SMALL[recipe]} --batch_size 16"
-    _run("train", *flags.split(), "--dataset", "digits", "--iterations", "12", "--out_dir", str(folder))
+    flags = []
+    for name, value in RECIPES[recipe].items():
+        flags += [f"--{name}", value if isinstance(value, str) else ",".join(map(str, value))]
+    flags += ["--batch_size", str(BATCH_SIZE), "--dataset", "digits", "--iterations", "12"]
+    run("train", *flags, "--out_dir", str(folder))
     import tensorflow as tf
 
     reader = tf.compat.v1.train.NewCheckpointReader(str(folder / "checkpoints" / "model-12"))
-    return _hash({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})
+    return hash_arrays({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})
 
 
-def _drawn(flags: str, folder: Path) -> str:
+def hash_drawing(name, folder):
     """sha256 of the digits that the weights that ship draw from seed 3."""
     shipped = Path(__file__).parent.parent / "checkpoints" / "pretrained" / "weights.npz"
-    _run("generate", *flags.split(), "--seed", "3", "--checkpoint", str(shipped), "--out", str(folder))
+    run("generate", *DRAWINGS[name].split(), "--seed", "3", "--checkpoint", str(shipped), "--out", str(folder))
     with np.load(folder / "digits.npz") as arrays:
-        return _hash(dict(arrays))
+        return hash_arrays(dict(arrays))
 
 
-_DRAWN = {
-    "digits": "--format npz --num_digits 600",
-    "labelled": "--format npz --num_digits 200 --balanced --labels",
-}
+@pytest.fixture
+def recorded_bits():
+    """The hashes that were recorded on this machine, by name."""
+    machines = json.loads(GOLDEN.read_text())["machines"]
+    if machine() not in machines:
+        pytest.skip(f"the bits of {machine()} are not recorded in golden.json")
+    return machines[machine()]
 
 
-def _expected(name: str) -> str:
-    machine = _machine()
-    recorded = json.loads(GOLDEN.read_text())
-    if machine not in recorded:
-        pytest.skip(f"the bits of {machine} are not recorded in golden.json")
-    return recorded[machine][name]
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_initial_weights_have_the_recorded_seeds(recipe):
+    assert hash_seeds(recipe) == json.loads(GOLDEN.read_text())["seeds"][recipe]
 
 
-@pytest.mark.parametrize("recipe", _SMALL)
-def test_training_gives_the_recorded_bits(recipe, tmp_path):
-    assert _trained(recipe, tmp_path) == _expected(recipe)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_training_gives_the_recorded_bits(recipe, recorded_bits, tmp_path):
+    assert hash_training(recipe, tmp_path) == recorded_bits[recipe]
 
 
-@pytest.mark.parametrize("name", _DRAWN)
-def test_the_weights_that_ship_draw_the_recorded_digits(name, tmp_path):
-    assert _drawn(_DRAWN[name], tmp_path) == _expected(name)
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_the_weights_that_ship_draw_the_recorded_digits(name, recorded_bits, tmp_path):
+    assert hash_drawing(name, tmp_path) == recorded_bits[name]
 
 
-def record() -> None:
-    """Add what this machine gives to golden.json."""
-    recorded = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+def record():
+    """Write the seeds, and the bits of this machine, to golden.json. The bits of other machines stay."""
+    golden = json.loads(GOLDEN.read_text())
+    golden["seeds"] = {recipe: hash_seeds(recipe) for recipe in RECIPES}
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: _trained(name, Path(folder, name)) for name in _SMALL}
-        found |= {name: _drawn(flags, Path(folder, name)) for name, flags in _DRAWN.items()}
-    recorded[_machine()] = found
-    GOLDEN.write_text(json.dumps(recorded, indent=1) + "\n")
-    print(json.dumps({_machine(): found}, indent=1))
+        bits = {recipe: hash_training(recipe, Path(folder, recipe)) for recipe in RECIPES}
+        bits |= {name: hash_drawing(name, Path(folder, name)) for name in DRAWINGS}
+    golden["machines"][machine()] = bits
+    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
+    print(json.dumps(golden, indent=1))
 
 
 if __name__ == "__main__":

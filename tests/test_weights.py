@@ -199,16 +199,20 @@ def test_malformed(content, tmp_path):
 def test_any_flipped_bit_is_seen(path):
     content = path.read_bytes()
     found = weights.load_weights(path)
-    for position in range(0, len(content), 7):
+    positions = range(0, len(content), 7)
+    refused = 0
+    for position in positions:
         damaged = bytearray(content)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
         try:  # a few bits mean nothing, such as those of the time in the archive's directory
             again = weights.load_weights(path)
         except CheckpointError:
+            refused += 1
             continue
         assert (again.step, again.config) == (found.step, found.config)
         assert all(np.array_equal(again.arrays[name], found.arrays[name]) for name in ARRAYS)
+    assert refused > len(positions) / 2
 
 
 def test_no_regular_file(tmp_path):

@@ -1,4 +1,4 @@
-"""Kill a tiny training run again and again, resume it, and compare its end with that of a run left alone.
+"""Kill a tiny training run again and again, resume it, and compare its end with that of a run that is left alone.
 
     python tools/kill.py --kills 200                 # SIGKILL at random instants
     python tools/kill.py --syscalls                  # SIGKILL, ENOSPC and EIO at each system call of a commit
@@ -179,12 +179,15 @@ def temporaries(folder):
 
 
 def unkilled(folder, flags, judge):
-    """A run that is left alone, and the seconds that it took."""
+    """A run that is left alone, and the seconds that it took. It must commit what it was asked for, and tidy up."""
     began = time.monotonic()
     run = Run(folder, *flags)
     run.wait()
-    judge.expect_end(run, folder, outcome(folder))
-    return run, time.monotonic() - began
+    seconds = time.monotonic() - began
+    steps = int(flags[flags.index("--iterations") + 1])
+    judge.expect(run.code == 0 and run.committed == steps, f"exit code {run.code}, committed {run.committed}", run)
+    judge.expect(not temporaries(folder), f"left behind: {temporaries(folder)[:5]}", run)
+    return run, seconds
 
 
 def random_kills(count, folder, judge):
