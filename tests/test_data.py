@@ -123,8 +123,8 @@ def overlong(content, extra):
     return gz(content + bytes(extra), length=len(content))
 
 
-# Each is a file and a part of the message, which shows that the file is refused for its own fault and no other. The part
-# is empty where the words are a library's and change with its versions, or where several checks may come first.
+# Each is a file and a part of the message, which shows that the file is refused for its own fault and no other. The
+# part is empty where the words are a library's and change with its versions, or where several checks may come first.
 MALFORMED = {
     **{f"idx cut at {n}": (IDX[:n], "") for n in (0, 1, 2, 3, 4, 5, 8, 11, 15, 16, 17, 1000, len(IDX) - 1)},
     "idx with a byte more": (IDX + b"\0", "found 3937 bytes"),
