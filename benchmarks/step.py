@@ -1,8 +1,8 @@
-"""Times a training step against the usual ways to write it, side by side: `python benchmarks/step.py --help`.
+"""Time a training step beside the usual ways to write it: `python benchmarks/step.py --help`.
 
-All contenders live in one process and take turns, so that what else the machine does falls on all alike. A turn is two
-steps, and the second one is timed: in training, too, a step finds the caches as the one before it left them. Medians
-over the rounds are reported. Writes step.json and step.png beside this file.
+All contenders live in one process and take turns, so that whatever else the machine does slows all of them alike. A
+turn is two steps, of which the second is timed, since in training a step finds the caches as the last one left them.
+The medians over all rounds go to step.json, and their figure to step.png, both beside this file.
 """
 
 import argparse
@@ -17,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or torch's idle threads spin into the next contender's turn
+# Otherwise the idle threads of PyTorch would spin into the next contender's turn.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # as `import_tensorflow` sets it: threads for each session
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
@@ -32,7 +34,7 @@ from dcgan_tf1 import cli  # noqa: E402
 from dcgan_tf1.config import Config  # noqa: E402
 from dcgan_tf1.data import draws  # noqa: E402
 from dcgan_tf1.runs import checkpoint  # noqa: E402
-from dcgan_tf1.training import trainer as train  # noqa: E402
+from dcgan_tf1.training import trainer  # noqa: E402
 from dcgan_tf1.training.gan import build_gan  # noqa: E402
 from dcgan_tf1.training.session import open_session  # noqa: E402
 
@@ -41,7 +43,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 Step = Callable[[np.ndarray, np.ndarray], object]
 RECIPES = ("default", "reference")
-"""Presets of the family that the other programs train too."""
+"""The presets whose networks the other programs train too."""
 
 
 def ours(config: Config) -> Step:
@@ -53,7 +55,7 @@ def ours(config: Config) -> Step:
 
 
 def batch(config: Config, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Uint8 [batch_size, 28, 28] and float32 [batch_size, z_dim]; what the numbers are does not change the time."""
+    """A batch and its latent vectors: uint8 [batch_size, 28, 28] and float32 [batch_size, z_dim]."""
     images = (draws.latent(0, draws.Stream.SNAPSHOT, step, (config.batch_size, 28, 28)) + 1) * 127
     return images.astype(np.uint8), draws.latent(0, draws.Stream.TRAIN, step, (config.batch_size, config.z_dim))
 
@@ -164,15 +166,15 @@ def long_run(iterations: int) -> dict[str, float]:
 
         return call
 
-    originals = checkpoint.commit, train.images.save_png
+    originals = checkpoint.commit, trainer.images.save_png
     tf.compat.v1.Session.make_callable = timed_callable
-    checkpoint.commit, train.images.save_png = timed(originals[0], commits), timed(originals[1], snapshots)
+    checkpoint.commit, trainer.images.save_png = timed(originals[0], commits), timed(originals[1], snapshots)
     try:
         with tempfile.TemporaryDirectory() as folder:
             cli.main(["--dataset", "digits", "--iterations", str(iterations), "--out_dir", folder])
     finally:
         tf.compat.v1.Session.make_callable = make_callable
-        checkpoint.commit, train.images.save_png = originals
+        checkpoint.commit, trainer.images.save_png = originals
     wall = moments[-1] - moments[0]
     saving = sum(commits[1:-1]) + sum(snapshots[2:-1])  # the first and last lie outside the steps
     return {
