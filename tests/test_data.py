@@ -694,7 +694,7 @@ def test_latents_are_pure_and_never_shared():
 
 def test_numbers_are_these_for_ever():
     """A change here breaks the resuming of runs: of NumPy's generator, of the keys, or of what is made of the bits."""
-    assert [int(stream) for stream in Stream] == [0, 1, 2, 3, 4]
+    assert [int(stream) for stream in Stream] == [0, 1, 2, 3, 4] and draws.CHUNK == 500
     assert draws._bits(7, 1, 3, 2).tolist() == [980127395369309816, 10958090657380510566]
     expected = [-0.8937344551086426, 0.18807852268218994, -0.2685970067977905, 0.7191872596740723]
     assert latent(7, Stream.TRAIN, 3, (4,)).tolist() == expected
@@ -702,6 +702,13 @@ def test_numbers_are_these_for_ever():
     assert latent(7, Stream.TRAIN, 3, (4,), "normal").tolist() == expected
     assert latent(7, Stream.SNAPSHOT, 0, (2,)).tolist() == [-0.2669030427932739, -0.2002161741256714]
     assert batch_indices(100, 4, 7, 30).tolist() == [46, 78, 35, 7]
+
+
+def test_normal_latents_of_the_extreme_bits(monkeypatch):
+    bits = [0, 1 << 63, 2**64 - 2**32, 2**64 - 1]  # the upper half gives the radius, and the lower half the angle
+    monkeypatch.setattr(draws, "_bits", lambda *arguments: np.array(bits, np.uint64))
+    expected = [np.sqrt(64 * np.log(2)), np.sqrt(2 * np.log(2)), 0, 0]
+    assert np.allclose(latent(0, Stream.TRAIN, 0, (4,), "normal"), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_normal_latents():
