@@ -8,12 +8,12 @@ import sys
 def import_tensorflow(keras: bool = False) -> None:
     """Import TensorFlow, without the lines that its C++ side writes to stderr, on which no user could act.
 
-    Who sets TF_CPP_MIN_LOG_LEVEL sees the lines that they asked for.
+    Users who set TF_CPP_MIN_LOG_LEVEL themselves see the lines that they ask for.
 
     Args:
-        keras: whether Keras is imported too, as a plain import does. It brings scikit-learn, SciPy and matplotlib and
-            takes half of the time. Without it `tf.keras` is still loaded when it is first used, which only
-            `tf.keras.datasets` is here. But `import tensorflow.keras` fails then, which other programs may do.
+        keras: whether Keras is imported too, as it is by a plain `import tensorflow`. It brings scikit-learn, SciPy
+            and matplotlib, and takes half of the time. Without it `tf.keras` still works: Keras is then imported at
+            its first use. But `import tensorflow.keras` fails, which programs of other people may contain.
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # each session has the threads that it asks for
     with contextlib.ExitStack() as after:

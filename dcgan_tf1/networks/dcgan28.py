@@ -1,6 +1,6 @@
-"""DCGAN of 28x28 images, layer for layer that of TensorFlow's tutorial "Deep Convolutional GAN", which is in Keras.
+"""DCGAN of 28x28 images, with the layers of TensorFlow's tutorial "Deep Convolutional GAN", which is in Keras.
 
-Initializers and batch norm are Keras's defaults: Glorot uniform; scale and offset, decay 0.99.
+Keras's defaults make the initial weights Glorot uniform, and give batch norm a scale, an offset and a decay of 0.99.
 """
 
 import functools
@@ -11,7 +11,7 @@ from dcgan_tf1.config import Config
 from dcgan_tf1.networks import layers
 from dcgan_tf1.networks.layers import GLOROT, conv2d, deconv2d, dense, dropout
 
-_SIDE = 7  # of the smallest images
+_SIDE = 7  # the side of the smallest images
 _DROPOUT = 0.3
 batch_norm = functools.partial(layers.batch_norm, scale=True, decay=0.99)
 leaky_relu = functools.partial(layers.leaky_relu, slope=0.3)
@@ -23,7 +23,7 @@ def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
     x = dense(z, _SIDE * _SIDE * first, "dense", use_bias=False, initializer=GLOROT)
     x = leaky_relu(batch_norm(x, training, "dense"))
     x = tf.reshape(x, [-1, _SIDE, _SIDE, first])
-    for i, channels in enumerate(others, start=1):  # [batch, 7, 7, .], ..., the last [batch, 14, 14, .]
+    for i, channels in enumerate(others, start=1):  # [batch, 7, 7, .], ..., and last [batch, 14, 14, .]
         x = deconv2d(x, channels, 5, 2 if i == len(others) else 1, f"deconv{i}")
         x = leaky_relu(batch_norm(x, training, f"deconv{i}"))
     return tf.tanh(deconv2d(x, 1, 5, config.image_size // x.shape[1], "output"))

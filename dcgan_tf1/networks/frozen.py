@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +14,9 @@ v1 = tf.compat.v1
 def session_options() -> tf.compat.v1.ConfigProto:
     """The settings with which every session of the project starts.
 
-    Each session has threads of its own: TensorFlow would otherwise give every session of a process the threads that
-    the first one asked for. (The pool that single ops share follows an environment variable, which
-    `tensorflow_import` sets.)
+    Each session has the threads that it asks for. TensorFlow would otherwise give every session of a process the
+    threads of the first one. The setting below does so for the threads that run ops side by side; for those within an
+    op, `tensorflow_import` sets TF_OVERRIDE_GLOBAL_THREADPOOL.
     """
     options = v1.ConfigProto()
     options.gpu_options.allow_growth = True  # other programs may be using the same GPU
@@ -33,13 +32,15 @@ def constant_getter(
     Args:
         arrays: the values, by the name of the variable; they are cast to float32.
         source: the file that they were read from, for error messages.
-        used: a set that the names of the variables which were asked for are added to.
+        used: a set; the name of each variable that is asked for is added to it.
 
     Raises (when the getter is called):
         CheckpointError: `arrays` has no such variable, or has it in another shape.
     """
 
-    def get_constant(getter: Any, name: str, shape: Sequence[int], **options: Any) -> tf.Tensor:
+    def get_constant(
+        getter: Callable[..., tf.Variable], name: str, shape: Sequence[int], **options: object
+    ) -> tf.Tensor:
         found = arrays[name].shape if name in arrays else "none"
         if found != tuple(shape):
             raise CheckpointError(f"{source}: found {name} of shape {found}, expected {tuple(shape)}")
@@ -53,10 +54,10 @@ def constant_getter(
 def call_in_batches(
     call: Callable[[np.ndarray], Sequence[np.ndarray]], inputs: np.ndarray, size: int
 ) -> list[np.ndarray]:
-    """The outputs of `call` for any number of inputs, although it takes `size` inputs at a time, neither more nor less.
+    """The outputs of `call` for any number of inputs, which it is given in batches of exactly `size`.
 
-    The last batch is filled up with zeros, whose outputs are dropped. So what a network makes of one input never
-    depends on how many there are.
+    The last batch is filled up with zeros, whose outputs are dropped. So the output for one input never depends on how
+    many there are.
 
     Args:
         call: takes [size, ...] and returns one or more arrays [size, ...].

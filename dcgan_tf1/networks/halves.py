@@ -1,8 +1,8 @@
 """A batch in two halves, each on a thread of its own.
 
 Layers that treat every image alone, up to the next batch norm, are made once for each half of the batch. The two
-chains of ops run side by side on two threads, which takes less waiting than two threads that share every op. Between
-such layers nothing needs the joined batch, so that joining it costs nothing there.
+chains of ops run side by side on two threads, which wait less for each other than two threads that share every op.
+Between such layers no op takes the joined batch, so that joining it costs nothing there.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def are_used(graph: tf.Graph) -> bool:
 
 
 def halve(x: tf.Tensor) -> tf.Tensor:
-    """The same batch, of an even size, which the layers below take by halves."""
+    """The same batch, which must be of an even size, marked so that the layers that follow take it by halves."""
     return _join(tf.split(x, 2))
 
 

@@ -1,4 +1,4 @@
-"""Layers on `get_variable` and `tf.nn`: each makes its variables in a variable scope of its own name."""
+"""Layers on `get_variable` and `tf.nn`. Each makes its variables in a variable scope of the name that it is given."""
 
 from collections.abc import Callable, Sequence
 
@@ -108,8 +108,8 @@ def noise(shape: Sequence[int], stddev: float, seed: int) -> tf.Tensor:
 def _random_key(seed: int) -> tf.Tensor:
     """The key of one call's random numbers, int64 [2].
 
-    It holds the seed, the step and the number of the call, so that no generator has a state that a checkpoint would
-    have to hold.
+    It holds the seed, the step and the number of the call. So no generator has a state, which a checkpoint would have
+    to hold.
     """
     calls = v1.get_collection_ref(_RANDOM_CALLS)
     calls.append(None)
@@ -128,4 +128,5 @@ def leaky_relu(x: tf.Tensor, slope: float = 0.2) -> tf.Tensor:
 
 
 def _bias(channels: int) -> tf.Variable:
+    """The bias of the layer whose variable scope is open, at first zero."""
     return v1.get_variable("bias", [channels], initializer=v1.zeros_initializer())

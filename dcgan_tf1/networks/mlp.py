@@ -1,4 +1,4 @@
-"""The plain GAN of dense layers (Goodfellow et al. 2014), for what convolutions and batch norm bring to show."""
+"""The plain GAN of dense layers (Goodfellow et al. 2014), beside which one sees what convolutions bring."""
 
 import tensorflow as tf
 

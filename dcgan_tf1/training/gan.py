@@ -53,6 +53,8 @@ class _Output(NamedTuple):
 
 
 class _Player(NamedTuple):
+    """One of the two networks, as something to be updated."""
+
     optimizer: tf.compat.v1.train.Optimizer
     variables: list[tf.Variable]
 
@@ -76,25 +78,26 @@ def build_gan(config: Config, side: int = 28) -> Gan:
 
         real = scale_images(images, config.image_size)
         fake = _generate(z, config)
-        grain = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
-        of_real = _discriminate(real, grain, config)
-        of_fake = _discriminate(fake.values, grain, config)
+        d_noise = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
+        d_real = _discriminate(real, d_noise, config)
+        d_fake = _discriminate(fake.values, d_noise, config)
         d_player, g_player = _players(config)
 
-        d_loss_real = _cross_entropy(of_real.values, 1.0)
-        d_loss_fake = _cross_entropy(of_fake.values, 0.0)
+        d_loss_real = _cross_entropy(d_real.values, 1.0)
+        d_loss_fake = _cross_entropy(d_fake.values, 0.0)
         d_loss = d_loss_real + d_loss_fake
         if config.updates == "simultaneous":
-            g_loss = _generator_loss(of_fake.values)
-            both = _update_together([(d_player, d_loss), (g_player, g_loss)])
-            first = _update_averages(fake.averages, step, after=both)
+            g_loss = _generator_loss(d_fake.values)
+            both_updated = _update_together([(d_player, d_loss), (g_player, g_loss)])
+            first_updated = _update_averages(fake.averages, step, after=both_updated)
         else:
-            g_loss, first = None, d_player.optimizer.minimize(d_loss, var_list=d_player.variables)
-        # D's averages are of real images alone: a trained D then says whether an image would pass among those.
-        d_updated = _update_averages(of_real.averages, step, after=first)
-        updated, g_loss = _update_generator(g_player, fake, z, grain, g_loss, step, config, after=d_updated)
+            g_loss = None
+            first_updated = d_player.optimizer.minimize(d_loss, var_list=d_player.variables)
+        # D's averages are those of real images alone: a trained D then says whether an image would pass among these.
+        d_updated = _update_averages(d_real.averages, step, after=first_updated)
+        g_updated, g_loss = _update_generator(g_player, fake, z, d_noise, g_loss, step, config, after=d_updated)
 
-        averaged, ema = _average_weights(g_player.variables, step, config, after=updated)
+        averaged, ema = _average_weights(g_player.variables, step, config, after=g_updated)
         with tf.control_dependencies([averaged]):
             train_op = step.assign_add(1).op
         samples = _sampler(sample_z, ema, config)
@@ -109,8 +112,8 @@ def build_gan(config: Config, side: int = 28) -> Gan:
                 "d_loss_fake": d_loss_fake,
                 "d_loss": d_loss,
                 "g_loss": g_loss,
-                "d_x": tf.reduce_mean(tf.sigmoid(of_real.values)),
-                "d_g_z": tf.reduce_mean(tf.sigmoid(of_fake.values)),
+                "d_x": tf.reduce_mean(tf.sigmoid(d_real.values)),
+                "d_g_z": tf.reduce_mean(tf.sigmoid(d_fake.values)),
             },
             global_step=step,
             d_variables=d_player.variables,
@@ -131,13 +134,13 @@ def _generate(z: tf.Tensor, config: Config) -> _Output:
     return _apply("generator", z, config)
 
 
-def _discriminate(images: tf.Tensor, grain: tf.Tensor | None, config: Config) -> _Output:
+def _discriminate(images: tf.Tensor, d_noise: tf.Tensor | None, config: Config) -> _Output:
     """The discriminator's logits of `images`, in training mode.
 
-    The noise `grain` hides from D what no eye sees, such as how near to -1 a background is, and leaves it the strokes
-    (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees the images of another.
+    Adding the noise `d_noise` hides from D what no eye sees, such as how near to -1 a background is, and leaves the
+    strokes to be seen (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees another's images.
     """
-    return _apply("discriminator", images if grain is None else images + grain, config)
+    return _apply("discriminator", images if d_noise is None else images + d_noise, config)
 
 
 def _apply(player: str, inputs: tf.Tensor, config: Config) -> _Output:
@@ -169,6 +172,7 @@ def _players(config: Config) -> tuple[_Player, _Player]:
 
 
 def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
+    """-mean(log p) for label 1 and -mean(log(1 - p)) for label 0, p = sigmoid(logits), finite for all logits."""
     labels = tf.fill(tf.shape(logits), np.float32(label))
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
 
@@ -182,7 +186,7 @@ def _generator_loss(logits_of_fakes: tf.Tensor) -> tf.Tensor:
 
 
 def _update_together(players: list[tuple[_Player, tf.Tensor]]) -> tf.Operation:
-    """Move every player, (player, loss), by gradients that are all taken before anyone has moved."""
+    """Update all players, (player, loss), by gradients that are taken before any of them is updated."""
     gradients = [player.optimizer.compute_gradients(loss, player.variables) for player, loss in players]
     with tf.control_dependencies([gradient for pairs in gradients for gradient, _ in pairs]):
         moves = [player.optimizer.apply_gradients(pairs) for (player, _), pairs in zip(players, gradients, strict=True)]
@@ -193,7 +197,7 @@ def _update_generator(
     player: _Player,
     fake: _Output,
     z: tf.Tensor,
-    grain: tf.Tensor | None,
+    d_noise: tf.Tensor | None,
     loss: tf.Tensor | None,
     step: tf.Variable,
     config: Config,
@@ -203,21 +207,18 @@ def _update_generator(
 
     Args:
         fake: G(z) with the weights that G has before the step.
-        loss: G's loss of an update that was already made together with D's; None: there was none.
-        after: the op that all of this waits for.
+        loss: G's loss in the update that was made together with D's; None if there was no such update.
+        after: the op that the updates wait for.
 
     Returns:
         The op that is done when all updates are, and the loss of the last one.
     """
-    for update in range(config.g_steps):
-        first = update == 0
-        if first and loss is not None:
-            continue
+    for update in range(0 if loss is None else 1, config.g_steps):
         # Resource variables are read where the read op stands, so each pass sees the update before it.
         with tf.control_dependencies([after]):
-            if not first:  # D's update leaves G as it is, so the first G(z) is the one that D was shown
+            if update > 0:  # D's update leaves G as it is, so the first G(z) is the one that D was shown
                 fake = _generate(z, config)
-            loss = _generator_loss(_discriminate(fake.values, grain, config).values)
+            loss = _generator_loss(_discriminate(fake.values, d_noise, config).values)
             moved = player.optimizer.minimize(loss, var_list=player.variables)
         after = _update_averages(fake.averages, step, after=moved)
     return after, loss
@@ -249,7 +250,7 @@ def _average_weights(
 ) -> tuple[tf.Operation, tf.compat.v1.train.ExponentialMovingAverage | None]:
     """Once `after` is done, move the averages of the generator's weights.
 
-    Samples of averaged weights are better (Yazici et al. 2019). The number of the step warms the decay up.
+    Averaged weights draw better samples (Yazici et al. 2019). The decay is warmed up by the number of the step.
 
     Returns:
         The op that is done when they have moved, and the averages; None where the run keeps none.

@@ -42,7 +42,7 @@ def transposed_convolution(
     """`conv2d_transpose` with SAME padding, and a bias.
 
     Some ways transform the kernel first, which costs as much as some images do. They are used only where the number
-    of images is known, as it may be one where it is not.
+    of images is known, since it could be one otherwise.
 
     Args:
         kernel: float32 [k, k, channels, c]; it is transformed once for all calls of the function that is returned.

@@ -22,11 +22,11 @@ def fourier_deconv(kernel: tf.Tensor, size: int) -> Callable[[tf.Tensor], tf.Ten
     """`conv2d_transpose` of stride 1 and SAME padding to one channel, to float32 rounding.
 
     Args:
-        kernel: float32 [k, k, 1, c], transformed once for all calls of what is returned.
+        kernel: float32 [k, k, 1, c]; it is transformed once for all calls of the function that is returned.
         size: n.
 
     Returns:
-        float32 [batch, n, n, c] -> float32 [batch, n, n, 1].
+        A function that takes float32 [batch, n, n, c] to float32 [batch, n, n, 1].
     """
     width, channels = kernel.shape[0], kernel.shape[3]
     analysis, transform, toeplitz, synthesis = _matrices(size, width)

@@ -2,9 +2,9 @@
 
 With SAME padding and an even kernel of k taps along an axis, out[i] = sum over t of x[2 i + t - pad] K[t], where
 pad = (k - 2) / 2 on both sides. So two neighbouring columns of the padded image can be taken as one column with twice
-the channels, under a kernel of k / 2 columns and stride 1. Kernels are faster with more channels where there are few.
-The pairs that the taps t and t + 1 meet, for an even t, make a matrix. The gradient of these two taps is the product of
-that matrix with the gradient of the outputs.
+the channels, under a kernel of k / 2 columns and stride 1, which is faster where there are few channels. The pairs that
+the taps t and t + 1 meet, for an even t, make a matrix. The gradient of these two taps is the product of that matrix
+with the gradient of the outputs.
 """
 
 import tensorflow as tf
@@ -36,9 +36,8 @@ def strided_conv(x: tf.Tensor, kernel: tf.Tensor) -> tuple:
 def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """The convolution itself."""
     size, channels = x.shape[1] // 2, kernel.shape[3]
-    if (
-        size > 2
-    ):  # up to 2x2 one product is 1.0 to 1.4 times as fast, its gradient included; beyond that 0.6 to 0.8 times
+    # Up to 2x2 one product is 1.0 to 1.4 times as fast, its gradient included; beyond that 0.6 to 0.8 times.
+    if size > 2:
         return tf.nn.conv2d(x, kernel, 2, "SAME")
     out = tf.concat(_pairs(x, kernel.shape[0]), 1) @ tf.reshape(kernel, [-1, channels])
     return tf.reshape(out, [-1, size, size, channels])

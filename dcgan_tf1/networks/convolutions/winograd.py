@@ -4,8 +4,8 @@ Along one axis, SAME padding gives out[2 i + a] = sum over d = -1, 0, 1 of x[i +
 filters: one for the even outputs (taps 3 and 1 of the kernel) and one for the odd ones (taps 4, 2 and 0). Winograd's
 F(m, 3) computes m neighbouring outputs of a filter with three taps from m + 2 products instead of 3 m (Winograd 1980;
 Lavin and Gray 2016). Its transform of the input serves both filters, and in two dimensions all four. The transforms are
-products with small constant matrices. The rest, like the gradients, is one product of matrices for each of the
-(m + 2)^2 points.
+products with small constant matrices. The rest is one product of matrices for each of the (m + 2)^2
+points. The gradients are such products too.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ def winograd_deconv(kernel: tf.Tensor, size: int, tile: int = 4) -> Callable[[tf
     """`conv2d_transpose` of stride 2 and SAME padding with a 5x5 kernel, to float32 rounding.
 
     Args:
-        kernel: float32 [5, 5, channels, c], transformed once for all calls of what is returned.
+        kernel: float32 [5, 5, channels, c]; it is transformed once for all calls of the function that is returned.
         size: n, a multiple of `tile`.
         tile: m of F(m, 3).
 
     Returns:
-        float32 [batch, n, n, c] -> float32 [batch, 2 n, 2 n, channels].
+        A function that takes float32 [batch, n, n, c] to float32 [batch, 2 n, 2 n, channels].
     """
     depth, channels = kernel.shape[3], kernel.shape[2]
     analysis, transform, synthesis = _matrices(size, tile)
