@@ -5,14 +5,14 @@ import pytest
 import tensorflow as tf
 
 from dcgan_tf1.networks import layers
-from dcgan_tf1.networks.convolutions import fourier as fourier_deconv
-from dcgan_tf1.networks.convolutions import phases as phase_conv
-from dcgan_tf1.networks.convolutions import strided as strided_conv
-from dcgan_tf1.networks.convolutions import winograd as winograd_deconv
+from dcgan_tf1.networks.convolutions.fourier import fourier_deconv
+from dcgan_tf1.networks.convolutions.phases import phase_conv, phase_deconv, phase_deconv_forward
+from dcgan_tf1.networks.convolutions.strided import strided_conv
+from dcgan_tf1.networks.convolutions.winograd import winograd_deconv
 
 
 def forward_and_gradients(layer, inputs, out_gradient):
-    """The output and the gradients of all inputs."""
+    """The output of `layer`, and the gradients of all inputs for the gradient `out_gradient` of the output."""
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         out = layer(*inputs)
@@ -20,7 +20,7 @@ def forward_and_gradients(layer, inputs, out_gradient):
 
 
 def largest_error(fast, exact, input_shapes, out_shape):
-    """Of `fast` in float32 against `exact` in float64, relative to the largest value."""
+    """The largest error of `fast` in float32 against `exact` in float64, relative to the largest value."""
     rng = np.random.default_rng(sum(out_shape))
     inputs = [tf.constant(rng.normal(size=shape), tf.float32) for shape in input_shapes]
     out_gradient = rng.normal(size=out_shape)
@@ -45,7 +45,7 @@ def deconv_error(deconv, size, depth, width, channels, stride):
 )
 def test_fourier_deconv(size, width, depth):
     def deconv(h, kernel):
-        return fourier_deconv.fourier_deconv(kernel, size)(h)
+        return fourier_deconv(kernel, size)(h)
 
     assert deconv_error(deconv, size, depth, width, channels=1, stride=1) < 2e-6
 
@@ -54,7 +54,7 @@ def test_fourier_deconv(size, width, depth):
 @pytest.mark.parametrize(("size", "depth", "channels"), [(4, 64, 16), (4, 1, 3), (8, 5, 1), (8, 32, 8), (12, 2, 2)])
 def test_winograd_deconv(tile, size, depth, channels):
     def deconv(x, kernel):
-        return winograd_deconv.winograd_deconv(kernel, size, tile)(x)
+        return winograd_deconv(kernel, size, tile)(x)
 
     assert deconv_error(deconv, size, depth, 5, channels, stride=2) < 1e-5
 
@@ -62,13 +62,13 @@ def test_winograd_deconv(tile, size, depth, channels):
 @pytest.mark.parametrize("width", [2, 3, 4, 5])
 @pytest.mark.parametrize(("size", "channels"), [(16, 64), (5, 1)])
 def test_phase_conv(size, channels, width):
-    assert deconv_error(phase_conv.phase_deconv, size, channels, width, channels=1, stride=2) < 2e-6
+    assert deconv_error(phase_deconv, size, channels, width, channels=1, stride=2) < 2e-6
 
     def exact(images, kernel):
         return tf.nn.conv2d(images, kernel, 2, "SAME")
 
     shapes = [(3, 2 * size, 2 * size, 1), (width, width, 1, channels)]
-    assert largest_error(phase_conv.phase_conv, exact, shapes, (3, size, size, channels)) < 2e-6
+    assert largest_error(phase_conv, exact, shapes, (3, size, size, channels)) < 2e-6
 
 
 @pytest.mark.parametrize("width", [2, 3, 4, 5])
@@ -80,7 +80,7 @@ def test_phase_deconv_forward(size, depth, channels, width):
         return tf.nn.conv2d_transpose(x, kernel, out_shape, 2, "SAME") + bias
 
     shapes = [(3, size, size, depth), (width, width, channels, depth), (channels,)]
-    assert largest_error(phase_conv.phase_deconv_forward, exact, shapes, out_shape) < 2e-6
+    assert largest_error(phase_deconv_forward, exact, shapes, out_shape) < 2e-6
 
 
 @pytest.mark.parametrize("width", [2, 4, 6])
@@ -92,11 +92,11 @@ def test_strided_conv(size, depth, channels, width):
         return tf.nn.conv2d(x, kernel, 2, "SAME")
 
     shapes, out_shape = [(3, size, size, depth), (width, width, depth, channels)], (3, size // 2, size // 2, channels)
-    assert largest_error(strided_conv.strided_conv, exact, shapes, out_shape) < 2e-6
+    assert largest_error(strided_conv, exact, shapes, out_shape) < 2e-6
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "channels", "stride", "convolution"),
+    ("size", "kernel", "channels", "stride", "plain"),
     [
         (4, 5, 8, 2, False),
         (8, 5, 8, 2, False),
@@ -105,18 +105,18 @@ def test_strided_conv(size, depth, channels, width):
         (32, 32, 1, 1, False),
         (32, 5, 1, 1, True),
         (16, 5, 1, 2, False),
-        (16, 1, 1, 2, True),  # not by phases, which take 2 taps
+        (16, 1, 1, 2, True),  # not by phases, which take kernels of two taps or more
     ],
 )
-def test_layer_chooses_the_faster_way(size, kernel, channels, stride, convolution):
+def test_layer_chooses_the_faster_way(size, kernel, channels, stride, plain):
     with tf.Graph().as_default() as graph:
         x = tf.zeros([2, size, size, 4])
         layers.deconv2d(x, channels, kernel, stride, "deconv")
-        assert ("Conv2DBackpropInput" in {op.type for op in graph.get_operations()}) is convolution
+        assert ("Conv2DBackpropInput" in {op.type for op in graph.get_operations()}) is plain
 
 
 @pytest.mark.parametrize(("size", "kernel", "channels", "stride"), [(8, 5, 8, 2), (16, 5, 8, 2), (16, 5, 32, 2)])
-def test_layer_adds_its_bias_whichever_way(size, kernel, channels, stride):
+def test_layer_adds_its_bias_in_every_way(size, kernel, channels, stride):
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         x = tf.random.stateless_normal([2, size, size, 4], [1, 2])
@@ -132,7 +132,7 @@ def test_layer_adds_its_bias_whichever_way(size, kernel, channels, stride):
 
 
 @pytest.mark.parametrize(("depth", "strided"), [(1, False), (3, True)])
-def test_conv2d_takes_one_channel_by_phases(depth, strided):
+def test_conv2d_of_one_channel_goes_by_phases(depth, strided):
     with tf.Graph().as_default() as graph:
         layers.conv2d(tf.zeros([2, 8, 8, depth]), 4, 4, 2, "conv")
         (conv,) = (op for op in graph.get_operations() if op.type == "Conv2D")

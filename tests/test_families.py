@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, run, weights
 from PIL import Image
-from test_gan import inputs, values
+from test_gan import inputs, op_types, values
 
 import dcgan_tf1
 from dcgan_tf1 import networks
@@ -33,7 +33,7 @@ def tiny(model, **values):
 
 
 class Player:
-    """One network of `config`, in drawing and in training, with random weights, in a graph of its own."""
+    """One network of `config` with random weights, as in drawing and as in training, in a graph of its own."""
 
     def __init__(self, player, config):
         shape = [config.z_dim] if player == "generator" else [config.image_size, config.image_size, 1]
@@ -58,14 +58,14 @@ class Player:
 
 
 def _weight(random, variable):
-    """About as large as keeps a signal's size; scales and variances around 1."""
+    """A random value of a size that keeps a signal's size. Scales and variances are around 1."""
     if variable.op.name.endswith(("variance", "gamma")):
         return random.uniform(0.5, 2, variable.shape).astype(np.float32)
     return (random.normal(0, 1, variable.shape) / np.sqrt(np.prod(variable.shape[:-1]))).astype(np.float32)
 
 
 def keras_layers(player, config):
-    """The same network out of Keras's layers, as its sources have it."""
+    """The same network, made of Keras's layers as its source describes it."""
     import keras
     from keras import layers as k
 
@@ -96,7 +96,7 @@ def keras_layers(player, config):
 
 
 def torch_call(layer, x, training):
-    """What PyTorch makes of `x` with the kind, the settings and the weights of a Keras layer. Images are NCHW."""
+    """The output of PyTorch's own layer of the same kind, settings and weights as a Keras layer. Images are NCHW."""
     import torch
     from torch.nn import functional as F
 
@@ -107,12 +107,12 @@ def torch_call(layer, x, training):
         x = F.linear(x, kernel.T, bias)
     elif kind == "Conv2D":
         stride, side = layer.strides[0], x.shape[2]
-        margin = (-(-side // stride) - 1) * stride + len(kernel) - side  # of SAME, the odd one last
+        margin = (-(-side // stride) - 1) * stride + len(kernel) - side  # as SAME pads; an odd pixel goes last
         x = F.pad(x, (margin // 2, margin - margin // 2) * 2)
         x = F.conv2d(x, kernel.permute(3, 2, 0, 1), bias, stride)
     elif kind == "Conv2DTranspose":
         stride, side = layer.strides[0], x.shape[2] * layer.strides[0]
-        begin = (len(kernel) - stride) // 2  # of what SAME cuts, the odd one last
+        begin = (len(kernel) - stride) // 2  # as SAME cuts; an odd pixel goes last
         x = F.conv_transpose2d(x, kernel.permute(3, 2, 0, 1), bias, stride)[:, :, begin:, begin:][:, :, :side, :side]
     elif kind == "BatchNormalization":
         gamma, beta, mean, variance = (kernel, *others) if layer.scale else (None, kernel, *others)
@@ -139,14 +139,14 @@ RECIPES = {
 
 
 def both(name, player):
-    """Ours and Keras's, with the same weights, and the ways in which they can be compared."""
+    """Our network and Keras's with the same weights, and the values of `training` for which they can be compared."""
     recipe, *parameters = RECIPES[name]
     config = Config(**recipe)
     ours, keras = Player(player, config), keras_layers(player, config)
-    keras.set_weights(ours.weights)  # as they come: layer for layer of the same shapes
+    keras.set_weights(ours.weights)  # in the order in which they come: both have the same shapes, layer for layer
     count = sum(int(np.prod(weight.shape)) for weight in keras.trainable_weights)
     assert ours.parameters == count == parameters[PLAYERS.index(player)]
-    return ours, keras, (False, True) if player == "generator" else (False,)  # in training D drops out, each its own
+    return ours, keras, (False, True) if player == "generator" else (False,)  # in training each D draws its own dropout
 
 
 def assert_alike(found, expected):
@@ -165,7 +165,7 @@ def test_the_same_as_keras(name, player):
 @pytest.mark.parametrize("player", PLAYERS)
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_same_as_pytorch(name, player):
-    torch = pytest.importorskip("torch", reason="PyTorch is of the extra bench")
+    torch = pytest.importorskip("torch", reason="PyTorch comes with the extra bench")
     ours, keras, modes = both(name, player)
     for training in modes:
         x = torch.tensor(ours.examples)
@@ -240,7 +240,7 @@ def put(sess, variable, value):
 
 
 class Separate:
-    """The players' updates as session runs of their own: a run for the gradients, and one to apply them."""
+    """The players' updates as separate session runs: one for the gradients, and one to apply them."""
 
     def __init__(self, config):
         with tf.Graph().as_default() as self.graph:
@@ -275,7 +275,7 @@ class Separate:
             put(self.session, variable, weights[name])
 
     def update(self, step, images, z, order):
-        """`order`: what is seen, then what is moved on it, in turns, say ["d", "g"] or ["dg"]."""
+        """Each turn in `order` names the players that move in it together, for example ["d", "g"] or ["dg"]."""
         put(self.session, self.step, step)
         for players in order:
             found = self.session.run([self.gradients[player] for player in players], {self.images: images, self.z: z})
@@ -289,9 +289,9 @@ def loss(logits, label):
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=label * tf.ones_like(logits), logits=logits))
 
 
-@pytest.mark.parametrize("model", ["dcgan32", "dcgan28"])  # with batch norm in both players, and with dropout
+@pytest.mark.parametrize("model", ["dcgan32", "dcgan28"])  # one has batch norm in both players, one has dropout
 def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
-    """Three steps, with so large an epsilon that Adam makes small steps of small gradients."""
+    """Adam has an epsilon so large that small gradients, which rounding changes, make small steps."""
     adam = v1.train.AdamOptimizer
     monkeypatch.setattr(v1.train, "AdamOptimizer", lambda *args, **kw: adam(*args, **{**kw, "epsilon": 1.0}))
     orders = {"alternating": ["d", "g"], "simultaneous": ["dg"]}
@@ -334,13 +334,13 @@ def test_more_updates_of_the_generator_follow_the_simultaneous_one():
 
 
 def draws(layer, seed, step, calls=2, shape=(100, 50)):
-    """What `calls` calls of `layer`, dropout or noise, make of ones, in a graph of their own."""
+    """The outputs of `calls` calls of `layer`, which is dropout or noise, for ones, in a graph of their own."""
     with tf.Graph().as_default(), v1.Session() as sess:
         global_step = v1.train.create_global_step()
         outputs = [layer(tf.ones(shape), 0.3, seed) for _ in range(calls)]
         put(sess, global_step, step)
         first, second = sess.run(outputs), sess.run(outputs)
-    assert np.array_equal(first, second)  # the step alone moves the numbers on
+    assert np.array_equal(first, second)  # only another step gives other numbers
     return first
 
 
@@ -364,18 +364,12 @@ def test_noise():
         assert abs(np.corrcoef(one.ravel(), different.ravel())[0, 1]) < 0.06
 
 
-@pytest.mark.parametrize("model", ["dcgan28", "dcgan32"])  # dropout, and noise
+@pytest.mark.parametrize("model", ["dcgan28", "dcgan32"])  # one has dropout, one has noise
 def test_random_numbers_have_no_state_and_no_part_in_drawing(model):
     config = tiny(model)
     gan = build_gan(config)
-    waiting, seen = [gan.train_op], set()
-    while waiting:
-        op = waiting.pop()
-        if op not in seen:
-            seen.add(op)
-            waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
-    random = {op.type for op in seen if "Random" in op.type}
-    assert random and all(kind.startswith("Stateless") for kind in random)
+    random = {op_type for op_type in op_types(gan) if "Random" in op_type}
+    assert random and all(op_type.startswith("Stateless") for op_type in random)
     with open_session(gan, config) as sess:
         sess.run(gan.init_op)
         z = inputs(config, 0)[1]

@@ -23,12 +23,19 @@ METRICS = {"d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"}
 
 
 def inputs(config, step):
-    """Images that differ and z of `step`."""
+    """The images and the latent vectors of `step`, all different."""
     images = np.random.RandomState(step).randint(0, 256, (config.batch_size, 28, 28), np.uint8)
     return images, draws.latent(0, draws.Stream.TRAIN, step, (config.batch_size, config.z_dim))
 
 
+def op_types(gan):
+    """The types of all ops that a training step runs."""
+    graph = v1.graph_util.extract_sub_graph(gan.graph.as_graph_def(), [gan.train_op.name])
+    return {node.op for node in graph.node}
+
+
 def values(gan, sess):
+    """The value of every variable, by its name."""
     with gan.graph.as_default():
         variables = v1.global_variables()
     return {variable.op.name: value for variable, value in zip(variables, sess.run(variables), strict=True)}
@@ -71,10 +78,9 @@ def test_every_depth_draws_32x32(g_channels, g_batch_norm):
             with v1.variable_scope("generator", reuse=not training):
                 images = dcgan32.generator(tf.zeros([3, 8]), training, config)
             assert images.shape[1:] == (32, 32, 1)
+            images = tf.ensure_shape(images, [3, 32, 32, 1])
             with v1.variable_scope("discriminator", reuse=not training):
-                assert dcgan32.discriminator(tf.ensure_shape(images, [3, 32, 32, 1]), training, config)[:, 0].shape == (
-                    3,
-                )
+                assert dcgan32.discriminator(images, training, config).shape[1:] == (1,)
 
 
 def test_images_are_scaled_then_padded_and_back():
@@ -142,7 +148,7 @@ print(tf.executing_eagerly(), float(tf.constant(2.0) * 3), tf.compat.v1.get_defa
 
 
 class Pair:
-    """The fused graph, and the plain one with the same weights."""
+    """The fused graph, and a plain TF1 program with the same weights."""
 
     def __init__(self, config):
         self.config = config
@@ -175,7 +181,7 @@ class Pair:
         return d_loss, g_loss
 
     def simultaneous_step(self, step):
-        """What ordering is there to prevent: both players move on what they saw before either had moved."""
+        """A step that the order of updates must prevent: both players' gradients are taken before either moves."""
         images, z = inputs(self.config, step)
         plain = self.plain
         feeds = {plain.images: plain_tf1.scale_and_pad(images), plain.z: z}
@@ -185,7 +191,10 @@ class Pair:
         return d_loss, g_loss
 
     def distance(self, before):
-        """How far apart the weights are, over how far they have come, in root mean squares over each player."""
+        """How far apart the two sets of weights are, relative to how far they have moved since `before`.
+
+        Both are root mean squares over the weights of a player; the larger ratio of the two players counts.
+        """
         fused = values(self.gan, self.sess)
         plain = self.plain.session.run(self.plain.variables)
         ratios = []
@@ -222,7 +231,7 @@ STEPS = 20
 
 
 def test_fused_steps_equal_separate_runs(pair):
-    """Each step from the same weights: rounding errors grow over steps, and Adam takes a step even from those alone.
+    """Each step starts from the same weights, since rounding errors grow: Adam takes full steps even of those alone.
 
     Rounding was seen to move weights 0.05 apart at most, and simultaneous updates 0.2 at least (in `distance`).
     """
@@ -289,7 +298,7 @@ def test_simultaneous_updates_would_be_seen(pair):
 
 @pytest.mark.parametrize(("kind", "low", "high"), [("plain_step", 0, 0.01), ("simultaneous_step", 0.015, 1)])
 def test_two_updates_over_many_steps(monkeypatch, kind, low, high):
-    """20 steps in a row, with so large an epsilon that Adam makes small steps of small gradients."""
+    """Adam has an epsilon so large that small gradients, which rounding changes, make small steps."""
     monkeypatch.setattr(v1.train, "AdamOptimizer", functools.partial(v1.train.AdamOptimizer, epsilon=1.0))
     pair = Pair(CONFIGS["two updates"].replace(lr_g=0.3, lr_d=0.05))
     before = values(pair.gan, pair.sess)
@@ -302,7 +311,7 @@ def test_two_updates_over_many_steps(monkeypatch, kind, low, high):
 
 
 def test_generator_is_updated_as_often_as_asked():
-    """Adam's powers of beta1 count the updates."""
+    """The variables with Adam's powers of beta1 count the updates."""
     for g_steps in (1, 3):
         gan = build_gan(TINY.replace(g_steps=g_steps))
         with open_session(gan, TINY) as sess:
@@ -370,13 +379,13 @@ def test_finite_sees_every_variable(trained, value):
 
 
 def moments(x):
-    """Mean and variance over all axes but the last."""
+    """The mean and the variance over all axes but the last."""
     x = x.reshape(-1, x.shape[-1]).astype(np.float64)
     return x.mean(0), x.var(0)
 
 
 def test_moving_averages_by_hand():
-    """The decay is (1 + step) / (10 + step) in a young run; D's averages are of reals alone."""
+    """The decay is (1 + step) / (10 + step) in a young run, and D's averages are those of real images alone."""
     pair = Pair(TINY.replace(d_noise=0.0))
     for step in range(3):
         pair.copy()
@@ -398,7 +407,7 @@ def test_moving_averages_by_hand():
         mean = decay * mean + (1 - decay) * moments(x)[0]
         variance = decay * variance + (1 - decay) * moments(x)[1]
         assert np.allclose(after["discriminator/conv2/moving_mean"], mean, rtol=1e-3, atol=1e-6)
-        # With or without Bessel's correction, 512 / 511.
+        # The tolerance leaves open whether there is Bessel's correction, 512 / 511.
         assert np.allclose(after["discriminator/conv2/moving_variance"], variance, rtol=1e-2)
     pair.close()
 
@@ -477,7 +486,9 @@ def test_a_digit_does_not_depend_on_its_neighbours(name, tmp_path):
         levels = [abs_difference(draw(gan, sess, z[::-1])[::-1], digits)]
         levels += [abs_difference(draw(gan, sess, z[i : i + 1])[0], digits[i]) for i in range(36)]
         levels += [abs_difference(draw(gan, sess, z[i : i + 3]), digits[i : i + 3]) for i in range(34)]
-        assert max(levels) <= 1, levels  # matrix products of other shapes round otherwise: a grey may fall on a half
+        assert max(levels) <= 1, (
+            levels
+        )  # other shapes of matrix products round otherwise, so that a grey level may change
         strange = np.concatenate([z[:1], 100 * z[1:]])
         assert np.array_equal(draw(gan, sess, strange)[0], digits[0])
         assert draw(gan, sess, z[:0]).shape == (0, 32, 32)
@@ -494,7 +505,7 @@ def abs_difference(a, b):
 
 
 def test_a_step_depends_on_nothing_but_its_inputs():
-    """Two graphs of one seed take the same ten steps, bit for bit."""
+    """Two graphs with the same seed take the same ten steps, bit for bit."""
     runs = []
     for _ in range(2):
         gan = build_gan(TINY)
