@@ -1,8 +1,8 @@
-"""One exception per exit code. Each message is one line: the flag or file, what was found, what was expected."""
+"""One exception for each exit code. A message is one line: the flag or file, what was found, what was expected."""
 
 
 class DcganError(Exception):
-    """Base of every error a user can cause; `exit_code` is what the process ends with."""
+    """The base of every error that a user can cause. The process ends with `exit_code`."""
 
     exit_code = 1
 
@@ -26,7 +26,7 @@ class CheckpointError(DcganError):
 
 
 class VersionError(CheckpointError):
-    """A checkpoint is whole, and this version of the program cannot read it."""
+    """A checkpoint is whole, but this version of the program cannot read it."""
 
 
 class OutputError(DcganError):

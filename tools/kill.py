@@ -9,9 +9,9 @@ The variables (the Saver's two files of the last step), metrics.csv and every PN
 resume may start before the last `committed K` that was printed, and no temporary file may be left. The exit code is
 1 if anything of this fails.
 
-TensorFlow takes seconds to import, so this process does it once and forks a child for each run. It opens no session
-and starts no thread of TensorFlow's, so that each child begins as a fresh process does. A kill during the import
-itself would find nothing to damage: until the import is over, a run writes only its lock.
+TensorFlow takes seconds to import, so this process imports it once and forks a child for each run. It opens no session
+and starts no thread of TensorFlow, so that each child begins as a fresh process does. A kill during the import itself
+would find nothing to damage, since until then a run writes only its lock.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Try recipes: train each on MNIST's first 55,000 training digits, and measure it on the 5,000 after those.
+"""Try recipes: each is trained on MNIST's first 55,000 training digits, and measured on the 5,000 after those.
 
     python tools/recipe.py --data_dir DIR --steps 4000 "" "lr_d=5e-4" "lr_g=2e-4 lr_d=2e-4"
 
-A trial is settings over those of the default recipe, as the flags of `run.py`. Rows of a Markdown table are printed as
-trials end; what is in `--out_dir` already is trained no further than it has to be. MNIST's test digits are not looked
-at: what is chosen here can be reported on them.
+The settings of a trial replace those of the default recipe; they are named as the flags of `run.py`. When a trial ends,
+its row of a Markdown table is printed. A trial that is in `--out_dir` already is trained no further than it has to be.
+MNIST's test digits are not looked at, so that what is chosen here can be reported on them.
 """
 
 import argparse
@@ -39,7 +39,7 @@ FIELDS = {field.name for field in dataclasses.fields(Config)}
 
 
 def trial(settings, config, dataset, scorer, out):
-    """Train to `config.iterations`, if that has not been done, and return the row of the table."""
+    """Train to `config.iterations`, as far as that has not been done, and return the row of the table."""
     folders = Folders.of(out)
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

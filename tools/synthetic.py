@@ -1,8 +1,10 @@
-"""Can a classifier learn real digits from generated ones? Trains it on as many of each, and tests it on MNIST's.
+"""Measure how well a classifier learns real digits from drawn ones.
+
+It is trained on drawn digits, and on as many real ones, and tested on MNIST's test digits.
 
     python tools/synthetic.py --data_dir MNIST --num_digits 20000
 
-The labels of the generated digits are the frozen classifier's, so that more than its own accuracy is not to be had.
+The labels of the drawn digits are the frozen classifier's, so that no accuracy above its own can be reached.
 """
 
 import argparse

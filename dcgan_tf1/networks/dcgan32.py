@@ -1,4 +1,4 @@
-"""DCGAN of 32x32 images (Radford, Metz and Chintala 2015)."""
+"""The DCGAN of 32x32 images (Radford, Metz and Chintala 2015)."""
 
 import tensorflow as tf
 
