@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dcgan_tf1.data import draws, sources
+from dcgan_tf1.data import draws, readers, sources
 from dcgan_tf1.data.draws import Stream, batch_indices, latent
 from dcgan_tf1.data.sources import load
 from dcgan_tf1.errors import DataError, UsageError
@@ -310,6 +311,16 @@ def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
             assert fault in message
 
 
+def test_a_folder_in_a_files_place(tmp_path):
+    (tmp_path / "folder").mkdir()
+    assert "found a folder, expected a file" in refused(lambda: readers.read_labels(tmp_path / "folder", 3), "folder")
+
+
+def test_long_texts_are_shortened_to_their_end():
+    assert readers.shorten("123456", 6) == "123456"
+    assert readers.shorten("1234567", 6) == "...567"
+
+
 def test_a_long_path_leaves_room_for_the_fault(tmp_path):
     folder = tmp_path.joinpath(*["d" * 100] * 4)
     folder.mkdir(parents=True)
@@ -395,7 +406,9 @@ def test_containers_agree(tmp_path, side):
     for name, content in contents.items():
         path = tmp_path / name
         path.write_bytes(content)
-        dataset = load(str(path), "")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dataset = load(str(path), "")
         assert dataset.name == name
         assert dataset.images.dtype == np.uint8 and np.array_equal(dataset.images, images)
         assert dataset.digest == hashlib.sha256(idx(images)).hexdigest()
@@ -403,6 +416,20 @@ def test_containers_agree(tmp_path, side):
             assert dataset.labels.tolist() == list(range(7))
         else:
             assert dataset.labels is None
+
+
+def test_one_image_is_a_data_set(tmp_path):
+    for content in (idx(IMAGES[:1]), npz(images=IMAGES[:1])):
+        (tmp_path / "one").write_bytes(content)
+        assert np.array_equal(load(str(tmp_path / "one"), "").images, IMAGES[:1])
+
+
+def test_black_images_may_be_compressed_to_almost_nothing(tmp_path):
+    black = np.zeros((10_000, 28, 28), np.uint8)
+    for content in (gz(idx(black)), npz(images=black)):
+        assert len(content) < black.nbytes / 900
+        (tmp_path / "black").write_bytes(content)
+        assert np.array_equal(load(str(tmp_path / "black"), "").images, black)
 
 
 def test_split_of_an_npz(tmp_path):
