@@ -28,11 +28,11 @@ def make_folder(path: Path) -> Path:
 
 def sync(path: Path) -> None:
     """Make the content of the file `path`, or the names in the folder `path`, durable."""
-    folder = path.is_dir()
+    is_folder = path.is_dir()
     try:
-        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows syncs only what it may write
+        descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # Windows syncs only what is open to write
     except PermissionError:
-        if folder:  # Windows opens no folder, and keeps names durable by itself
+        if is_folder:  # Windows opens no folders, and keeps their names durable by itself
             return
         raise
     try:
@@ -65,7 +65,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def refuse_existing(folder: Path, names: Iterable[str]) -> None:
-    """Raise OutputError if `folder` has anything of one of `names`."""
+    """Raise OutputError if anything in `folder` has one of `names`."""
     for name in names:
         if os.path.lexists(folder / name):
             raise OutputError(f"{folder / name}: found a file, expected none; --force replaces it")
@@ -73,9 +73,9 @@ def refuse_existing(folder: Path, names: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iterator[Path]:
-    """A temporary folder for files of `names`. They move to `folder` when the block ends well, and otherwise none does.
+    """A temporary folder for files of `names`. When the block ends well, all move to `folder`; otherwise none does.
 
-    They move in the order of `names`, so that all are there when the last one is. A single name may be a folder.
+    They move in the order of `names`, so that all are there when the last one is. A single name may be a folder's.
 
     Raises:
         OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.

@@ -302,7 +302,7 @@ def test_a_bare_environment(finished, tmp_path):
     """No HOME, no locale, a strict ASCII output, no terminal, no stdin, a private umask, and an awkward path."""
     folder = tmp_path / "ein schöner Ordner ☃ 数"
     # TF_ and BLAS settings choose kernels, and with them the last bits, so they stay.
-    kernels = {name: value for name, value in environment().items() if name.startswith(checkpoint._SETTINGS)}
+    kernels = {name: value for name, value in environment().items() if name.startswith(checkpoint.KERNEL_SETTINGS)}
     bare = {**kernels, "PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     flags = [*TINY, "--out_dir", folder, "--iterations", 50]
     result = command(*flags, env=bare, stdin=subprocess.DEVNULL, cwd=tmp_path, umask=0o077)

@@ -28,11 +28,14 @@ from dcgan_tf1.files import make_folder, sync, write_whole
 from dcgan_tf1.machine import cpu_model, usable_cores
 
 FORMAT = 1
-_LARGEST_MANIFEST = 1 << 20
+_MAX_MANIFEST_BYTES = 1 << 20
 _MODEL_FILE = re.compile(r"model-(\d{1,12})\.(data-00000-of-00001|index|json)")
 _SAVER_SUFFIXES = ("data-00000-of-00001", "index")
-_SETTINGS = ("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_", "XLA_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_", "TF_CUDNN_")
-"""How those environment variables begin that choose kernels and threads, and so the last bits of a sum."""
+KERNEL_SETTINGS = (
+    *("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_"),
+    *("XLA_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_", "TF_CUDNN_"),
+)
+"""Prefixes of the environment variables that choose kernels and threads, and with them the last bits of a sum."""
 
 
 class Checkpoint(NamedTuple):
@@ -45,12 +48,12 @@ class Checkpoint(NamedTuple):
     dataset: dict[str, Any]
     """The `name` and the `digest` of the data that it was trained on."""
     machine: dict[str, Any]
-    """What an exact resume rests on: versions, processor, cores, settings of the environment."""
+    """The machine that wrote it, as `machine_record` describes it."""
 
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the run in `folder` for this process until the block ends; the end of the process ends it too.
+    """Hold the run in `folder` for this process until the block ends. The end of the process, too, ends the hold.
 
     Raises:
         BusyError: another process holds the run.
@@ -82,10 +85,10 @@ def _read_holder(path: Path) -> str:
     """The process id in `path`, or `unknown`."""
     try:
         with _open(path) as file:
-            found = file.read(20).decode(errors="replace").strip()
+            text = file.read(20).decode(errors="replace").strip()
     except (OSError, ValueError):
         return "unknown"
-    return found if found.isdecimal() else "unknown"
+    return text if text.isdecimal() else "unknown"
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -124,7 +127,7 @@ def load(folder: Path, step: int) -> Checkpoint:
     path = folder / f"model-{step}.json"
     try:
         with _open(path) as file:
-            manifest = json.loads(file.read(_LARGEST_MANIFEST))
+            manifest = json.loads(file.read(_MAX_MANIFEST_BYTES))
         sealed = manifest.pop("sha256")
         if sealed != _seal(manifest):
             raise ValueError("its own sha256 does not hold")
@@ -214,11 +217,15 @@ def commit(
 
 
 def rotate(folder: Path, keep: int) -> None:
-    """Remove the files of all steps but the newest `keep` that have a manifest; manifests go first."""
+    """Remove the files of all steps but the newest `keep` that have a manifest.
+
+    On Windows, files that another process reads cannot be removed. They stay until the next rotation.
+    """
     complete = [step for step in _steps(folder) if (folder / f"model-{step}.json").exists()]
     for step in _steps(folder):
         if len(complete) > keep and step < complete[keep - 1]:
-            _remove(folder, step)
+            with contextlib.suppress(PermissionError):
+                _remove(folder, step)
 
 
 def clean(folder: Path) -> None:
@@ -231,14 +238,14 @@ def clean(folder: Path) -> None:
 
 
 def machine_record() -> dict[str, Any]:
-    """What a bit-exact resume rests on, for the manifest."""
+    """What a bit-exact resume depends on: versions, processor, cores, and settings of the environment."""
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "tensorflow": importlib.metadata.version("tensorflow"),
         "numpy": importlib.metadata.version("numpy"),
         "cpu": cpu_model(),
         "cores": usable_cores(),
-        "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)},
+        "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(KERNEL_SETTINGS)},
     }
 
 
@@ -249,7 +256,7 @@ def _steps(folder: Path) -> list[int]:
 
 
 def _remove(folder: Path, step: int) -> None:
-    """Remove all files of `step`, its manifest first."""
+    """Remove all files of `step`. The manifest goes first: without it, the others are no checkpoint."""
     for suffix in ("json", *_SAVER_SUFFIXES):
         (folder / f"model-{step}.{suffix}").unlink(missing_ok=True)
 

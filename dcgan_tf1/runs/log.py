@@ -1,4 +1,4 @@
-"""What a run tells while it trains: tables of metrics, TensorBoard events, and the progress bar."""
+"""The logs of a run: tables of metrics, TensorBoard's events, and the progress bar."""
 
 import contextlib
 import csv
@@ -21,20 +21,21 @@ TABLES = {
 }
 """The columns of each table.
 
-`d_x` and `d_g_z` are D(x) and D(G(z)): the mean probability of being real that D gives real images and drawn ones.
+`d_x` and `d_g_z` are D(x) and D(G(z)): the mean probabilities of being real that D gives to real and to drawn images.
 """
-_LINE_SECONDS = 10
-"""Where there is no terminal, seconds between two lines of progress."""
+_SECONDS_BETWEEN_LINES = 10
+"""How often progress is printed where there is no terminal."""
 
 
 class Table:
-    """A table of TABLES, continued from a checkpoint: the rows after its step are dropped.
+    """One of TABLES as a file that rows are added to.
 
     Raises (also in every method):
         OutputError: the file cannot be written.
     """
 
     def __init__(self, folder: Path, step: int, name: str = "metrics.csv") -> None:
+        """Go on with the table `name` in `folder` from a checkpoint of `step`: later rows are dropped."""
         self.path = folder / name
         self._columns = TABLES[name]
         with _writing(self.path):
@@ -50,12 +51,12 @@ class Table:
                 self._file.write((",".join(self._columns) + "\n").encode())
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add the row of `step`. Nine digits are enough to tell any two float32 apart."""
+        """Add the row of `step`. Its numbers have nine digits, which tell any two float32 apart."""
         with _writing(self.path):
             self._file.write((f"{step}," + ",".join(f"{metrics[c]:.9g}" for c in self._columns[1:]) + "\n").encode())
 
     def sync(self) -> None:
-        """Make the rows so far durable, so that the file is never behind a checkpoint."""
+        """Make the rows so far durable. This comes before a commit, so that the file is never behind a checkpoint."""
         with _writing(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -67,7 +68,7 @@ class Table:
 
 
 class Events:
-    """TensorBoard's events, in one file for each start of the run, named by its first step.
+    """TensorBoard's events, in one file for each start of the run, named by the step that it starts from.
 
     TensorBoard reads the files in the order of their names. Where a session starts again, it drops the later steps that
     it has read. So a resumed run is one clean line, whatever the clock says.
@@ -77,7 +78,7 @@ class Events:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        self._folder = folder
+        """Begin a file in `folder` for a session that starts from `step`. Files of later starts are removed."""
         start = f"events.out.tfevents.{step:012d}"
         with _writing(folder):
             for path in folder.glob("events.out.tfevents.*"):
@@ -133,7 +134,7 @@ class Progress:
             return
         then, last = self._since
         now = time.monotonic()
-        if now - then >= _LINE_SECONDS:
+        if now - then >= _SECONDS_BETWEEN_LINES:
             rate = (step - last) / (now - then)
             left = tqdm.format_interval((self._iterations - step) / rate)
             print(f"step {step}/{self._iterations}, {rate:.1f} it/s, {left} left, {shown}", flush=True)
@@ -160,11 +161,14 @@ def read_table(folder: Path, name: str) -> list[dict[str, float]]:
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
             rows = [{key: float(value) for key, value in row.items()} for row in reader]
-            found = tuple(reader.fieldnames or ())
+            header = tuple(reader.fieldnames or ())
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}; expected the metrics of a run") from error
-    if found != columns or not rows and name == "metrics.csv":
-        raise DataError(f"{path}: found no rows; expected the columns {','.join(columns)}")
+    expected = f"expected the columns {','.join(columns)}"
+    if header != columns:
+        raise DataError(f"{path}: found the columns {','.join(header)[:60]}, {expected}")
+    if not rows and name == "metrics.csv":
+        raise DataError(f"{path}: found no rows, {expected}")
     return rows
 
 
@@ -176,7 +180,7 @@ def _is_row_until(line: bytes, step: int, columns: int) -> bool:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Within it, whatever goes wrong with writing to `path` is an OutputError."""
+    """A context in which errors of writing to `path` become OutputError."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

@@ -8,14 +8,14 @@ from typing import Any
 
 
 class Signals:
-    """Within it, the first SIGINT or SIGTERM is only noted, so that the step at hand can end.
+    """A context in which the first SIGINT or SIGTERM is only noted, so that the step at hand can end.
 
-    The second one acts at once, as it did before.
+    The second signal does at once what it did before.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        """The signal that came, or 0."""
+        """The number of the signal that came, or 0."""
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
@@ -35,9 +35,10 @@ class Signals:
 
 
 class Stopwatch:
-    """Measures the seconds of steps. It starts at the end of the first step, which also prepares the graph."""
+    """Measures how long steps take. It starts when the first step ends, since that one also prepares the graph."""
 
     def __init__(self, seconds: float = math.inf) -> None:
+        """A stopwatch that is due after `seconds`, by default never."""
         self.elapsed = 0.0
         """Seconds so far."""
         self._seconds = seconds

@@ -1,7 +1,7 @@
 """The training loop."""
 
-import contextlib
 import time
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -25,18 +25,18 @@ from dcgan_tf1.training.stopping import Signals, Stopwatch
 
 v1 = tf.compat.v1
 
-_EVALUATED_CHUNKS = 10
-_EVALUATED = _EVALUATED_CHUNKS * draws.CHUNK
+_MEASURED_CHUNKS = 10
+_MEASURED_DIGITS = _MEASURED_CHUNKS * draws.CHUNK
 """How many digits are drawn for `--eval_every`, and how many images of the data set they are compared with at most."""
 
 
 def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int:
     """Train `run`, which the caller holds, to `iterations` steps in all.
 
-    Whatever ends the training sooner ends it after the step at hand, with a commit.
+    A signal or the stopwatch may end it sooner, after the step at hand. The last step is committed in any case.
 
     Args:
-        stopwatch: ends the training when its time is over; None: only signals do.
+        stopwatch: ends the training when its time is over. Without it, only signals do.
 
     Returns:
         0, or the number of the signal that ended the training.
@@ -47,13 +47,13 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
     """
     stopwatch = stopwatch or Stopwatch()
     gan = build_gan(run.config, dataset.images.shape[1])
-    with open_session(gan, run.config) as sess, contextlib.ExitStack() as stack:
+    with open_session(gan, run.config) as sess, ExitStack() as stack:
         trainer = Trainer(run, dataset, gan, sess, stack)
         with Signals() as signals:
             while trainer.global_step < run.config.iterations and not signals.number and not stopwatch.due:
                 trainer.step()
                 stopwatch.tick()
-            trainer.finish()
+            trainer.commit()
     stopped = signals.number or stopwatch.due
     if not stopped and trainer.global_step >= run.config.log_every:  # before that there is nothing to draw
         print(f"curves: {plot_curves(run.folders.logs)}")
@@ -63,13 +63,11 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
 class Trainer:
     """One training session: it takes steps, draws snapshots, measures distances and commits checkpoints."""
 
-    def __init__(
-        self, run: Run, dataset: Dataset, gan: Gan, sess: tf.compat.v1.Session, stack: contextlib.ExitStack
-    ) -> None:
-        """Restore the run's checkpoint, or begin a run with its first snapshot and its first commit.
+    def __init__(self, run: Run, dataset: Dataset, gan: Gan, sess: tf.compat.v1.Session, stack: ExitStack) -> None:
+        """Restore the run's checkpoint, or begin the run with its first snapshot and its first commit.
 
         Args:
-            stack: closes what this session opens.
+            stack: closes the logs and the classifier when training ends, however it ends.
 
         Raises:
             CheckpointError, DivergedError, OutputError: as for `train`.
@@ -77,20 +75,21 @@ class Trainer:
         config, logs = run.config, run.folders.logs
         self._run, self._config, self._dataset, self._gan, self._sess = run, config, dataset, gan, sess
         self._machine = checkpoint.machine_record()
-        self.global_step = self._committed = run.start.step if run.start else 0
+        self.global_step = run.start.step if run.start else 0
         """The number of steps that the variables have taken."""
+        self._committed = run.start.step if run.start else None
         self._start()
 
-        self._metrics = Table(logs, self.global_step)
-        self._events = Events(logs, self.global_step)
-        self._progress = Progress(self.global_step, config.iterations)
+        self._metrics = stack.enter_context(closing(Table(logs, self.global_step)))
+        self._events = stack.enter_context(closing(Events(logs, self.global_step)))
+        self._progress = stack.enter_context(closing(Progress(self.global_step, config.iterations)))
         self._collapse = CollapseDetector()
         self._distances: Table | None = None
         if config.eval_every or (logs / "distance.csv").exists():
-            self._distances = Table(logs, self.global_step, "distance.csv")
+            self._distances = stack.enter_context(closing(Table(logs, self.global_step, "distance.csv")))
         if config.eval_every:
             classifier = stack.enter_context(Classifier.load())
-            self._scorer = Scorer(classifier, images.fit(dataset.images[-_EVALUATED:], SIDE))
+            self._scorer = Scorer(classifier, images.fit(dataset.images[-_MEASURED_DIGITS:], SIDE))
         self._snapshot_every = min(config.sample_every, config.iterations)
         self._snapshot_z = self._latent(Stream.SNAPSHOT, 0, config.sample_grid**2)
         self._last_snapshot = (time.monotonic(), self.global_step)
@@ -104,7 +103,7 @@ class Trainer:
             self.commit()
 
     def _start(self) -> None:
-        """Set the variables, and say on what device and from where training goes on."""
+        """Restore or initialize the variables, and print the device and the step that training starts from."""
         print(f"device: {_device(self._sess, self._machine)}")
         if self._config.precision == "bfloat16" and lacks_bfloat16():
             print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")
@@ -146,7 +145,7 @@ class Trainer:
     def measure(self) -> None:
         """Add the Frechet distance between drawn digits and the data set to distance.csv and to TensorBoard."""
         assert self._distances
-        z = self._latent(Stream.EVALUATE, 0, _EVALUATED).reshape(_EVALUATED_CHUNKS, draws.CHUNK, -1)
+        z = self._latent(Stream.EVALUATE, 0, _MEASURED_DIGITS).reshape(_MEASURED_CHUNKS, draws.CHUNK, -1)
         digits = np.concatenate([self._draw(chunk) for chunk in z])
         distance = self._scorer.distance(images.fit(digits, SIDE))
         self._distances.write(self.global_step, {"frechet_distance": distance})
@@ -154,11 +153,13 @@ class Trainer:
         self._progress.say(f"step {self.global_step}: Frechet distance {distance:.3f}")
 
     def commit(self) -> None:
-        """Make the present step the newest checkpoint.
+        """Make the present step the newest checkpoint, unless it is that already.
 
         Raises:
-            DivergedError: a variable is NaN or infinite; nothing is written.
+            DivergedError: a variable is NaN or infinite. Nothing is written.
         """
+        if self.global_step == self._committed:
+            return
         if not self._sess.run(self._gan.finite):
             raise self._diverged("a weight")
         for table in (self._metrics, self._distances):
@@ -175,16 +176,6 @@ class Trainer:
         )
         self._committed = self.global_step
         self._progress.say(f"committed {self.global_step}")
-
-    def finish(self) -> None:
-        """Commit the last step, and close the log."""
-        if self.global_step != self._committed:
-            self.commit()
-        self._progress.close()
-        self._metrics.close()
-        if self._distances:
-            self._distances.close()
-        self._events.close()
 
     def _latent(self, stream: Stream, counter: int, count: int) -> np.ndarray:
         """The latent vectors of one draw, float32 [count, z_dim]."""
@@ -216,7 +207,7 @@ class Trainer:
             self._progress.say(warning)
 
     def _log_speed(self) -> None:
-        """Tell TensorBoard how many steps a second were taken since the last snapshot."""
+        """Tell TensorBoard the number of steps per second since the last snapshot."""
         then, last = self._last_snapshot
         now = time.monotonic()
         self._last_snapshot = (now, self.global_step)
@@ -230,14 +221,14 @@ class Trainer:
 
 
 class CollapseDetector:
-    """Warns, once for each reason, when D(x) and D(G(z)) show that one player has left the other behind."""
+    """Warns when D(x) and D(G(z)) show that one player has left the other behind, once for each reason."""
 
     def __init__(self) -> None:
         self._d_x = self._d_g_z = 0.5
         self._warned: set[str] = set()
 
     def check(self, metrics: dict[str, float]) -> list[str]:
-        """The new warnings that a step gives cause for, judged by averages over about 50 rows of metrics."""
+        """The new warnings after a row of metrics, judged by moving averages over about 50 rows."""
         self._d_x += 0.02 * (metrics["d_x"] - self._d_x)
         self._d_g_z += 0.02 * (metrics["d_g_z"] - self._d_g_z)
         reasons = []
@@ -251,7 +242,7 @@ class CollapseDetector:
 
 
 def _note_other_machine(recorded: dict[str, Any], present: dict[str, Any]) -> None:
-    """Say so if the checkpoint was written by another machine, or by other versions."""
+    """Print a note if the checkpoint was written by another machine, or by other versions."""
     changed = [f"{key} {recorded.get(key)} -> {present[key]}" for key in present if recorded.get(key) != present[key]]
     if changed:
         print(f"note: not the machine that wrote the checkpoint, so not bit for bit the same run: {', '.join(changed)}")
