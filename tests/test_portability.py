@@ -1,21 +1,37 @@
-"""The program runs where POSIX's modules and habits are absent, as on Windows.
+"""The program runs without what POSIX has and Windows lacks.
 
-Windows itself is not run here. What it lacks is taken away instead: the modules, the functions, and opening a folder.
+Windows itself is not run here. What it lacks is taken away instead: modules, functions, signals, opening a folder, and
+replacing or removing a file that is open. The lock is the one part that this cannot show, since filelock has other code
+for Windows.
 """
 
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT, TINY, environment
 
 AS_ON_WINDOWS = """
-import os, shutil, sys
+import os, shutil, signal, subprocess, sys, tempfile
 
-for name in ("fcntl", "grp", "pwd", "resource", "syslog", "termios"):
+for name in ("fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"):
     sys.modules[name] = None  # an import of it fails
-if hasattr(os, "sched_getaffinity"):
-    del os.sched_getaffinity
+
+POSIX_ONLY = {
+    # Without uname and sysconf, which libraries call on Linux.
+    os: "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_NONBLOCK O_SYNC chown chroot fchmod fchown fdatasync fork forkpty getegid "
+    "geteuid getgid getloadavg getpgid getsid getuid killpg lchown mkfifo mknod nice posix_fallocate pread pwrite "
+    "sched_getaffinity sched_setaffinity setsid statvfs sync",
+    signal: "SIGALRM SIGCHLD SIGCONT SIGHUP SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGTSTP SIGUSR1 SIGUSR2 alarm pause "
+    "pthread_kill pthread_sigmask setitimer sigwait",
+}
+for module, names in POSIX_ONLY.items():
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
+
 shutil._use_fd_functions = False  # elsewhere it opens the folders that it removes
+tempfile.TemporaryFile = tempfile.NamedTemporaryFile  # elsewhere it removes the file while it is open
 open_any = os.open
 
 def open_file(path, *arguments, **options):
@@ -24,35 +40,71 @@ def open_file(path, *arguments, **options):
     return open_any(path, *arguments, **options)
 
 os.open = open_file
+
+def is_open(path):
+    descriptors = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
+    opened = [os.path.realpath("/proc/self/fd/" + descriptor) for descriptor in descriptors]
+    return not os.path.isdir(path) and os.path.realpath(path) in opened
+
+def unless_open(call):
+    def checked(*paths, **options):
+        for path in paths:
+            if is_open(path):
+                raise PermissionError(13, "The process cannot access the file because it is being used", str(path))
+        return call(*paths, **options)
+    return checked
+
+for name in ("remove", "rename", "replace", "unlink"):
+    setattr(os, name, unless_open(getattr(os, name)))
 """
+
+
+def run_as_on_windows(code, *arguments):
+    """The completed process of Python's `code`."""
+    command = [sys.executable, "-c", AS_ON_WINDOWS + code, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
 
 
 def test_every_module_is_imported():
+    paths = [path.relative_to(ROOT) for path in (ROOT / "dcgan_tf1").rglob("*.py") if not path.stem.startswith("__")]
+    modules = [".".join(path.with_suffix("").parts) for path in paths]
+    code = "import importlib\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n    print(name)"
+    result = run_as_on_windows(code, *modules)
+    assert result.stdout.split() == modules, result.stderr
+
+
+@pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="cannot tell which files are open")
+def test_a_file_that_is_open_cannot_be_removed(tmp_path):
+    """This tests the imitation itself."""
     code = """
-import importlib, pkgutil
-import dcgan_tf1
-for module in pkgutil.walk_packages(dcgan_tf1.__path__, "dcgan_tf1."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
-print("all")
+from pathlib import Path
+path = Path(sys.argv[1])
+with path.open("w"):
+    try:
+        path.unlink()
+    except PermissionError:
+        print("refused")
+path.unlink()
 """
-    found = subprocess.run(
-        [sys.executable, "-c", AS_ON_WINDOWS + code], cwd=ROOT, env=environment(), capture_output=True, text=True
-    )
-    assert found.stdout == "all\n", found.stderr
+    result = run_as_on_windows(code, tmp_path / "file")
+    assert (result.returncode, result.stdout) == (0, "refused\n"), result.stderr
 
 
 def test_a_run_trains_resumes_and_draws(tmp_path):
     code = """
 from dcgan_tf1 import cli
-tiny, folder = sys.argv[2:], sys.argv[1]
+
+folder, *tiny = sys.argv[1:]
+tiny += ["--checkpoint_every", "1", "--max_to_keep", "1", "--eval_every", "2"]
 codes = [cli.main([*tiny, "--out_dir", folder, "--iterations", steps]) for steps in ("3", "5")]
 codes.append(cli.main(["generate", "--out_dir", folder, "--num_digits", "2", "--out", folder + "/generated"]))
+codes.append(cli.main(["export", "--out_dir", folder, "--out", folder + "/exported"]))
 print(codes)
 """
-    command = [sys.executable, "-c", AS_ON_WINDOWS + code, str(tmp_path), *TINY]
-    found = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert found.stdout.endswith("\n[0, 0, 0]\n"), found.stdout + found.stderr
-    assert "resumed at step 3" in found.stdout
+    result = run_as_on_windows(code, tmp_path, *TINY)
+    assert result.stdout.endswith("\n[0, 0, 0, 0]\n"), result.stdout + result.stderr
+    assert "resumed at step 3" in result.stdout
     assert len(list((tmp_path / "generated").iterdir())) == 2
-    assert (tmp_path / "checkpoints" / "model-5.json").exists()
+    assert [path.name for path in (tmp_path / "checkpoints").glob("*.json")] == ["model-5.json"]
+    names = [path.name for path in tmp_path.rglob("*")]
+    assert not [name for name in names if set(name) & set('<>:"|?*\\') or name.endswith((".", " "))]
