@@ -1,4 +1,4 @@
-"""Helpers shared by the tests: tiny runs of the command line, and what they leave on disk."""
+"""What tests share: tiny runs of the command line, and what they leave on disk."""
 
 import contextlib
 import hashlib
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 TINY = ["--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8", "--dataset", "digits"]
 TINY += ["--log_every", "1", "--sample_every", "10", "--checkpoint_every", "50", "--max_to_keep", "100"]
 STEPS = 200
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs the signals, limits, links or pipes of POSIX")
 
 
 class Result(NamedTuple):
@@ -25,7 +26,7 @@ class Result(NamedTuple):
 
 
 def run(*arguments):
-    """The command line's answer to `arguments`, in this process."""
+    """Run the command line in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -43,7 +44,7 @@ def train(folder, iterations, *flags):
 
 
 def environment():
-    """This process's, for another one that is to log as a user's would."""
+    """The environment of this process, without the setting that silences TensorFlow in tests."""
     return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
@@ -59,7 +60,7 @@ def weights(folder, step):
 
 
 def contents(folder):
-    """Every file under `folder` but the lock and its holder's: path to bytes."""
+    """The bytes of every file under `folder`, except for those of the lock, by path."""
     paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", ".holder"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, environment
+from conftest import POSIX, ROOT, environment
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, VersionError, one_line
@@ -17,7 +19,7 @@ from dcgan_tf1.runs import checkpoint
 CONFIG = Config(max_to_keep=3)
 DATASET = {"name": "digits", "digest": "0123"}
 MACHINE = {"cpu": "abacus"}
-ENDS = ("data-00000-of-00001", "index", "json")
+SUFFIXES = ("data-00000-of-00001", "index", "json")
 
 
 def save_as(content):
@@ -42,11 +44,13 @@ def newest(folder):
 
 
 def files(folder):
+    """The content of every file in `folder`, by name."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def names(*steps):
-    return {f"model-{step}.{end}" for step in steps for end in ENDS}
+def model_files(*steps):
+    """The names of the files of checkpoints of `steps`."""
+    return {f"model-{step}.{suffix}" for step in steps for suffix in SUFFIXES}
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def test_round_trip(folder):
     assert found == checkpoint.load(folder, 10)
     assert found == (10, folder / "model-10", CONFIG, DATASET, MACHINE)
     assert (folder / "model-10.index").read_bytes() == b"weights of 10 "
-    assert set(os.listdir(folder)) == names(0, 5, 10) | {"checkpoint"}
+    assert set(os.listdir(folder)) == model_files(0, 5, 10) | {"checkpoint"}
     state = (folder / "checkpoint").read_text()
     assert 'model_checkpoint_path: "model-10"' in state and str(folder) not in state
 
@@ -108,10 +112,10 @@ def damage(path, how):
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("how", DAMAGE)
-def test_a_damaged_checkpoint_is_passed_over_with_one_warning(folder, end, how):
-    damage(folder / f"model-10.{end}", how)
+def test_a_damaged_checkpoint_is_passed_over_with_one_warning(folder, suffix, how):
+    damage(folder / f"model-10.{suffix}", how)
     step, warnings = newest(folder)
     assert step == 5
     (line,) = warnings
@@ -122,17 +126,19 @@ def test_a_damaged_checkpoint_is_passed_over_with_one_warning(folder, end, how):
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_all_damaged(folder, how):
-    for step, end in ((0, "json"), (5, "index"), (10, "data-00000-of-00001")):
-        damage(folder / f"model-{step}.{end}", how)
+    for step, suffix in ((0, "json"), (5, "index"), (10, "data-00000-of-00001")):
+        damage(folder / f"model-{step}.{suffix}", how)
     warnings = []
     with pytest.raises(CheckpointError, match="no good checkpoint left") as caught:
         checkpoint.newest(folder, warnings.append)
     assert len(warnings) == 3 and "--out_dir" in one_line(caught.value)
+    assert "model-10." in str(caught.value)
 
 
-def test_other_files_in_place_of_these(folder):
-    for end in ENDS:
-        path = folder / f"model-10.{end}"
+@POSIX
+def test_other_kinds_of_files_are_passed_over(folder):
+    for suffix in SUFFIXES:
+        path = folder / f"model-10.{suffix}"
         content = path.read_bytes()
         path.unlink()
         path.mkdir()
@@ -151,25 +157,36 @@ def test_other_files_in_place_of_these(folder):
 def test_files_of_two_commits_do_not_mix(folder):
     (folder / "model-10.index").write_bytes((folder / "model-5.index").read_bytes())
     assert newest(folder)[0] == 5
-    for end in ENDS:
-        (folder / f"model-5.{end}").replace(folder / f"model-20.{end}")
+    for suffix in SUFFIXES:
+        (folder / f"model-5.{suffix}").replace(folder / f"model-20.{suffix}")
     assert newest(folder)[0] == 0
 
 
-@pytest.mark.parametrize("present", [ENDS[:1], ENDS[:2], ENDS[1:2]])
+@pytest.mark.parametrize("present", [SUFFIXES[:1], SUFFIXES[:2], SUFFIXES[1:2]])
 def test_a_first_commit_cut_short_is_no_run(tmp_path, present):
-    for end in present:
-        (tmp_path / f"model-0.{end}").write_bytes(b"half")
+    for suffix in present:
+        (tmp_path / f"model-0.{suffix}").write_bytes(b"half")
     step, warnings = newest(tmp_path)
     assert step is None and len(warnings) == 1
     commit(tmp_path, 0)
     assert newest(tmp_path) == (0, [])
 
 
-def test_a_later_commit_cut_short_is_a_run(tmp_path):
-    (tmp_path / "model-5.index").write_bytes(b"half")
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_later_commit_cut_short_is_a_run(tmp_path, step):
+    (tmp_path / f"model-{step}.index").write_bytes(b"half")
     with pytest.raises(CheckpointError):
         newest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"weights of 1", "bytes 12, expected 14"), (b"weights of 11 ", "sha256 1848b5c1")],
+)
+def test_damage_is_described(folder, content, expected):
+    (folder / "model-10.index").write_bytes(content)
+    with pytest.raises(CheckpointError, match=expected):
+        checkpoint.load(folder, 10)
 
 
 def sealed(record):
@@ -221,7 +238,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_manifest_of_strange_content(folder, change):
-    """Sealed anew, as another program, or another version of this one, might write it."""
+    """Its own hash holds, as if another program, or another version of this one, had written it."""
     path = folder / "model-10.json"
     manifest = json.loads(path.read_bytes())
     if change == "no change":
@@ -288,6 +305,7 @@ def test_the_state_file_is_not_trusted(folder, state):
     assert newest(folder) == (15, []) and b'"model-15"' in (folder / "checkpoint").read_bytes()
 
 
+@POSIX
 def test_a_dangling_state_file(folder):
     (folder / "checkpoint").unlink()
     (folder / "checkpoint").symlink_to("nowhere")
@@ -308,7 +326,7 @@ def test_a_moved_folder(folder, tmp_path):
 def test_rotation_keeps_the_newest(tmp_path):
     for step in range(0, 60, 10):
         commit(tmp_path, step)
-        assert set(files(tmp_path)) == names(*range(max(0, step - 20), step + 1, 10)) | {"checkpoint"}
+        assert set(files(tmp_path)) == model_files(*range(max(0, step - 20), step + 1, 10)) | {"checkpoint"}
 
 
 def test_rotation_removes_older_orphans(folder):
@@ -318,12 +336,12 @@ def test_rotation_removes_older_orphans(folder):
     commit(folder, 15)
     commit(folder, 20)
     commit(folder, 25)
-    assert set(files(folder)) == names(15, 20, 25) | {"checkpoint", "notes.txt"}
+    assert set(files(folder)) == model_files(15, 20, 25) | {"checkpoint", "notes.txt"}
 
 
 def test_keep_one(folder):
     commit(folder, 15, CONFIG.replace(max_to_keep=1))
-    assert set(files(folder)) == names(15) | {"checkpoint"}
+    assert set(files(folder)) == model_files(15) | {"checkpoint"}
 
 
 def test_a_damaged_later_checkpoint_does_not_drive_out_a_good_one(folder):
@@ -339,6 +357,41 @@ def test_a_damaged_checkpoint_can_be_committed_again(folder):
     assert newest(folder) == (10, [])
 
 
+def test_a_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(folder, monkeypatch):
+    """On Windows, a file that another process reads is one. It goes when nobody reads it any more."""
+    remove, refused = os.unlink, []
+
+    def refuse(path, **options):
+        if Path(path).name.startswith("model-0.data"):
+            refused.append(path)
+            raise PermissionError(13, "used by another process", str(path))
+        remove(path, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    commit(folder, 15)
+    assert refused and newest(folder) == (15, [])
+    left = {"model-0.data-00000-of-00001", "model-0.index"}
+    assert set(files(folder)) == model_files(5, 10, 15) | {"checkpoint"} | left
+    monkeypatch.undo()
+    commit(folder, 20)
+    assert set(files(folder)) == model_files(10, 15, 20) | {"checkpoint"}
+
+
+def test_a_temporary_folder_that_cannot_be_removed_is_no_reason_to_stop(folder, monkeypatch):
+    monkeypatch.setattr(shutil, "rmtree", rmtree_that_fails)
+    commit(folder, 15)
+    checkpoint.clean(folder)
+    assert list(folder.glob(".commit-*"))
+    monkeypatch.undo()
+    checkpoint.clean(folder)
+    assert newest(folder) == (15, []) and not list(folder.glob(".commit-*"))
+
+
+def rmtree_that_fails(path, ignore_errors=False):
+    if not ignore_errors:
+        raise OSError(5, "Input/output error", str(path))
+
+
 def full_disk(prefix):
     Path(f"{prefix}.index").write_bytes(b"half")
     raise OSError(28, "No space left on device")
@@ -352,12 +405,16 @@ def nothing(prefix):
     pass
 
 
-@pytest.mark.parametrize("save", [full_disk, wrong, nothing])
+def unexplained(prefix):
+    raise OSError("of no number")
+
+
+@pytest.mark.parametrize("save", [full_disk, wrong, nothing, unexplained])
 def test_a_failing_save_leaves_everything_as_it_was(folder, save):
     before = files(folder)
     with pytest.raises(OutputError) as caught:
         commit(folder, 15, save=save)
-    assert "step 15" in str(caught.value) and "\n" not in str(caught.value)
+    assert "step 15" in str(caught.value) and "\n" not in str(caught.value) and "None" not in str(caught.value)
     assert files(folder) == before and set(os.listdir(folder)) == set(before)
     assert newest(folder) == (10, [])
 
@@ -394,6 +451,7 @@ def test_a_disk_that_fails_at_any_time(folder, monkeypatch, allowed):
     assert newest(folder) == (15, [])
 
 
+@POSIX  # elsewhere no folder is synced
 def test_every_file_of_a_commit_is_durable_before_it_has_its_name(folder, monkeypatch):
     """A machine that loses power keeps a name without its content, unless the content was synced first."""
     synced, events = set(), []
@@ -441,7 +499,7 @@ def test_a_commit_that_cannot_be_read_back_drives_out_nothing(folder, monkeypatc
     with pytest.raises((CheckpointError, OutputError)):
         commit(folder, 15)
     monkeypatch.undo()
-    assert names(0, 5, 10) <= set(files(folder))
+    assert model_files(0, 5, 10) <= set(files(folder))
 
 
 def test_clean_removes_what_a_killed_process_left(folder):
@@ -485,6 +543,23 @@ def test_a_run_has_one_process(tmp_path):
         assert f"BusyError: {folder}: held by process {os.getpid()}" in err
     with checkpoint.lock(folder):
         pass
+    assert not (folder / ".holder").exists()
+
+
+@POSIX
+def test_a_lock_of_older_versions_is_the_same(tmp_path):
+    """They locked the same file by flock, and wrote their process ids into it."""
+    import fcntl
+
+    with (tmp_path / ".lock").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write("4711\n")
+        file.flush()
+        with pytest.raises(BusyError), checkpoint.lock(tmp_path):
+            pass
+        assert (tmp_path / ".lock").read_text() == "4711\n"
+    with checkpoint.lock(tmp_path), (tmp_path / ".lock").open("a+") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_lock_that_cannot_be_made(tmp_path):
@@ -514,3 +589,11 @@ def test_a_machine_is_described():
     import tensorflow
 
     assert (record["tensorflow"], record["numpy"]) == (tensorflow.__version__, numpy.__version__)
+    assert record["python"] == platform.python_version()
+
+
+def test_settings_that_choose_kernels_are_recorded(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("COLOUR", "red")
+    settings = checkpoint.machine_record()["settings"]
+    assert settings["OMP_NUM_THREADS"] == "3" and "COLOUR" not in settings

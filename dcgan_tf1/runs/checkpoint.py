@@ -61,7 +61,7 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = make_folder(folder) / ".lock"
     holder = folder / ".holder"  # its process id has a file of its own, as a locked file cannot be read on Windows
-    held = FileLock(path, timeout=0, thread_local=False)
+    held = FileLock(path, timeout=0)
     try:
         held.acquire()
     except Timeout as error:
@@ -77,7 +77,7 @@ def lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            holder.unlink(missing_ok=True)
+            holder.unlink()
         held.release()
 
 
