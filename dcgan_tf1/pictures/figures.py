@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#999933", "#555555")
+COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#999933", "#555555")
 """Colours that people with any colour vision can tell apart (Paul Tol's bright scheme, and two more)."""
 _DARK, _LIGHT = "#333333", "#777777"
 _LABELS = {"d_x": "D(x)", "d_g_z": "D(G(z))"}
@@ -54,29 +54,29 @@ def plot_curves(logs: Path) -> Path:
     """
     rows = read_table(logs, "metrics.csv")
     measured = read_table(logs, "distance.csv") if (logs / "distance.csv").exists() else []
-    plt = _pyplot()
+    plt = pyplot()
     count = 3 if measured else 2
     figure, panels = plt.subplots(count, 1, sharex=True, figsize=(8, 2.5 * count), layout="constrained")
     losses, probabilities = panels[:2]
     steps = [row["step"] for row in rows]
     for axes, names in ((losses, ("d_loss", "g_loss")), (probabilities, ("d_x", "d_g_z"))):
-        for name, colour in zip(names, _COLOURS, strict=False):
+        for name, colour in zip(names, COLOURS, strict=False):
             values = [row[name] for row in rows]
             axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
-            axes.plot(steps, _smooth(values), color=colour, label=_LABELS.get(name, name))
+            axes.plot(steps, smooth(values), color=colour, label=_LABELS.get(name, name))
         axes.legend(frameon=False, ncols=2, loc="upper right")
     losses.set_ylabel("loss")
     probabilities.set(ylabel="probability of real", ylim=(0, 1))
     if measured:
         points = [row["step"] for row in measured], [row["frechet_distance"] for row in measured]
-        panels[2].plot(*points, ".-", color=_COLOURS[0], linewidth=1)
+        panels[2].plot(*points, ".-", color=COLOURS[0], linewidth=1)
         panels[2].set(ylabel="Frechet distance", yscale="log")
         panels[2].yaxis.set_major_formatter("{x:g}")
     for axes in panels:
-        _tidy(axes)
+        tidy(axes)
     panels[-1].set_xlabel("step")
     figure.align_ylabels()
-    return _save(figure, logs / "curves.png")
+    return save_figure(figure, logs / "curves.png")
 
 
 def plot_comparison(models: Sequence[ModelHistory], floor: float, path: Path) -> Path:
@@ -92,7 +92,7 @@ def plot_comparison(models: Sequence[ModelHistory], floor: float, path: Path) ->
     Raises:
         OutputError: the figure cannot be written.
     """
-    plt = _pyplot()
+    plt = pyplot()
     rows = -(-len(models) // 5)
     columns = max(-(-len(models) // rows), 3)
     figure = plt.figure(figsize=(3.4 * columns, 2.55 * rows + 3), layout="constrained")
@@ -102,7 +102,7 @@ def plot_comparison(models: Sequence[ModelHistory], floor: float, path: Path) ->
     quality, *losses = panels
     for axes in losses:
         axes.sharex(quality)
-    for i, (model, colour) in enumerate(zip(models, _COLOURS, strict=False)):
+    for i, (model, colour) in enumerate(zip(models, COLOURS, strict=False)):
         row, column = divmod(i, columns)
         _show_samples(figure.add_subplot(grid[row, 3 * column : 3 * (column + 1)], anchor="NW"), model, colour)
         minutes = [seconds / 60 for seconds in model.seconds]
@@ -110,7 +110,7 @@ def plot_comparison(models: Sequence[ModelHistory], floor: float, path: Path) ->
         shown = model.loss_minutes >= minutes[0] / 2
         for axes, name in zip(losses, ("d_loss", "g_loss"), strict=True):
             if shown.any():
-                smoothed = _smooth(model.losses[name][shown])
+                smoothed = smooth(model.losses[name][shown])
                 axes.plot(model.loss_minutes[shown], smoothed, color=colour, linewidth=1.2)
 
     quality.axhline(floor, color=_LIGHT, linestyle="--", linewidth=1)
@@ -122,8 +122,8 @@ def plot_comparison(models: Sequence[ModelHistory], floor: float, path: Path) ->
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, fontsize=10, color=_DARK, loc="left")
         _use_plain_log_minutes(axes)
-        _tidy(axes)
-    return _save(figure, path)
+        tidy(axes)
+    return save_figure(figure, path)
 
 
 def format_seconds(seconds: float) -> str:
@@ -158,13 +158,13 @@ def _use_plain_log_minutes(axes: "Axes") -> None:
     axes.spines[["left", "bottom"]].set_color(_LIGHT)
 
 
-def _tidy(axes: "Axes") -> None:
+def tidy(axes: "Axes") -> None:
     """Two spines, and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
     """matplotlib.pyplot, drawing to files alone."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write to
     import matplotlib
@@ -175,14 +175,14 @@ def _pyplot() -> Any:
     return matplotlib.pyplot
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save_figure(figure: "Figure", path: Path) -> Path:
     """Write `figure` to the PNG file `path`, whole or not at all, and forget it."""
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return path
 
 
-def _smooth(values: Sequence[float] | np.ndarray) -> list[float]:
+def smooth(values: Sequence[float] | np.ndarray) -> list[float]:
     """The exponential moving average of a curve, over about a twentieth of it."""
     weight = 1 / max(1.0, len(values) / 20)
     average, smoothed = values[0], []
