@@ -61,6 +61,24 @@ def test_reference_is_as_large_as_published():
     assert set(gan.metrics) == METRICS and all(metric.shape == () for metric in gan.metrics.values())
 
 
+def test_reference_starts_as_published():
+    """A normal distribution cut at two standard deviations has 0.88 of the standard deviation that it was given."""
+    gan = build_gan(Config(preset="reference"))
+    with open_session(gan, Config(preset="reference")) as sess:
+        sess.run(gan.init_op)
+        found = values(gan, sess)
+    for name in ("generator/dense", "generator/output", *(f"discriminator/{layer}" for layer in ("conv1", "conv2"))):
+        kernel = found[f"{name}/kernel"]
+        assert 0.03 < np.abs(kernel).max() <= 0.04
+        assert kernel.std() == pytest.approx(0.88 * 0.02, rel=0.1)
+    for i, (channels, depth) in enumerate([(64, 256), (32, 64), (16, 32)], start=1):
+        kernel = found[f"generator/deconv{i}/kernel"]
+        limit = np.sqrt(6 / (25 * (channels + depth)))
+        assert 0.99 * limit < np.abs(kernel).max() <= limit
+        assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.02)
+    assert all((found[name] == 0).all() for name in found if name.endswith(("bias", "beta")))
+
+
 def test_default_sizes():
     gan = build_gan(Config())
     expected = 100 * 4096 + 4096 + 25 * 256 * 128 + 128 + 25 * 128 * 64 + 64 + 25 * 64
