@@ -12,6 +12,7 @@ from dcgan_tf1.runs.log import read_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#999933", "#555555")
@@ -71,7 +72,7 @@ def plot_curves(logs: Path) -> Path:
         points = [row["step"] for row in measured], [row["frechet_distance"] for row in measured]
         panels[2].plot(*points, ".-", color=COLOURS[0], linewidth=1)
         panels[2].set(ylabel="Frechet distance", yscale="log")
-        panels[2].yaxis.set_major_formatter("{x:g}")
+        use_plain_numbers(panels[2].yaxis)
     for axes in panels:
         tidy(axes)
     panels[-1].set_xlabel("step")
@@ -147,15 +148,23 @@ def _show_samples(axes: "Axes", model: ModelHistory, colour: str) -> None:
 
 def _use_plain_log_minutes(axes: "Axes") -> None:
     """A logarithmic axis of minutes, and plain numbers on both axes."""
-    from matplotlib import ticker
-
     axes.set_xscale("log")
     axes.set_xlabel("minutes of training", fontsize=9, color=_DARK)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(ticker.NullFormatter())
+        use_plain_numbers(axis)
     axes.tick_params(labelsize=8, color=_LIGHT, labelcolor=_DARK)
     axes.spines[["left", "bottom"]].set_color(_LIGHT)
+
+
+def use_plain_numbers(axis: "Axis") -> None:
+    """Label a logarithmic axis with plain numbers, not with powers; a short axis has more of them."""
+    from matplotlib import ticker
+
+    low, high = axis.get_view_interval()
+    axis.set_major_formatter("{x:g}")
+    few = ticker.LogLocator(subs=(1.0, 2.0, 5.0)) if high < 30 * low else ticker.LogLocator()
+    axis.set_major_locator(few)
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def tidy(axes: "Axes") -> None:
