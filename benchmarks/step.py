@@ -2,7 +2,8 @@
 
 All contenders live in one process and take turns, so that whatever else the machine does slows all of them alike. A
 turn is two steps, of which the second is timed, since in training a step finds the caches as the last one left them.
-The medians over all rounds go to step.json, and their figure to step.png, both beside this file.
+The medians over all rounds go to step.json, and their figure to step.png, both beside this file. With `--isa avx2` they go
+to step-avx2.json and step-avx2.png.
 """
 
 import argparse
@@ -44,6 +45,10 @@ import matplotlib.pyplot as plt  # noqa: E402
 Step = Callable[[np.ndarray, np.ndarray], object]
 RECIPES = ("default", "reference")
 """The presets whose networks the other programs train too."""
+INSTRUCTION_SETS = {
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+}
+"""Settings that keep TensorFlow's and PyTorch's libraries from using what older CPUs lack."""
 
 
 def ours(config: Config) -> Step:
@@ -76,10 +81,9 @@ def medians(steps: dict[str, Step], config: Config, rounds: int) -> dict[str, fl
 
 def contenders(config: Config) -> dict[str, Step]:
     """This project and the others, ready to step."""
-    half = config.replace(precision="bfloat16")
     return {
-        "dcgan-tf1 float32": ours(config),
-        "dcgan-tf1 bfloat16": ours(half),
+        "dcgan-tf1 float32": ours(config.replace(precision="float32")),
+        "dcgan-tf1 bfloat16": ours(config.replace(precision="bfloat16")),
         "plain TF1 script": plain_tf1.make_step(config),
         "plain TF1 script, bfloat16": plain_tf1.make_step(config, bfloat16=True),
         "PyTorch eager": torch_eager.make_step(config),
@@ -224,7 +228,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: 7)")
     parser.add_argument("--long", type=int, default=10_000, help="steps of the long run; 0 for none (default: 10000)")
+    parser.add_argument("--isa", choices=INSTRUCTION_SETS, help="what all programs compute with, as on an older CPU")
     options = parser.parse_args()
+    settings = INSTRUCTION_SETS.get(options.isa, {})
+    if settings.items() - os.environ.items():  # the libraries look at them when they are loaded
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
     machine = checkpoint.machine_record()
     print(f"{machine['cpu']}, {machine['cores']} cores, TensorFlow {machine['tensorflow']}")
     report = {"machine": machine, "rounds": options.rounds, "ms_per_step": {}}
@@ -249,7 +257,7 @@ def main() -> None:
     print("\ndefault preset against batch size, ms a step (images/s)")
     report["batch_size"] = {}
     for size in (16, 32, 64, 128, 256, 512, 1024):
-        config = Config(batch_size=size)
+        config = Config(batch_size=size, precision="float32")
         ms = medians({"": ours(config)}, config, options.rounds)[""]
         report["batch_size"][size] = ms
         print(f"{size:6} {ms:8.1f} ({1e3 * size / ms:.0f})")
@@ -258,8 +266,9 @@ def main() -> None:
     report["peak_mib"] = {preset: peak_memory(Config(preset=preset)) for preset in RECIPES}
     print(f"\nfrom `python run.py` to the first step: {report['seconds_to_first_step']:.1f} s")
     print(f"peak memory, MiB: {report['peak_mib']}")
-    (HERE / "step.json").write_text(json.dumps(report, indent=1) + "\n")
-    chart(report["ms_per_step"], HERE / "step.png")
+    name = "-".join(["step", *filter(None, [options.isa])])
+    (HERE / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    chart(report["ms_per_step"], HERE / f"{name}.png")
 
 
 if __name__ == "__main__":

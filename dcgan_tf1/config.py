@@ -78,7 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
-OLD_RECORDS_LACK: dict[str, Any] = {"d_noise": 0.0}
+OLD_RECORDS_LACK: dict[str, Any] = {"d_noise": 0.0, "precision": "float32"}
 """Values assumed for settings that older records lack, where today's default would be wrong."""
 
 
@@ -159,9 +159,10 @@ class Config:
         high=1,
     )
     precision: str = _setting(
-        "float32",
-        "number format of convolutions and matrix products; variables are always float32",
-        choices=("float32", "bfloat16"),
+        "auto",
+        "number format of convolutions and matrix products; auto: a new run takes bfloat16 on CPUs that compute in it, "
+        "and float32 elsewhere; variables are always float32",
+        choices=("auto", "float32", "bfloat16"),
     )
     xla: bool = _setting(False, "compile the graph with XLA, meant for GPUs; on CPUs no gain was measured")
     seed: int = _setting(

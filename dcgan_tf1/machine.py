@@ -20,10 +20,9 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def lacks_bfloat16() -> bool:
-    """Whether the processor is known to have no bfloat16 instructions (AVX-512 BF16 or AMX)."""
-    known = _cpuinfo()
-    return bool(known) and "avx512_bf16" not in known and "amx_bf16" not in known
+def computes_in_bfloat16() -> bool:
+    """Whether the processor is known to have bfloat16 instructions (AVX-512 BF16 or AMX)."""
+    return any(flag in _cpuinfo() for flag in ("avx512_bf16", "amx_bf16"))
 
 
 def _cpuinfo() -> str:

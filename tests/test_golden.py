@@ -79,6 +79,7 @@ def hash_training(recipe, folder):
     for name, value in RECIPES[recipe].items():
         flags += [f"--{name}", value if isinstance(value, str) else ",".join(map(str, value))]
     flags += ["--batch_size", str(BATCH_SIZE), "--dataset", "digits", "--iterations", "12"]
+    flags += ["--precision", "float32"]
     run("train", *flags, "--out_dir", str(folder))
     import tensorflow as tf
 

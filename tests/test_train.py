@@ -306,6 +306,24 @@ def test_another_learning_rate_is_accepted_and_told(finished_copy, tmp_path):
     assert "lr_g" not in train(finished_copy, STEPS + 20, "--lr_g", 0.0005).out
 
 
+@pytest.mark.parametrize(("flags", "precision"), [("", "float32"), ("flags: avx2 amx_bf16", "bfloat16")])
+def test_a_new_run_takes_the_fastest_precision_and_keeps_it(flags, precision, tmp_path, monkeypatch):
+    monkeypatch.setattr("dcgan_tf1.machine._cpuinfo", lambda: flags)
+    automatic = ["--precision", "auto"]
+    assert f", {precision}\n" in train(tmp_path, 1, *automatic).out
+    other = {"float32": "avx512_bf16", "bfloat16": ""}[precision]
+    monkeypatch.setattr("dcgan_tf1.machine._cpuinfo", lambda: other)
+    resumed = train(tmp_path, 2, *automatic).out
+    assert f", {precision}\n" in resumed
+    assert "precision:" not in resumed
+    assert ("note: bfloat16 is slower than float32 here" in resumed) == (precision == "bfloat16")
+    assert checkpoint.load(tmp_path / "checkpoints", 2).config.precision == precision
+    assert (
+        f"precision: {precision} until step 2, "
+        in train(tmp_path, 3, "--precision", "float32" if precision == "bfloat16" else "bfloat16").out
+    )
+
+
 def test_nothing_is_said_to_change_in_a_run_that_is_finished(finished_copy):
     """The README's own two commands: the same number of iterations, and then with another rate."""
     result = run("--out_dir", finished_copy, "--iterations", STEPS, "--lr_g", 2e-4)

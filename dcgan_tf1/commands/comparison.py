@@ -153,6 +153,7 @@ class _Model:
             checkpoint.clean(path)
         self._path = self._folders.logs / "compare.json"
         settings = {**self._config.replace(data_dir="").to_json(), "num_digits": count}
+        del settings["precision"]  # which the first slice chooses, and its checkpoint records
         self._record = _Record(json.loads(json.dumps(settings)))
         if self._path.exists():
             self._go_on()

@@ -61,7 +61,9 @@ def open_run(
         if start is None:
             yield Run(folders, config, None)
             return
-        given = config.to_json() if given is None else given
+        given = dict(config.to_json() if given is None else given)
+        if given.get("precision") == "auto":  # what a run began with is kept
+            del given["precision"]
         changed = _changed(start, given)
         run = Run(folders, start.config.replace(**given), start)
         for name in changed if not run.finished else ():

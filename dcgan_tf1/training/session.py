@@ -8,6 +8,7 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError
+from dcgan_tf1.machine import computes_in_bfloat16
 from dcgan_tf1.networks import halves
 from dcgan_tf1.networks.frozen import session_options
 from dcgan_tf1.training.gan import Gan
@@ -26,6 +27,14 @@ def open_session(gan: Gan, config: Config) -> tf.compat.v1.Session:
     if config.xla:
         options.graph_options.optimizer_options.global_jit_level = v1.OptimizerOptions.ON_1
     return v1.Session(graph=gan.graph, config=options)
+
+
+def fastest_precision() -> str:
+    """The `--precision` in which a step takes the least time here: bfloat16 on CPUs that compute in it.
+
+    That was measured on CPUs with AVX-512 BF16 and with AMX. On a GPU bfloat16 was not measured.
+    """
+    return "bfloat16" if computes_in_bfloat16() and not tf.config.list_physical_devices("GPU") else "float32"
 
 
 def save(sess: tf.compat.v1.Session, gan: Gan, prefix: str) -> None:

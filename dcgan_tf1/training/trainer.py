@@ -11,7 +11,6 @@ from dcgan_tf1.data import draws
 from dcgan_tf1.data.draws import Stream
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import DivergedError
-from dcgan_tf1.machine import lacks_bfloat16
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import plot_curves
 from dcgan_tf1.quality.classifier import SIDE, Classifier
@@ -20,7 +19,7 @@ from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.runs.log import Events, Progress, Table
 from dcgan_tf1.training.gan import Gan, build_gan
-from dcgan_tf1.training.session import open_session, restore, save
+from dcgan_tf1.training.session import fastest_precision, open_session, restore, save
 from dcgan_tf1.training.stopping import Signals, Stopwatch
 
 v1 = tf.compat.v1
@@ -46,6 +45,8 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
         OutputError: something cannot be written. The last checkpoint is intact.
     """
     stopwatch = stopwatch or Stopwatch()
+    if run.config.precision == "auto":  # for the life of the run, as the first commit will record it
+        run = run._replace(config=run.config.replace(precision=fastest_precision()))
     gan = build_gan(run.config, dataset.images.shape[1])
     with open_session(gan, run.config) as sess, ExitStack() as stack:
         trainer = Trainer(run, dataset, gan, sess, stack)
@@ -104,9 +105,10 @@ class Trainer:
 
     def _start(self) -> None:
         """Restore or initialize the variables, and print the device and the step that training starts from."""
-        print(f"device: {_device(self._sess, self._machine)}")
-        if self._config.precision == "bfloat16" and lacks_bfloat16():
-            print("note: this CPU has no bfloat16 instructions: --precision bfloat16 will be slower than float32 here")
+        precision = self._config.precision
+        print(f"device: {_device(self._sess, self._machine)}, {precision}")
+        if precision == "bfloat16" and fastest_precision() != precision:
+            print("note: bfloat16 is slower than float32 here; --precision float32 goes on in float32")
         if self._run.start:
             restore(self._sess, self._gan, self._run.start.prefix)
             _note_other_machine(self._run.start.machine, self._machine)
