@@ -2,8 +2,8 @@
 
 All contenders live in one process and take turns, so that whatever else the machine does slows all of them alike. A
 turn is two steps, of which the second is timed, since in training a step finds the caches as the last one left them.
-The medians over all rounds go to step.json, and their figure to step.png, both beside this file. With `--isa avx2` they go
-to step-avx2.json and step-avx2.png.
+The medians over all rounds go to step.json, and their figure to step.png, both beside this file; with `--isa avx2` they
+go to step-avx2.json and step-avx2.png.
 """
 
 import argparse

@@ -45,8 +45,7 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
         OutputError: something cannot be written. The last checkpoint is intact.
     """
     stopwatch = stopwatch or Stopwatch()
-    if run.config.precision == "auto":  # for the life of the run, as the first commit will record it
-        run = run._replace(config=run.config.replace(precision=fastest_precision()))
+    run = with_precision(run)
     gan = build_gan(run.config, dataset.images.shape[1])
     with open_session(gan, run.config) as sess, ExitStack() as stack:
         trainer = Trainer(run, dataset, gan, sess, stack)
@@ -59,6 +58,13 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
     if not stopped and trainer.global_step >= run.config.log_every:  # before that there is nothing to draw
         print(f"curves: {plot_curves(run.folders.logs)}")
     return signals.number
+
+
+def with_precision(run: Run) -> Run:
+    """The same run; `--precision auto` becomes the fastest precision here, which the first commit then records."""
+    if run.config.precision != "auto":
+        return run
+    return run._replace(config=run.config.replace(precision=fastest_precision()))
 
 
 class Trainer:
