@@ -23,8 +23,8 @@ class Family(NamedTuple):
     """The settings whose defaults differ from those of Config's fields."""
 
 
-_PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0}
-"""Recipes published elsewhere average no weights and add no noise to images; both are this project's own."""
+_PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0, "weight_gain": 1.0}
+"""Recipes published elsewhere do without what this project adds: averaged weights, noise on images, a gain."""
 
 MODELS: dict[str, Family] = {
     "dcgan32": Family(32, {}),
@@ -78,7 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
-OLD_RECORDS_LACK: dict[str, Any] = {"d_noise": 0.0, "precision": "float32"}
+OLD_RECORDS_LACK: dict[str, Any] = {"d_noise": 0.0, "precision": "float32", "weight_gain": 1.0}
 """Values assumed for settings that older records lack, where today's default would be wrong."""
 
 
@@ -145,6 +145,13 @@ class Config:
     lr_d: float = _setting(1e-3, "Adam's learning rate for the discriminator", low=1e-9, high=1)
     beta1: float = _setting(0.5, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
     beta2: float = _setting(0.999, "Adam's decay rate for the mean of their squares", low=0, high=0.999999)
+    weight_gain: float = _setting(
+        1.0,
+        "each weight is this many times the variable that Adam moves, so that learning rates act as many times larger",
+        low=1e-3,
+        high=1e3,
+        identity=True,
+    )
     ema_decay: float = _setting(
         0.9999,
         "decay rate of the moving average of the generator's weights, which samples are drawn with; 0: no average",

@@ -119,13 +119,14 @@ def test_a_setting_that_a_record_lacks_has_its_default(name):
         with pytest.raises(UsageError, match=name):
             Config.from_json(record)
     else:
-        assert Config.from_json(record) == Config(preset="reference")
+        default = Config(preset="reference")
+        assert Config.from_json(record) == (default.replace(precision="float32") if name == "precision" else default)
 
 
-def test_older_runs_had_no_noise():
+def test_older_runs_had_no_noise_no_gain_and_one_precision():
     record = Config().to_json()
-    assert record.pop("d_noise") > 0
-    assert Config.from_json(record) == Config(d_noise=0.0)
+    assert record.pop("d_noise") > 0 and record.pop("weight_gain") > 1 and record.pop("precision") == "auto"
+    assert Config.from_json(record) == Config(d_noise=0.0, weight_gain=1.0, precision="float32")
 
 
 @pytest.mark.parametrize("record", [None, [], 1, "text", {}, {"z": 1}, {**Config().to_json(), "colour": "red"}])

@@ -459,6 +459,36 @@ def test_averaged_weights_by_hand_and_in_use(trained):
     assert np.array_equal(draw(gan, sess, z), digits)
 
 
+def test_a_gain_acts_as_higher_rates():
+    """The same weights take the same steps, but for rounding, which Adam enlarges where a gradient is nearly zero."""
+    plain = TINY.replace(weight_gain=1.0, lr_g=1e-3, lr_d=2e-3)
+    start, losses = {}, []
+    for gain, divisor in ((1.0, 1.0), (8.0, 8.0), (8.0, 1.0)):
+        config = plain.replace(weight_gain=gain, lr_g=plain.lr_g / divisor, lr_d=plain.lr_d / divisor)
+        gan = build_gan(config)
+        with open_session(gan, config) as sess:
+            sess.run(gan.init_op)
+            start = start or values(gan, sess)
+            for variable in gan.d_variables + gan.g_variables:
+                assign = variable.initializer
+                sess.run(assign, {assign.inputs[1]: start[variable.op.name] / gain})
+            train = sess.make_callable((gan.metrics["d_loss"], gan.train_op), [gan.images, gan.z])
+            losses.append([train(*inputs(config, step))[0] for step in range(10)])
+    same, higher = losses[1:]
+    assert same == pytest.approx(losses[0], rel=1e-2)
+    assert higher != pytest.approx(losses[0], rel=1e-1)
+
+
+def test_a_gain_is_in_the_initial_weights():
+    """What a weight starts at does not depend on the gain, and its variable does."""
+    for gain in (1.0, 4.0):
+        gan = build_gan(TINY.replace(weight_gain=gain))
+        with open_session(gan, TINY) as sess:
+            sess.run(gan.init_op)
+            assert gain * np.abs(values(gan, sess)["generator/dense/kernel"]).max() == pytest.approx(0.04, rel=0.05)
+            assert values(gan, sess)["generator/dense/moving_variance"].min() == 1
+
+
 def test_without_averaged_weights():
     config = TINY.replace(ema_decay=0.0)
     gan = build_gan(config)

@@ -46,7 +46,7 @@ class Weights(NamedTuple):
     dataset: dict[str, Any]
     """The `name` and the `digest` of the data that the GAN was trained on."""
     arrays: dict[str, np.ndarray]
-    """The values in float32, by the name of the variable, as in `generator/dense/kernel`."""
+    """The values in float32, by the name of the variable, as in `generator/dense/kernel`, with `weight_gain` in them."""
 
 
 WeightsSource = checkpoint.Checkpoint | Weights
@@ -138,6 +138,9 @@ def read_weights(found: WeightsSource) -> Weights:
         arrays = {name: reader.get_tensor(name + _AVERAGE if name + _AVERAGE in saved else name) for name in names}
     except tf.errors.OpError as error:
         raise CheckpointError(f"{found.prefix}: {error.message:.100}") from error
+    for name in arrays:
+        if f"{name}/{name[0]}_adam" in saved:  # moving averages of batch norm, which have no gain, have no optimizer
+            arrays[name] *= np.float32(found.config.weight_gain)
     return Weights(found.prefix, found.step, found.config, found.dataset, arrays)
 
 

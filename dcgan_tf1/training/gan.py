@@ -1,7 +1,7 @@
 """The training graph: two players, their losses, and one op that makes a whole step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -147,9 +147,36 @@ def _apply(player: str, inputs: tf.Tensor, config: Config) -> _Output:
     """A network in training mode. Its first call makes its variables; later calls reuse them."""
     reuse = bool(v1.trainable_variables(player))  # explicit, so that a misspelt variable fails in the second call
     known = len(v1.get_collection(MOVING_AVERAGES))
-    with v1.variable_scope(player, reuse=reuse):
+    with v1.variable_scope(player, reuse=reuse, custom_getter=_amplify(config.weight_gain)):
         values = getattr(load_family(config.model), player)(inputs, True, config)
     return _Output(values, v1.get_collection(MOVING_AVERAGES)[known:])
+
+
+def _amplify(gain: float, ema: tf.compat.v1.train.ExponentialMovingAverage | None = None) -> Callable[..., tf.Tensor]:
+    """A custom getter for `variable_scope`: a trainable weight is `gain` times its variable.
+
+    The variable starts at 1 / `gain` of the weight. Adam moves it by steps of a size that does not depend on the
+    gradient's, so the weight moves `gain` times as far as the learning rate says (Karras et al. 2018).
+
+    Args:
+        ema: gives the averages that take the place of the variables that it has.
+    """
+
+    def get_amplified(
+        getter: Callable[..., tf.Variable], *arguments: Any, trainable: bool = True, initializer: Any, **options: Any
+    ) -> tf.Variable | tf.Tensor:
+        amplified = gain != 1 and trainable is not False
+
+        def initialize(*shape: Any, **kind: Any) -> tf.Tensor:
+            return initializer(*shape, **kind) / gain
+
+        initializer_ = initialize if amplified else initializer
+        variable = getter(*arguments, trainable=trainable, initializer=initializer_, **options)
+        averaged = ema.average(variable) if ema else None
+        value = variable if averaged is None else averaged
+        return value * gain if amplified else value
+
+    return get_amplified
 
 
 def _players(config: Config) -> tuple[_Player, _Player]:
@@ -267,10 +294,5 @@ def _average_weights(
 
 def _sampler(z: tf.Tensor, ema: tf.compat.v1.train.ExponentialMovingAverage | None, config: Config) -> tf.Tensor:
     """The digits of `z` in inference mode, uint8 [n, size, size], drawn with averaged weights where `ema` has them."""
-
-    def get_averaged(getter: Callable[..., tf.Variable], *arguments: object, **options: object) -> tf.Variable:
-        variable = getter(*arguments, **options)
-        return variable if ema is None or ema.average(variable) is None else ema.average(variable)
-
-    with v1.variable_scope("generator", reuse=True, custom_getter=get_averaged):
+    with v1.variable_scope("generator", reuse=True, custom_getter=_amplify(config.weight_gain, ema)):
         return to_uint8(load_family(config.model).generator(z, False, config))
