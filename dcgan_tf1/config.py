@@ -37,6 +37,7 @@ MODELS: dict[str, Family] = {
             "lr_g": 1e-4,
             "lr_d": 1e-4,
             "beta1": 0.9,
+            "z_dim": 100,
             "z_distribution": "normal",
             "g_channels": (256, 128, 64),
             "d_channels": (64, 128),
@@ -68,6 +69,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_g": 2e-4,
         "lr_d": 2e-4,
         "beta1": 5e-5,
+        "z_dim": 100,
         "g_channels": (256, 64, 32, 16),
         "d_channels": (16, 32, 64),
         "g_batch_norm": "first",
@@ -141,12 +143,12 @@ class Config:
         "weights before the step",
         choices=("alternating", "simultaneous"),
     )
-    lr_g: float = _setting(1e-3, "Adam's learning rate for the generator", low=1e-9, high=1)
-    lr_d: float = _setting(1e-3, "Adam's learning rate for the discriminator", low=1e-9, high=1)
-    beta1: float = _setting(0.5, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
+    lr_g: float = _setting(2e-4, "Adam's learning rate for the generator", low=1e-9, high=1)
+    lr_d: float = _setting(2e-4, "Adam's learning rate for the discriminator", low=1e-9, high=1)
+    beta1: float = _setting(0.0, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
     beta2: float = _setting(0.999, "Adam's decay rate for the mean of their squares", low=0, high=0.999999)
     weight_gain: float = _setting(
-        1.0,
+        10.0,
         "each weight is this many times the variable that Adam moves, so that learning rates act as many times larger",
         low=1e-3,
         high=1e3,
@@ -175,7 +177,7 @@ class Config:
     seed: int = _setting(
         0, "seed of the initial weights, the order of images and all noise", low=0, high=2**63 - 1, identity=True
     )
-    z_dim: int = _setting(100, "length of the latent vector", low=1, high=4096, identity=True)
+    z_dim: int = _setting(16, "length of the latent vector", low=1, high=4096, identity=True)
     z_distribution: str = _setting(
         "uniform",
         "distribution of the latent vector: uniform on [-1, 1) or standard normal",
@@ -183,7 +185,7 @@ class Config:
         identity=True,
     )
     g_channels: tuple[int, ...] = _setting(
-        (256, 128, 64),
+        (128, 64, 32),
         "channels of the generator's hidden layers (for mlp: their widths)",
         low=1,
         high=4096,
@@ -191,7 +193,7 @@ class Config:
         identity=True,
     )
     d_channels: tuple[int, ...] = _setting(
-        (32, 64, 128, 256),
+        (16, 32, 64, 128),
         "channels of the discriminator's hidden layers (for mlp: their widths)",
         low=1,
         high=4096,

@@ -15,7 +15,6 @@ from conftest import ROOT, contents, environment, run, train
 from PIL import Image
 
 import dcgan_tf1
-from dcgan_tf1.config import Config
 from dcgan_tf1.sampling import weights
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
@@ -187,7 +186,7 @@ def test_a_file_in_the_folders_place(form, tmp_path):
 def test_weights_of_other_networks(tmp_path):
     shipped = weights.shipped_weights()
     path = tmp_path / "weights.npz"
-    weights.save_weights(path, shipped._replace(config=Config(g_channels=(256, 128))))
+    weights.save_weights(path, shipped._replace(config=shipped.config.replace(g_channels=(256, 128))))
     result = run("export", "--checkpoint", path, "--out", tmp_path / "it")
     assert result.code == 4 and "generator/output/kernel" in result.err and result.err.count("\n") == 1
     assert not (tmp_path / "it").exists()

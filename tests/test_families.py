@@ -130,7 +130,7 @@ def torch_call(layer, x, training):
 
 
 RECIPES = {
-    "dcgan32": ({"model": "dcgan32"}, 1_439_488, 690_113),
+    "dcgan32": ({"model": "dcgan32"}, 291_712, 173_025),
     "reference": ({"preset": "reference"}, 903_792, 42_337),
     "dcgan28": ({"model": "dcgan28"}, 2_305_472, 212_865),
     "mlp": ({"model": "mlp"}, 22_659, 20_301),
@@ -296,7 +296,7 @@ def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
     monkeypatch.setattr(v1.train, "AdamOptimizer", lambda *args, **kw: adam(*args, **{**kw, "epsilon": 1.0}))
     orders = {"alternating": ["d", "g"], "simultaneous": ["dg"]}
     for updates in orders:
-        config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5, d_noise=0.0)
+        config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5, d_noise=0.0, weight_gain=1.0)
         gan, separate = build_gan(config), Separate(config)
         with open_session(gan, config) as sess:
             sess.run(gan.init_op)

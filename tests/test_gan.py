@@ -18,7 +18,7 @@ from dcgan_tf1.training.gan import build_gan
 from dcgan_tf1.training.session import open_session
 
 v1 = tf.compat.v1
-TINY = Config(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8))
+TINY = Config(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8), beta1=0.5, weight_gain=1.0)
 METRICS = {"d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"}
 
 
@@ -81,9 +81,9 @@ def test_reference_starts_as_published():
 
 def test_default_sizes():
     gan = build_gan(Config())
-    expected = 100 * 4096 + 4096 + 25 * 256 * 128 + 128 + 25 * 128 * 64 + 64 + 25 * 64
+    expected = 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32
     assert count(gan.g_variables) == expected
-    expected = 16 * 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 16 * 128 * 256 + 256 + 2 * 2 * 256 + 1
+    expected = 16 * 16 + 16 * 16 * 32 + 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 2 * 2 * 128 + 1
     assert count(gan.d_variables) == expected
 
 
@@ -228,10 +228,12 @@ class Pair:
         self.plain.session.close()
 
 
+PLAIN = {"batch_size": 8, "lr_g": 1e-3, "lr_d": 1e-3, "beta1": 0.5, "d_noise": 0.0, "weight_gain": 1.0}
+"""Settings for what the plain program does: it adds no noise and has no gain."""
 CONFIGS = {
-    "default": Config(batch_size=8, d_noise=0.0),
+    "default": Config(**PLAIN),
     "reference": Config(preset="reference", batch_size=8),
-    "two updates": Config(batch_size=8, g_steps=2, z_dim=16, g_channels=(32, 16), d_channels=(8, 16), d_noise=0.0),
+    "two updates": Config(**PLAIN, g_steps=2, g_channels=(32, 16), d_channels=(8, 16)),
 }
 
 

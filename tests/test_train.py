@@ -299,7 +299,7 @@ def test_no_good_checkpoint_never_starts_again(finished_copy):
 def test_another_learning_rate_is_accepted_and_told(finished_copy, tmp_path):
     shutil.copytree(finished_copy, tmp_path / "same")
     result = train(finished_copy, STEPS + 10, "--lr_g", 0.0005)
-    assert f"lr_g: 0.001 until step {STEPS}, 0.0005 from there\n" in result.out
+    assert f"lr_g: {Config().lr_g} until step {STEPS}, 0.0005 from there\n" in result.out
     assert "lr_d" not in train(tmp_path / "same", STEPS + 10).out
     assert weights(finished_copy, STEPS + 10) != weights(tmp_path / "same", STEPS + 10)
     assert checkpoint.load(finished_copy / "checkpoints", STEPS + 10).config.lr_g == 0.0005

@@ -46,7 +46,7 @@ class Weights(NamedTuple):
     dataset: dict[str, Any]
     """The `name` and the `digest` of the data that the GAN was trained on."""
     arrays: dict[str, np.ndarray]
-    """The values in float32, by the name of the variable, as in `generator/dense/kernel`, with `weight_gain` in them."""
+    """The values in float32, `weight_gain` included, by the name of the variable, as in `generator/dense/kernel`."""
 
 
 WeightsSource = checkpoint.Checkpoint | Weights
