@@ -97,6 +97,10 @@ def test_reference_is_the_published_recipe():
     assert {name: config[name] for name in REFERENCE} == REFERENCE
 
 
+def test_the_rates_that_people_type_are_the_defaults():
+    assert Config(lr_g=2e-4, lr_d=2e-4) == Config(lr_g=2e-4) == Config()
+
+
 def test_flags_win_over_the_preset():
     config = Config(preset="reference", batch_size=8)
     assert (config.batch_size, config.g_steps) == (8, 2)
