@@ -14,10 +14,11 @@ import numpy as np
 
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier
 from dcgan_tf1.quality.train_classifier import fit
 from dcgan_tf1.sampling import weights
-from dcgan_tf1.sampling.trained_gan import MIN_CONFIDENCE, TrainedGan
+from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 
 def main() -> None:

@@ -19,14 +19,13 @@ from dcgan_tf1.networks import load_family
 from dcgan_tf1.networks.frozen import call_in_batches, constant_getter, session_options
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
 from dcgan_tf1.sampling.paths import latent_path
 from dcgan_tf1.sampling.weights import Weights
 
 v1 = tf.compat.v1
 
-MIN_CONFIDENCE = 0.9
-"""The probability that the classifier must give a digit's class before the digit counts as one of that class."""
 _MAX_FRUITLESS = 40 * CHUNK
 """How many candidates in a row may be rejected before the search for a wanted digit is given up."""
 _MAX_LEAD = 100
