@@ -7,6 +7,7 @@ import click
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import LARGEST_SEED, Kind, integer, number, option, text
 from dcgan_tf1.config import MODELS, PRESETS, Config
+from dcgan_tf1.errors import SIGNAL_BASE
 
 _COMPARED = "reference,dcgan32,dcgan28,mlp"
 _MOST_MODELS = 8
@@ -51,4 +52,4 @@ def compare(
 
         configs = {name: config.replace(data_dir=data_dir or "") for name, config in configs.items()}
         number = comparison.compare(configs, out, train, test, minutes, num_digits, seed)
-        return 128 + number if number else 0
+        return SIGNAL_BASE + number if number else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, WeightsChoice, force, integer, option, text, weights_options
+from dcgan_tf1.errors import SIGNAL_BASE
 
 if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
@@ -35,7 +36,7 @@ def open_trained_gan(choice: WeightsChoice) -> Iterator["TrainedGan"]:
     """
     source = choice.find()
     with contextlib.suppress(ValueError):  # signals can only be set in the main thread
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(SIGNAL_BASE + number))
 
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.sampling import trained_gan, weights

@@ -9,9 +9,7 @@ import click
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, folder_options, text
 from dcgan_tf1.config import Config, Folders
-
-_SIGNAL_BASE = 128
-"""A process that a signal ended exits with this number and the signal's, as shells have it."""
+from dcgan_tf1.errors import SIGNAL_BASE
 
 
 def _config_options(command: Callable) -> Callable:
@@ -69,4 +67,4 @@ def train(folders: Folders, **settings: Any) -> int:
         from dcgan_tf1.training import trainer
 
         number = trainer.train(run, dataset)
-        return _SIGNAL_BASE + number if number else 0
+        return SIGNAL_BASE + number if number else 0
