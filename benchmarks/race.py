@@ -52,8 +52,8 @@ def race(arguments: argparse.Namespace) -> dict:
     from dcgan_tf1.tensorflow_import import import_tensorflow
 
     import_tensorflow()
-    from dcgan_tf1 import cli
-    from dcgan_tf1.config import Config, Folders
+    from dcgan_tf1.commands.train import read_config
+    from dcgan_tf1.config import Folders
     from dcgan_tf1.data import draws, sources
     from dcgan_tf1.pictures import images
     from dcgan_tf1.quality.classifier import SIDE, Classifier
@@ -64,9 +64,7 @@ def race(arguments: argparse.Namespace) -> dict:
     from dcgan_tf1.training.trainer import Trainer, with_precision
 
     flags = [*arguments.flags, "--seed", str(seed), "--dataset", "mnist", "--data_dir", arguments.data_dir]
-    given = cli.train.make_context("race.py", flags).params
-    fields = Config.__dataclass_fields__
-    config = Config(**{name: value for name, value in given.items() if name in fields and value is not None})
+    config = read_config(flags)
     points: list[dict] = []
     with ExitStack() as stack:
         folders = Folders.of(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,7 +1,7 @@
 """`run.py train`, or just `run.py`: train a GAN, or go on with its training."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -68,3 +68,15 @@ def train(folders: Folders, **settings: Any) -> int:
 
         number = trainer.train(run, dataset)
         return SIGNAL_BASE + number if number else 0
+
+
+def read_config(flags: Sequence[str]) -> Config:
+    """The settings of a new run that `flags`, those of `run.py train`, describe. Flags of folders are passed over.
+
+    Raises:
+        UsageError: a value is wrong.
+        click.ClickException: there is no such flag.
+    """
+    values = train.make_context("train", list(flags)).params
+    names = {field.name for field in dataclasses.fields(Config)}
+    return Config(**{name: value for name, value in values.items() if name in names and value is not None})
