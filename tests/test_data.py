@@ -595,12 +595,12 @@ def test_auto_falls_back_with_one_loud_line(home, monkeypatch):
 
 
 def test_download_is_quiet_and_impatient(monkeypatch, capsys):
-    seen = []
+    timeouts = []
 
     def load_data():
         print("Downloading data")
         print("Downloading data", file=sys.stderr)
-        seen.append(socket.getdefaulttimeout())
+        timeouts.append(socket.getdefaulttimeout())
         raise Exception("URL fetch failure on https://example.org/mnist.npz: None -- no\nroute")
 
     mnist = SimpleNamespace(load_data=load_data)
@@ -609,7 +609,7 @@ def test_download_is_quiet_and_impatient(monkeypatch, capsys):
     before = socket.getdefaulttimeout()
     message = refused(lambda: sources._download_mnist("train"), "MNIST")
     assert message.endswith("; no route") and "--data_dir FOLDER" in message
-    assert seen == [10] and socket.getdefaulttimeout() == before
+    assert timeouts == [10] and socket.getdefaulttimeout() == before
     assert capsys.readouterr() == ("", "")
 
     mnist.load_data = lambda: ("train set", "test set")

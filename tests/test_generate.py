@@ -21,6 +21,7 @@ from dcgan_tf1.data import draws, readers, sources
 from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError, OutputError
 from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.quality.classifier import Classifier
 from dcgan_tf1.sampling import drawing, weights
 from dcgan_tf1.sampling import trained_gan as trained
@@ -113,7 +114,7 @@ def test_a_digit_of_a_class(shipped):
         everything = shipped.sample(CHUNK, seed=1)
         for digits, of in ((sevens, 20), (everything, CHUNK)):
             _, probabilities = classifier.features_and_probabilities(images.fit(digits, 28))
-            kept = digits[(probabilities.argmax(1) == 7) & (probabilities.max(1) >= trained.MIN_CONFIDENCE)]
+            kept = digits[(probabilities.argmax(1) == 7) & (probabilities.max(1) >= MIN_CONFIDENCE)]
             assert np.array_equal(kept[:20], sevens), of  # in the order in which they were drawn
 
 

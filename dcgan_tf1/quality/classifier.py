@@ -73,7 +73,7 @@ class Classifier:
             images = v1.placeholder(tf.uint8, [BATCH, SIDE, SIDE])
             with v1.variable_scope(SCOPE, custom_getter=constant_getter(weights, kind.path)):
                 features, logits = network(images, kind, training=False)
-            self._call = session.make_callable((features, tf.nn.softmax(logits)), [images])
+            self._run_network = session.make_callable((features, tf.nn.softmax(logits)), [images])
 
     @classmethod
     def load(cls, name: str = "a") -> contextlib.AbstractContextManager["Classifier"]:
@@ -98,7 +98,7 @@ class Classifier:
         Returns:
             The last hidden layer, float32 [n, d], which is 0 or more, and the classes' probabilities, float32 [n, 10].
         """
-        features, probabilities = call_in_batches(self._call, images, BATCH)
+        features, probabilities = call_in_batches(self._run_network, images, BATCH)
         return features, probabilities
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
