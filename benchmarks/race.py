@@ -2,8 +2,8 @@
 
 The clock starts with the process, and stops when 5,000 digits are first seen to be as near to MNIST's test digits as
 asked. It counts the imports, the graph, the data, the steps, the snapshots and the commits: everything but the
-measuring. That is how the speed records of CIFAR-10 are counted (https://github.com/KellerJordan/cifar10-airbench),
-but for start-up, which they leave out. The floor is the distance of 5,000 real training digits.
+measuring. The speed records of CIFAR-10 (https://github.com/KellerJordan/cifar10-airbench) are counted so too, except
+that they leave out the start-up. The floor is the distance of 5,000 real training digits.
 
 Each seed trains in a process of its own. Flags after `--` go to `run.py train`. The results go to race.json beside this
 file.

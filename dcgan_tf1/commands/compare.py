@@ -25,8 +25,8 @@ _models = Kind("NAME,...", f"up to {_MOST_MODELS} of {', '.join([*PRESETS, *MODE
 
 @click.command
 @option("--models", _models, "presets or families, comma-separated", default=_COMPARED)
-@option("--minutes", number(0.01, 100_000), "minutes of training for each", default=5)
-@option("--num_digits", integer(100, 50_000), "digits to measure by", default=10_000)
+@option("--minutes", number(0.01, 100_000), "minutes of training for each model", default=5)
+@option("--num_digits", integer(100, 50_000), "how many digits to draw for each measurement", default=10_000)
 @option("--seed", integer(0, LARGEST_SEED), "seed of training and of the measured digits", default=0)
 @option("--data_dir", text("DIR"), "folder of MNIST's files")
 @option("--out_dir", text("DIR"), "folder of compare.png and of the runs", default="compare")

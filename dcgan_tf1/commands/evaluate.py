@@ -10,7 +10,7 @@ from dcgan_tf1.errors import DataError
 
 
 @click.command
-@option("--num_digits", integer(100, 50_000), "digits to draw", default=10_000)
+@option("--num_digits", integer(100, 50_000), "how many digits to draw", default=10_000)
 @option("--seed", integer(0, LARGEST_SEED), "seed of the digits", default=0)
 @option("--data_dir", text("DIR"), "folder of MNIST's files (default: the run's)")
 @option("--classifier", choice(("a", "b")), "classifier in whose features digits are compared", default="a")

@@ -19,10 +19,10 @@ _LARGEST_GRID = 10_000
 
 
 @click.command
-@option("--num_digits", integer(1, 10**7), "digits to draw", default=10)
-@option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits: the same seed, the same digits", default=0)
+@option("--num_digits", integer(1, 10**7), "how many digits to draw", default=10)
+@option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits; the same seed gives the same digits", default=0)
 @option("--digit", integer(0, 9), "draw this digit only, 0 to 9")
-@switch("--balanced", "draw as many of each digit")
+@switch("--balanced", "draw equally many of each digit")
 @switch("--labels", "label the digits of a data set")
 @option(
     "--min_confidence", number(0, 1), f"how sure of a digit the classifier must be, 0 to 1 (default: {MIN_CONFIDENCE})"

@@ -65,7 +65,7 @@ def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[
 
 
 class _BoundedReader(io.BufferedReader):
-    """A file that refuses long reads, since `zipfile` reads a directory at once, as long as the file says it is."""
+    """A file that refuses long reads. `zipfile` reads the whole directory at once, however long the file says it is."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _BLOCK_BYTES:

@@ -1,4 +1,4 @@
-"""The plain GAN of dense layers (Goodfellow et al. 2014), beside which one sees what convolutions bring."""
+"""The plain GAN of dense layers (Goodfellow et al. 2014). A comparison with it shows what convolutions bring."""
 
 import tensorflow as tf
 

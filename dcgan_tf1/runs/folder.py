@@ -1,4 +1,4 @@
-"""A run's folders, opened for training: locked, cleaned, and set to what goes on from where."""
+"""A run on disk, opened for training: its folders are locked and cleaned, and its newest checkpoint is found."""
 
 import contextlib
 import dataclasses
@@ -36,8 +36,8 @@ def open_run(
     """Hold the run in `folders` for this process until the block ends.
 
     The folders are made where they are missing, and what a killed process left half-written in them is removed. A run
-    that is there keeps its settings, but for those in `given`; damaged checkpoints that are passed over and settings
-    that change are printed.
+    that is there keeps its settings, except for those in `given`. Damaged checkpoints that are passed over are printed,
+    and so are settings that change.
 
     Args:
         config: the settings of a new run.
@@ -72,7 +72,7 @@ def open_run(
 
 
 def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str]:
-    """The names of the settings in `given`, but for `iterations`, that differ from those of the checkpoint `start`.
+    """The names of the settings in `given`, except for `iterations`, that differ from those of the checkpoint `start`.
 
     Raises:
         CheckpointError: one of them is part of the run's identity.

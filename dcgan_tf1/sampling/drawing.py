@@ -18,7 +18,7 @@ from dcgan_tf1.sampling.trained_gan import Selection, TrainedGan
 
 _IDX_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _DEFLATE_LEVEL = 6
-"""How hard the files of data sets are compressed; gzip's own default."""
+"""The compression level of the files of data sets, which is gzip's own default."""
 _FRAMES_PER_STEP = 4
 """How many frames of the film stand for one step of the picture beside it."""
 _FRAME_SECONDS = 0.05
@@ -87,7 +87,7 @@ def draw_digits(
 
 
 class _Drawing:
-    """Digits as they are selected, behind a progress bar, and what is known of them once they are."""
+    """Digits as they are selected, shown by a progress bar, and what is known of those that were."""
 
     def __init__(self, selections: Iterator[Selection], count: int, size: int) -> None:
         self._selections, self._count, self._size = selections, count, size

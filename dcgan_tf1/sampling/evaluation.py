@@ -1,4 +1,4 @@
-"""How good the digits of a GAN are: they and three controls are compared with MNIST's test digits.
+"""How good the digits of a GAN are. They and three controls are compared with MNIST's test digits.
 
 The controls tell how to read the numbers. The floor is as many training digits, drawn at random, and shows what a
 perfect generator would get. Gaussian noise with the mean and the covariance of training digits' pixels is no digit at
@@ -25,7 +25,7 @@ from dcgan_tf1.sampling.trained_gan import TrainedGan
 _FULL = 32  # the side of measured digits in pixels; smaller ones get a black margin
 _MARGIN = (_FULL - SIDE) // 2
 _COLUMNS = 20
-_NEIGHBOURS = 10_000  # nearest training digits are sought for no more digits than these, as the search takes long
+_NEIGHBOURS = 10_000  # nearest training digits are sought for this many digits at most, since the search is slow
 _ROWS = {
     "frechet_distance": ("Frechet distance", "{:.3f}"),
     "kid": ("kernel distance (KID)", "{:.5f}"),

@@ -55,7 +55,7 @@ WeightsSource = checkpoint.Checkpoint | Weights
 def find_weights(
     wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None]
 ) -> WeightsSource:
-    """The verified checkpoint, or the weights, that `--checkpoint` names. This takes no TensorFlow.
+    """The verified checkpoint, or the weights, that `--checkpoint` names. This needs no TensorFlow.
 
     Args:
         wanted: a step of the run in `folder`, or a folder of checkpoints (or one that has `checkpoints/`), or an .npz
@@ -121,7 +121,7 @@ def describe(found: WeightsSource) -> str:
 
 
 def read_weights(found: WeightsSource) -> Weights:
-    """The weights that `found` holds. Reading a checkpoint takes TensorFlow.
+    """The weights that `found` holds. Reading a checkpoint needs TensorFlow.
 
     Raises:
         CheckpointError: TensorFlow cannot read it.
@@ -133,7 +133,7 @@ def read_weights(found: WeightsSource) -> Weights:
     try:
         reader = tf.compat.v1.train.NewCheckpointReader(os.fsencode(found.prefix))
         saved = reader.get_variable_to_shape_map()
-        # Averages and Adam's slots are kept under their variables' names, so a variable is what is under no other.
+        # Averages and Adam's slots lie under the names of their variables, so a variable is what lies under no other.
         names = [name for name in saved if _NAME.fullmatch(name) and name.rpartition("/")[0] not in saved]
         arrays = {name: reader.get_tensor(name + _AVERAGE if name + _AVERAGE in saved else name) for name in names}
     except tf.errors.OpError as error:
@@ -179,7 +179,7 @@ def load_weights(path: Path) -> Weights:
 
 
 def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
-    """The weights in an open archive. The caller makes one line of whatever this raises."""
+    """The weights in an open archive. The caller turns whatever this raises into an error of one line."""
     members = archive.infolist()
     size = os.fstat(file.fileno()).st_size
     if len(members) > _MOST_ARRAYS or sum(member.file_size for member in members) > min(size, _LARGEST_FILE):

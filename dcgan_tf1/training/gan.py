@@ -53,7 +53,7 @@ class _Output(NamedTuple):
 
 
 class _Player(NamedTuple):
-    """One of the two networks, as something to be updated."""
+    """The variables of one of the two networks, and the optimizer that updates them."""
 
     optimizer: tf.compat.v1.train.Optimizer
     variables: list[tf.Variable]
