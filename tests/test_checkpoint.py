@@ -88,7 +88,7 @@ def test_an_empty_folder_is_no_run(tmp_path):
 
 
 def flipped(content, part):
-    """`content` with one bit flipped, at tenth `part` of it."""
+    """`content` with one bit flipped, `part` ninths of the way through it."""
     spoilt = bytearray(content)
     spoilt[part * (len(content) - 1) // 9] ^= 1 << part % 8
     return bytes(spoilt)
@@ -238,7 +238,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_manifest_of_strange_content(folder, change):
-    """Its own hash holds, as if another program, or another version of this one, had written it."""
+    """The manifest's own hash holds, as if another program, or another version of this one, had written it."""
     path = folder / "model-10.json"
     manifest = json.loads(path.read_bytes())
     if change == "no change":
@@ -289,7 +289,7 @@ def test_a_manifest_of_strange_text(folder, text):
 
 
 def test_no_manifest_is_read_beyond_a_mebibyte(folder):
-    """A sparse file of 1 TiB."""
+    """The manifest is a sparse file of 1 TiB."""
     with (folder / "model-10.json").open("wb") as file:
         file.truncate(1 << 40)
     assert newest(folder)[0] == 5
@@ -358,7 +358,7 @@ def test_a_damaged_checkpoint_can_be_committed_again(folder):
 
 
 def test_a_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(folder, monkeypatch):
-    """On Windows, a file that another process reads is one. It goes when nobody reads it any more."""
+    """On Windows a file that another process reads is such a one. It goes when nobody reads it any more."""
     remove, refused = os.unlink, []
 
     def refuse(path, **options):
@@ -421,7 +421,7 @@ def test_a_failing_save_leaves_everything_as_it_was(folder, save):
 
 @pytest.mark.parametrize("allowed", range(12))
 def test_a_disk_that_fails_at_any_time(folder, monkeypatch, allowed):
-    """The calls that make a commit durable fail from the given one on: the newest is the old one or the new one."""
+    """After `allowed` calls, those that make a commit durable fail. The newest is then the old one or the new one."""
     left = allowed
 
     def limited(call):
@@ -548,7 +548,7 @@ def test_a_run_has_one_process(tmp_path):
 
 @POSIX
 def test_a_lock_of_older_versions_is_the_same(tmp_path):
-    """They locked the same file by flock, and wrote their process ids into it."""
+    """Older versions locked the same file by flock, and wrote their process ids into it."""
     import fcntl
 
     with (tmp_path / ".lock").open("a+") as file:

@@ -35,7 +35,7 @@ LABELS = np.arange(5, dtype=np.uint8)
 
 
 def idx(array, magic=None, shape=None):
-    """`array` as an IDX file, with a header that says something else if asked."""
+    """`array` as an IDX file, with a header that says something else if that is asked for."""
     shape = array.shape if shape is None else shape
     magic = 0x800 + array.ndim if magic is None else magic
     return struct.pack(f">I{len(shape)}I", magic, *shape) + array.tobytes()
@@ -363,7 +363,7 @@ def test_arbitrary_bytes_are_read_or_refused(tmp_path, start, rest):
     from_end=st.booleans(),
 )
 def test_mutations_are_read_or_refused(tmp_path, valid, edits, from_end):
-    """Headers are at the start of an IDX file and at both ends of a zip, so edits crowd there."""
+    """Most changes are made where headers are: at the start of an IDX file, and at both ends of a zip."""
     content = bytearray(valid)
     for where, removed, inserted in edits:
         place = int(where**4 * len(content))

@@ -1,6 +1,7 @@
-"""What is exported draws the digits of `dcgan_tf1.load`, in other programs, to one grey level: sums have an order.
+"""What is exported draws, in other programs, the digits of `dcgan_tf1.load`.
 
-The SavedModel is loaded by plain TensorFlow 2, the ONNX file by onnxruntime, the arrays by NumPy alone.
+The SavedModel is loaded by plain TensorFlow 2, the ONNX file by onnxruntime, the arrays by NumPy alone. Pixels may
+differ by one grey level, since these programs add up in other orders.
 """
 
 import importlib.util
@@ -32,7 +33,7 @@ def shipped():
 
 
 def close(images, expected):
-    """Whether uint8 arrays differ by one grey level at most, and that in less than a pixel of a thousand."""
+    """Whether uint8 arrays differ by one grey level at most, and in less than one pixel of a thousand."""
     assert images.dtype == np.uint8 and images.shape == expected.shape
     difference = np.abs(images.astype(int) - expected)
     return difference.max() <= 1 and (difference > 0).mean() < 1e-3
@@ -67,7 +68,7 @@ def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
 
 
 def test_saved_model_in_another_process(tmp_path, shipped):
-    """Plain TensorFlow 2, which has never heard of this project; any batch, and both outputs."""
+    """A process that has TensorFlow alone draws a batch of any size, and gets both outputs."""
     folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped_weights().path)
     assert contents(folder).keys() == {"1/saved_model.pb"}
     np.save(tmp_path / "z.npy", sampler().latent(7, 0, 100))

@@ -282,7 +282,7 @@ def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_a_session_has_the_threads_that_it_asks_for_whatever_ran_before():
-    """`compare` and `--eval_every` open a classifier's session in the same process before or after the training's."""
+    """`compare` and `--eval_every` open a classifier's session in the process, before or after that of the training."""
     code = """
 import os
 from dcgan_tf1.tensorflow_import import import_tensorflow
@@ -462,7 +462,7 @@ def test_averaged_weights_by_hand_and_in_use(trained):
 
 
 def test_a_gain_acts_as_higher_rates():
-    """The same weights take the same steps, but for rounding, which Adam enlarges where a gradient is nearly zero."""
+    """The same weights take the same steps to rounding, which Adam enlarges where a gradient is nearly zero."""
     plain = TINY.replace(weight_gain=1.0, lr_g=1e-3, lr_d=2e-3)
     start, losses = {}, []
     for gain, divisor in ((1.0, 1.0), (8.0, 8.0), (8.0, 1.0)):

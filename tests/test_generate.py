@@ -38,7 +38,7 @@ def shipped():
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """No run of the developer's is in the current folder, and SIGTERM stays as it is."""
+    """The current folder is an empty one, without a run of the developer's, and SIGTERM's handler is put back."""
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGTERM)
     yield
@@ -47,7 +47,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def at_hand(shipped, monkeypatch):
-    """The commands use `shipped`, rather than load the same again."""
+    """The commands use `shipped`, and do not load the same weights again."""
     monkeypatch.setattr(trained, "TrainedGan", lambda found: Borrowed(shipped))
     return shipped
 
@@ -279,7 +279,7 @@ def test_what_may_be_given_in_place_of_arrays_and_numbers(shipped):
 
 
 def test_the_sampler_of_the_documents_draws_every_chunk(shipped):
-    """docs/numpy_sampler.py, past its first chunk of digits too."""
+    """docs/numpy_sampler.py draws the same digits, beyond its first chunk of them too."""
     spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
     sampler = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sampler)
@@ -343,30 +343,30 @@ def test_discriminate(shipped):
             shipped.discriminate(wrong)
 
 
-# Ways
+# Paths
 
 
 def test_a_path_is_distributed_as_z_is():
     start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (400, 100)) for seed in (0, 1))
-    way = latent_path(start, stop, 5)
-    assert (way.shape, way.dtype) == ((400, 5, 100), np.float32)
-    assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
+    path = latent_path(start, stop, 5)
+    assert (path.shape, path.dtype) == ((400, 5, 100), np.float32)
+    assert np.array_equal(path[:, 0], start) and np.array_equal(path[:, -1], stop)
     for step in range(5):
-        shares, _ = np.histogram(way[:, step], bins=10, range=(-1, 1))
-        assert np.abs(shares / way[:, step].size - 0.1).max() < 0.006
+        shares, _ = np.histogram(path[:, step], bins=10, range=(-1, 1))
+        assert np.abs(shares / path[:, step].size - 0.1).max() < 0.006
     straight, _ = np.histogram((start + stop) / 2, bins=10, range=(-1, 1))
-    assert straight[0] / start.size < 0.03  # which a straight line's middle is not
-    steps = np.abs(np.diff(way, axis=1)).mean((0, 2))
+    assert straight[0] / start.size < 0.03  # a straight line's middle is not uniform
+    steps = np.abs(np.diff(path, axis=1)).mean((0, 2))
     assert steps.max() / steps.min() < 1.1
     again = latent_path(start[::-1], stop[::-1], 5)[::-1]
-    assert np.array_equal(again, way)
+    assert np.array_equal(again, path)
 
 
 def test_a_path_between_normal_vectors_is_as_long_as_they_are():
     start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (50, 64), "normal") for seed in (0, 1))
-    way = latent_path(start, stop, 5, "normal")
-    assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
-    assert np.abs(np.square(way).mean((0, 2)) - 1).max() < 0.1  # a straight line's middle has half of it
+    path = latent_path(start, stop, 5, "normal")
+    assert np.array_equal(path[:, 0], start) and np.array_equal(path[:, -1], stop)
+    assert np.abs(np.square(path).mean((0, 2)) - 1).max() < 0.1  # a straight line's middle has half of it
 
 
 def test_a_path_to_the_same_place_stays_there():
@@ -377,11 +377,11 @@ def test_a_path_to_the_same_place_stays_there():
 
 
 def test_interpolate(shipped):
-    ways = shipped.interpolate(4, rows=2, digits=(3, None), seeds=(0, 1))
-    assert (ways.shape, ways.dtype) == ((2, 4, 32, 32), np.uint8)
-    assert np.array_equal(ways[:, 0], shipped.sample(2, digit=3, seed=0))
-    assert np.array_equal(ways[:, -1], shipped.sample(2, seed=1))
-    assert np.array_equal(shipped.interpolate(4, digits=(3, None), seeds=(0, 1))[0], ways[0])
+    paths = shipped.interpolate(4, rows=2, digits=(3, None), seeds=(0, 1))
+    assert (paths.shape, paths.dtype) == ((2, 4, 32, 32), np.uint8)
+    assert np.array_equal(paths[:, 0], shipped.sample(2, digit=3, seed=0))
+    assert np.array_equal(paths[:, -1], shipped.sample(2, seed=1))
+    assert np.array_equal(shipped.interpolate(4, digits=(3, None), seeds=(0, 1))[0], paths[0])
     with pytest.raises(ValueError, match="steps: found 1"):
         shipped.interpolate(1)
 
@@ -478,7 +478,7 @@ def test_memory_does_not_grow_with_the_data_set(form, tmp_path):
         drawing.draw_digits(Endless(), tmp_path / str(count), form, count, 0, labels=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 2e5  # of 20 MB more
+    assert peaks[1] < peaks[0] + 2e5  # where the data set grows by 20 MB
 
 
 def fill_the_disk():
@@ -516,17 +516,17 @@ def test_terminated(tmp_path, monkeypatch):
     assert result.code == 143 and not (tmp_path / "new").exists()
 
 
-def test_ways_as_files(at_hand, tmp_path):
+def test_paths_as_files(at_hand, tmp_path):
     flags = ["--from", 3, "--to", 8, "--rows", 2, "--steps", 4, "--scale", 1, "--out", tmp_path]
     assert run("interpolate", *flags).code == 0
-    ways = at_hand.interpolate(4, 2, (3, 8), (0, 1))[:, :, 2:-2, 2:-2]
+    paths = at_hand.interpolate(4, 2, (3, 8), (0, 1))[:, :, 2:-2, 2:-2]
     with Image.open(tmp_path / "interpolation.png") as picture:
-        assert np.array_equal(picture, images.grid(ways.reshape(8, 28, 28), 4))
+        assert np.array_equal(picture, images.grid(paths.reshape(8, 28, 28), 4))
     with Image.open(tmp_path / "interpolation.gif") as film:
         assert film.info["loop"] == 0 and film.n_frames > 10
-        assert np.array_equal(film.convert("L"), images.grid(ways[:, 0], 2))
+        assert np.array_equal(film.convert("L"), images.grid(paths[:, 0], 2))
         film.seek(film.n_frames - 1)
-        assert np.array_equal(film.convert("L"), images.grid(ways[:, 0], 2))  # back where it began
+        assert np.array_equal(film.convert("L"), images.grid(paths[:, 0], 2))  # back where it began
 
 
 # Misuse
