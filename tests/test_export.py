@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, contents, environment, run, train
+from conftest import ROOT, contents, environment, numpy_sampler, run, train
 from PIL import Image
 
 import dcgan_tf1
@@ -39,14 +39,6 @@ def close(images, expected):
     return difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 
-def sampler():
-    """docs/numpy_sampler.py, as a module."""
-    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def export(folder, form, *flags):
     """The path of what `run.py export` writes."""
     path = folder / FORMATS[form]
@@ -59,7 +51,7 @@ def export(folder, form, *flags):
 def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
     """The snippets of docs/export.md, word by word, beside what the default flags write."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "numpy_sampler", sampler())
+    monkeypatch.setitem(sys.modules, "numpy_sampler", numpy_sampler())
     assert run("export", "--format", form).code == 0
     names = {}
     exec(SNIPPETS[["saved_model", "onnx", "npz"].index(form)], names)
@@ -71,7 +63,7 @@ def test_saved_model_in_another_process(tmp_path, shipped):
     """A process that has TensorFlow alone draws a batch of any size, and gets both outputs."""
     folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped_weights().path)
     assert contents(folder).keys() == {"1/saved_model.pb"}
-    np.save(tmp_path / "z.npy", sampler().latent(7, 0, 100))
+    np.save(tmp_path / "z.npy", numpy_sampler().latent(7, 0, 100))
     code = """
 import sys
 import numpy as np
@@ -121,7 +113,7 @@ def test_other_networks(tmp_path, flags):
         expected = gan.draw(z)
     assert expected.std() > 0
     path = export(tmp_path, "npz", "--out_dir", tmp_path)
-    assert close(sampler().generate(z, *sampler().load(path)), expected)
+    assert close(numpy_sampler().generate(z, *numpy_sampler().load(path)), expected)
     import tensorflow as tf
 
     path = export(tmp_path, "saved_model", "--out_dir", tmp_path)
@@ -218,7 +210,7 @@ def test_onnx_takes_any_batch(tmp_path, shipped):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(export(tmp_path, "onnx"))
-    z = sampler().latent(7, 0, 100)
+    z = numpy_sampler().latent(7, 0, 100)
     for count in (1, 100):
         images, pixels = session.run(["images", "pixels"], {"z": z[:count]})
         assert close(images, shipped.draw(z[:count]))

@@ -14,6 +14,8 @@ from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
 from dcgan_tf1.networks import dcgan32, halves
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
+from dcgan_tf1.sampling.trained_gan import TrainedGan
+from dcgan_tf1.sampling.weights import shipped_weights
 from dcgan_tf1.training.gan import build_gan
 from dcgan_tf1.training.session import open_session
 
@@ -305,6 +307,20 @@ print(new_threads(halves.THREADS), new_threads({"inter_op_parallelism_threads": 
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert found.stdout == "3 9\n", found.stdout + found.stderr
+
+
+def test_every_session_shares_the_gpu_and_has_threads_of_its_own(monkeypatch):
+    open_any, settings = v1.Session, []
+
+    def note_settings(*arguments, config=None, **options):
+        settings.append(config)
+        return open_any(*arguments, config=config, **options)
+
+    monkeypatch.setattr(v1, "Session", note_settings)
+    with TrainedGan(shipped_weights()) as gan:  # a session for the GAN, and one for the classifier
+        gan.sample(1, digit=3, seed=0)
+    open_session(build_gan(TINY), TINY).close()
+    assert [(each.gpu_options.allow_growth, each.use_per_session_threads) for each in settings] == [(True, True)] * 3
 
 
 def test_simultaneous_updates_would_be_seen(pair):

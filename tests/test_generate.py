@@ -1,7 +1,6 @@
 """What a trained GAN draws: the same from the same seed, of the class asked for, into files that are whole."""
 
 import errno
-import importlib.util
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, contents, environment, run
+from conftest import ROOT, contents, environment, numpy_sampler, run
 from PIL import Image
 
 import dcgan_tf1
@@ -280,9 +279,7 @@ def test_what_may_be_given_in_place_of_arrays_and_numbers(shipped):
 
 def test_the_sampler_of_the_documents_draws_every_chunk(shipped):
     """docs/numpy_sampler.py draws the same digits, beyond its first chunk of them too."""
-    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
-    sampler = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sampler)
+    sampler = numpy_sampler()
     config, arrays = sampler.load(weights.shipped_weights().path)
     digits = shipped.sample(2 * CHUNK + 4, seed=9)
     for chunk in range(3):
