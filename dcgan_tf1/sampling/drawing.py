@@ -62,7 +62,7 @@ def draw_digits(
         "png": [f"{prefix}{i:05d}.png" for i in range(count)] if form == "png" else [],
         "grid": ["digits.png"],
         "npz": ["digits.npz"],
-        "idx": list(_IDX_FILES[: 1 + labels]),
+        "idx": list(_IDX_FILES if labels else _IDX_FILES[:1]),
     }[form]
     with all_or_none(out, names, force) as folder:
         paths = [folder / name for name in names]
@@ -82,7 +82,8 @@ def draw_digits(
             if labels:
                 _write_idx(paths[1], (count,), drawing.labels)
     share = f", kept of {drawing.drawn} drawn" if drawing.labels else ""
-    print(f"{count} digit{'s' * (count > 1)}{share}, in {time.monotonic() - began:.1f} s")
+    noun = "digits" if count > 1 else "digit"
+    print(f"{count} {noun}{share}, in {time.monotonic() - began:.1f} s")
     print(", ".join(str(out / name) for name in (names if len(names) < 3 else [names[0], "...", names[-1]])))
 
 
