@@ -69,6 +69,7 @@ def test_round_trip(folder):
     assert set(os.listdir(folder)) == model_files(0, 5, 10) | {"checkpoint"}
     state = (folder / "checkpoint").read_text()
     assert 'model_checkpoint_path: "model-10"' in state and str(folder) not in state
+    assert json.loads((folder / "model-10.json").read_text())["format"] == 1  # another would shut out every run so far
 
 
 def test_numbers_are_ordered_as_numbers(tmp_path):
@@ -337,6 +338,12 @@ def test_rotation_removes_older_orphans(folder):
     commit(folder, 20)
     commit(folder, 25)
     assert set(files(folder)) == model_files(15, 20, 25) | {"checkpoint", "notes.txt"}
+
+
+def test_nothing_is_removed_before_there_are_more_than_are_kept(folder):
+    (folder / "model-3.index").write_bytes(b"orphan")
+    checkpoint.rotate(folder, 3)
+    assert (folder / "model-3.index").exists() and model_files(0, 5, 10) <= set(files(folder))
 
 
 def test_keep_one(folder):

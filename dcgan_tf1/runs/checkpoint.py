@@ -217,7 +217,7 @@ def commit(
 
 
 def rotate(folder: Path, keep: int) -> None:
-    """Remove the files of all steps but the newest `keep` that have a manifest.
+    """Where there are more than `keep` steps with a manifest, remove all files that are older than the newest `keep`.
 
     On Windows, files that another process reads cannot be removed. They stay until the next rotation.
     """
