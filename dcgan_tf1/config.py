@@ -132,8 +132,13 @@ class Config:
         choices=MODELS,
         identity=True,
     )
-    dataset: str = _setting("auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images")
+    dataset: str = _setting(
+        "auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images, or of a folder like MNIST's"
+    )
     data_dir: str = _setting("", "folder that holds MNIST's four IDX files (.gz or not) or mnist.npz")
+    conditional: bool = _setting(
+        False, "draw and judge images by their class, which takes a data set with labels", identity=True
+    )
     iterations: int = _setting(150_000, "number of the step at which training ends", low=1, high=10**9)
     batch_size: int = _setting(64, "real images, and generated ones, in each step", low=2, high=8192)
     g_steps: int = _setting(1, "generator updates in each step", low=1, high=16)

@@ -253,7 +253,7 @@ class Separate:
             logits = []
             for images in (self.images, fake, fake):  # the third, for G's turn, has coins of its own
                 with v1.variable_scope("discriminator", reuse=bool(logits)):
-                    logits.append(load_family(config.model).discriminator(images, True, config))
+                    logits.append(load_family(config.model).discriminator(images, None, True, config))
             shown = logits[1] if config.updates == "simultaneous" else logits[2]
             losses = {"d": loss(logits[0], 1.0) + loss(logits[1], 0.0), "g": loss(shown, 1.0)}
             rates = {"d": config.lr_d, "g": config.lr_g}

@@ -100,7 +100,7 @@ def test_every_depth_draws_32x32(g_channels, g_batch_norm):
             assert images.shape[1:] == (32, 32, 1)
             images = tf.ensure_shape(images, [3, 32, 32, 1])
             with v1.variable_scope("discriminator", reuse=not training):
-                assert dcgan32.discriminator(images, training, config).shape[1:] == (1,)
+                assert dcgan32.discriminator(images, None, training, config).shape[1:] == (1,)
 
 
 def test_images_are_scaled_then_padded_and_back():
@@ -138,9 +138,9 @@ def test_variables_are_named_for_their_player():
 def test_an_orphan_variable_is_refused(monkeypatch, player):
     network = getattr(dcgan32, player)
 
-    def with_orphan(x, training, config):
+    def with_orphan(*inputs):
         with v1.variable_scope(v1.VariableScope(v1.AUTO_REUSE, "elsewhere"), auxiliary_name_scope=False):
-            return network(x, training, config) * v1.get_variable("gain", [])
+            return network(*inputs) * v1.get_variable("gain", [])
 
     monkeypatch.setattr(dcgan32, player, with_orphan)
     with pytest.raises(ValueError, match="gain|elsewhere"):

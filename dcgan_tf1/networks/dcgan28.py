@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.networks import layers
-from dcgan_tf1.networks.layers import GLOROT, conv2d, deconv2d, dense, dropout
+from dcgan_tf1.networks.layers import GLOROT, conv2d, deconv2d, dense, dropout, judge
 
 _SIDE = 7  # the side of the smallest images
 _DROPOUT = 0.3
@@ -29,10 +29,10 @@ def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
     return tf.tanh(deconv2d(x, 1, 5, config.image_size // x.shape[1], "output"))
 
 
-def discriminator(images: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
-    """Images [batch, 28, 28, 1] in [-1, 1] -> logits [batch, 1] of being real."""
+def discriminator(images: tf.Tensor, classes: tf.Tensor | None, training: bool, config: Config) -> tf.Tensor:
+    """Images [batch, 28, 28, 1] in [-1, 1], and one-hot classes or None -> logits [batch, 1] of being real."""
     x = images
     for i, channels in enumerate(config.d_channels, start=1):  # [batch, 14, 14, .], [batch, 7, 7, .], ...
         x = leaky_relu(conv2d(x, channels, 5, 2, f"conv{i}", GLOROT, use_bias=True))
         x = dropout(x, _DROPOUT, config.seed) if training else x
-    return dense(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]), 1, "dense", initializer=GLOROT)
+    return judge(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]), classes, "dense", GLOROT)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.networks import halves
-from dcgan_tf1.networks.layers import NORMAL, batch_norm, conv2d, deconv2d, dense, leaky_relu, relu
+from dcgan_tf1.networks.layers import NORMAL, batch_norm, conv2d, deconv2d, dense, judge, leaky_relu, relu
 
 
 def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
@@ -22,10 +22,10 @@ def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
     return tf.tanh(deconv2d(x, 1, config.output_kernel, stride, "output", initializer=NORMAL))
 
 
-def discriminator(images: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
-    """Images [batch, 32, 32, 1] in [-1, 1] -> logits [batch, 1] of being real."""
+def discriminator(images: tf.Tensor, classes: tf.Tensor | None, training: bool, config: Config) -> tf.Tensor:
+    """Images [batch, 32, 32, 1] in [-1, 1], and one-hot classes or None -> logits [batch, 1] of being real."""
     x = halves.halve(images) if training and halves.pay_off(config) else images
     for i, channels in enumerate(config.d_channels, start=1):  # [batch, 16, 16, .], [batch, 8, 8, .], ...
         x = conv2d(x, channels, 4, 2, f"conv{i}")
         x = leaky_relu(batch_norm(x, training, f"conv{i}") if i > 1 else x)
-    return dense(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]), 1, "dense")
+    return judge(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]), classes, "dense")

@@ -27,6 +27,34 @@ def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initialize
         return add_bias(x, _bias(units) if use_bias else None)
 
 
+def with_classes(z: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
+    """What a generator draws from: z, and behind it the classes where there are some (Mirza and Osindero 2014).
+
+    Args:
+        z: float32 [batch, z_dim].
+        classes: float32 [batch, classes], one-hot; None: an unconditional GAN.
+
+    Returns:
+        float32 [batch, z_dim + classes].
+    """
+    return z if classes is None else tf.concat([z, classes], 1)
+
+
+def judge(x: tf.Tensor, classes: tf.Tensor | None, name: str, initializer: Callable = NORMAL) -> tf.Tensor:
+    """The last layer of a discriminator: [batch, n] -> logits [batch, 1] of being real.
+
+    It is a dense layer. Where there are classes, one vector of n weights for each class is added to those that all
+    classes share (a projection; Miyato and Koyama 2018).
+
+    Args:
+        classes: float32 [batch, classes], one-hot; None: an unconditional GAN.
+    """
+    logits = dense(x, 1, name, initializer=initializer)
+    if classes is None:
+        return logits
+    return logits + tf.reduce_sum(dense(classes, x.shape[1], "projection", use_bias=False) * x, 1, keepdims=True)
+
+
 def conv2d(
     x: tf.Tensor,
     channels: int,

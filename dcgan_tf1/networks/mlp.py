@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.networks.layers import GLOROT, dense, leaky_relu
+from dcgan_tf1.networks.layers import GLOROT, dense, judge, leaky_relu
 
 
 def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
@@ -15,9 +15,9 @@ def generator(z: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
     return tf.reshape(tf.tanh(dense(x, size * size, "output", initializer=GLOROT)), [-1, size, size, 1])
 
 
-def discriminator(images: tf.Tensor, training: bool, config: Config) -> tf.Tensor:
-    """Images [batch, 28, 28, 1] in [-1, 1] -> logits [batch, 1] of being real."""
+def discriminator(images: tf.Tensor, classes: tf.Tensor | None, training: bool, config: Config) -> tf.Tensor:
+    """Images [batch, 28, 28, 1] in [-1, 1], and one-hot classes or None -> logits [batch, 1] of being real."""
     x = tf.reshape(images, [-1, config.image_size**2])
     for i, width in enumerate(config.d_channels, start=1):
         x = leaky_relu(dense(x, width, f"dense{i}", initializer=GLOROT))
-    return dense(x, 1, "output", initializer=GLOROT)
+    return judge(x, classes, "output", GLOROT)

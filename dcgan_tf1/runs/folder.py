@@ -98,16 +98,19 @@ def with_dataset(run: Run, dataset: Dataset) -> Run:
 
     Raises:
         CheckpointError: the run was trained on other data.
-        DataError: the images are larger than those that the networks draw.
+        DataError: the images are larger than those that the networks draw, or have no labels that a conditional GAN
+            can learn.
         UsageError: the batch is larger than the data set.
     """
     config, start = run.config, run.start
-    if start and start.dataset["digest"] != dataset.digest:
-        trained = f"{start.dataset['name']} ({start.dataset['digest'][:12]})"
-        raise CheckpointError(
-            f"--dataset: found {dataset.name} ({dataset.digest[:12]}), expected {trained}, "
-            f"which {run.folders.checkpoints} was trained on; use another --out_dir"
-        )
+    record = dataset.record(config.conditional)
+    for digest in ("digest", "labels_digest"):
+        if start and start.dataset.get(digest) != record.get(digest):
+            found, trained = (f"{each['name']} ({digest} {each.get(digest)!s:.12})" for each in (record, start.dataset))
+            raise CheckpointError(
+                f"--dataset: found {found}, expected {trained}, "
+                f"which {run.folders.checkpoints} was trained on; use another --out_dir"
+            )
     side = dataset.images.shape[1]
     if side > config.image_size:
         expected = f"{config.image_size}x{config.image_size}, which --model {config.model} draws"

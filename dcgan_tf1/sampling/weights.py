@@ -21,6 +21,7 @@ import numpy as np
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.readers import open_data_file, read_npy_header, shorten
+from dcgan_tf1.data.sources import check_dataset_record
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.runs import checkpoint
@@ -44,7 +45,7 @@ class Weights(NamedTuple):
     step: int
     config: Config
     dataset: dict[str, Any]
-    """The `name` and the `digest` of the data that the GAN was trained on."""
+    """What the GAN was trained on, as `sources.Dataset.record` describes it."""
     arrays: dict[str, np.ndarray]
     """The values in float32, `weight_gain` included, by the name of the variable, as in `generator/dense/kernel`."""
 
@@ -199,9 +200,8 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
     step, dataset = record["step"], record["dataset"]
     if record["format"] != FORMAT or type(step) is not int or step < 0:
         raise DataError(f"found format {record['format']!r}, step {step!r}, expected {FORMAT} and a step")
-    if not all(isinstance(dataset[key], str) for key in ("name", "digest")):
-        raise DataError("found no record of the data set")
     config = Config.from_json(record["config"])
+    check_dataset_record(dataset, config.conditional)
     return Weights(path, step, config, dataset, {name: array.astype(np.float32) for name, array in arrays.items()})
 
 
