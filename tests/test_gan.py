@@ -96,7 +96,7 @@ def test_every_depth_draws_32x32(g_channels, g_batch_norm):
     with tf.Graph().as_default():
         for training in (True, False):
             with v1.variable_scope("generator", reuse=not training):
-                images = dcgan32.generator(tf.zeros([3, 8]), training, config)
+                images = dcgan32.generator(tf.zeros([3, 8]), None, training, config)
             assert images.shape[1:] == (32, 32, 1)
             images = tf.ensure_shape(images, [3, 32, 32, 1])
             with v1.variable_scope("discriminator", reuse=not training):

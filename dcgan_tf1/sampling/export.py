@@ -8,7 +8,6 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from dcgan_tf1.files import all_or_none, make_folder, write_whole
 from dcgan_tf1.networks import load_family
 from dcgan_tf1.networks.frozen import constant_getter
-from dcgan_tf1.networks.layers import with_classes
 from dcgan_tf1.networks.pixels import to_uint8
 from dcgan_tf1.sampling.weights import Weights
 
@@ -83,9 +82,9 @@ def _generator(weights: Weights) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Ten
         inputs = [v1.placeholder(tf.float32, [None, config.z_dim], "z")]
         if classes:
             inputs.append(v1.placeholder(tf.int32, [None], "label"))
-        latent = with_classes(inputs[0], tf.one_hot(inputs[1], classes) if classes else None)
+        one_hot = tf.one_hot(inputs[1], classes) if classes else None
         with v1.variable_scope("generator", custom_getter=constant_getter(weights.arrays, weights.path)):
-            drawn = load_family(config.model).generator(latent, False, config)
+            drawn = load_family(config.model).generator(inputs[0], one_hot, False, config)
         images = tf.identity(to_uint8(drawn), "images")
         pixels = tf.identity((drawn[..., 0] + 1.0) / 2.0, "pixels")
     return graph, inputs, [images, pixels]

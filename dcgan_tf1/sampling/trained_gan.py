@@ -76,14 +76,14 @@ class TrainedGan:
         constant = constant_getter(weights.arrays, weights.path, used)
         graph = tf.Graph()
         with graph.as_default():
-            latent = v1.placeholder(tf.float32, [CHUNK, self.config.z_dim + len(self.classes)])
+            z = v1.placeholder(tf.float32, [CHUNK, self.config.z_dim])
             shown = v1.placeholder(tf.uint8, [CHUNK, self._side, self._side])
-            judged = v1.placeholder(tf.float32, [CHUNK, len(self.classes)])
+            classes = v1.placeholder(tf.float32, [CHUNK, len(self.classes)])
+            known = classes if self.classes else None
             with v1.variable_scope("generator", custom_getter=constant):
-                drawn = to_uint8(model.generator(latent, False, self.config))
+                drawn = to_uint8(model.generator(z, known, False, self.config))
             with v1.variable_scope("discriminator", custom_getter=constant):
-                scaled = scale_images(shown, self._side)
-                logits = model.discriminator(scaled, judged if self.classes else None, False, self.config)
+                logits = model.discriminator(scale_images(shown, self._side), known, False, self.config)
             probabilities = tf.sigmoid(logits[:, 0])
         unused = weights.arrays.keys() - used
         if unused:
@@ -91,8 +91,8 @@ class TrainedGan:
         session = v1.Session(graph=graph, config=session_options())
         self._resources = contextlib.ExitStack()
         self._resources.callback(session.close)
-        self._run_generator = session.make_callable([drawn], [latent])
-        self._run_discriminator = session.make_callable([probabilities], [shown, judged])
+        self._run_generator = session.make_callable([drawn], [z, classes])
+        self._run_discriminator = session.make_callable([probabilities], [shown, classes])
         self._classifier: Classifier | None = None
         self._classifier_lock = threading.Lock()
 
@@ -227,14 +227,14 @@ class TrainedGan:
             for seed, digit in zip(seeds, digits, strict=True)
         ]
         start, stop = (np.concatenate([part.z for part in parts]) for parts in ends)
-        z = latent_path(start, stop, steps, self.config.z_distribution).reshape(rows * steps, -1)
-        mixed = None
-        if self.classes:  # the class changes evenly along the path
-            labels = [np.concatenate([part.labels for part in parts if part.labels is not None]) for parts in ends]
-            first, last = (self._one_hot(each)[:, np.newaxis] for each in labels)
-            share = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
-            mixed = ((1 - share) * first + share * last).reshape(rows * steps, -1)
-        return self._draw(z, mixed).reshape(rows, steps, self._side, self._side)
+        z = latent_path(start, stop, steps, self.config.z_distribution)
+        first, last = (np.concatenate([self._one_hot(part.labels, len(part.z)) for part in parts]) for parts in ends)
+        share = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
+        classes = (1 - share) * first[:, np.newaxis] + share * last[
+            :, np.newaxis
+        ]  # the class changes evenly along the path
+        shape = rows, steps, self._side, self._side
+        return self._draw(z.reshape(rows * steps, -1), classes.reshape(rows * steps, -1)).reshape(shape)
 
     def discriminate(self, digits: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> np.ndarray:
         """Compute the probability, as the discriminator sees it, that each digit is real.
@@ -256,23 +256,24 @@ class TrainedGan:
         if shown.dtype != np.uint8 or shown.shape[1:] not in ((28, 28), (32, 32)):
             raise _value_error(f"digits: found {_kind(shown)}, expected uint8 [n, 28, 28] or [n, 32, 32]")
         classes = self._checked_classes(labels, len(shown))
-        if classes is None:
-            classes = np.zeros((len(shown), 0), np.float32)
         (probabilities,) = call_in_batches(self._run_discriminator, CHUNK, images.fit(shown, self._side), classes)
         return probabilities
 
-    def _draw(self, z: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
-        """The digits of float32 [n, z_dim] and of classes, float32 [n, classes] or None: uint8 [n, 32, 32]."""
-        latent = z if classes is None else np.concatenate([z, classes], 1)
-        (digits,) = call_in_batches(self._run_generator, CHUNK, latent)
+    def _draw(self, z: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """The digits of float32 [n, z_dim] and float32 [n, classes]: uint8 [n, 32, 32]."""
+        (digits,) = call_in_batches(self._run_generator, CHUNK, z, classes)
         return digits
 
-    def _one_hot(self, labels: np.ndarray) -> np.ndarray:
-        """The one-hot classes of `labels`, integers [n] -> float32 [n, classes]; zeros for what is no class."""
+    def _one_hot(self, labels: np.ndarray | None, count: int) -> np.ndarray:
+        """The one-hot classes of `count` labels, float32 [count, classes]. A label that is no class gives zeros, and an
+        unconditional GAN has no classes.
+        """
+        if labels is None or not self.classes:
+            return np.zeros((count, len(self.classes)), np.float32)
         return (labels[:, np.newaxis] == self._labels).astype(np.float32)
 
-    def _checked_classes(self, labels: npt.ArrayLike | None, count: int) -> np.ndarray | None:
-        """The one-hot classes of `count` labels that a caller gave; None for an unconditional GAN.
+    def _checked_classes(self, labels: npt.ArrayLike | None, count: int) -> np.ndarray:
+        """The one-hot classes of `count` labels that a caller gave: float32 [count, classes].
 
         Raises:
             ValueError: see `draw`.
@@ -280,12 +281,12 @@ class TrainedGan:
         if not self.classes:
             if labels is not None:
                 raise _value_error("labels: found some, expected None, since this GAN is unconditional")
-            return None
+            return self._one_hot(None, count)
         expected = f"expected {count} of the classes {describe_classes(self.classes)}"
         found = _as_array("labels", () if labels is None else labels)
         if labels is None or found.shape != (count,) or (count and found.dtype.kind not in "iu"):
             raise _value_error(f"labels: found {'none' if labels is None else _kind(found)}, {expected}")
-        classes = self._one_hot(found)
+        classes = self._one_hot(found, count)
         if not classes.any(1).all():
             raise _value_error(f"labels: found {found[~classes.any(1)][0]}, {expected}")
         return classes
@@ -314,7 +315,7 @@ class TrainedGan:
         def draw_chunk(chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             z = self._latent(seed, chunk)
             labels = turns[(chunk * CHUNK + np.arange(CHUNK)) % len(turns)]
-            return z, self._draw(z, self._one_hot(labels)), labels
+            return z, self._draw(z, self._one_hot(labels, CHUNK)), labels
 
         for chunk, drawn in enumerate(_computed_ahead(draw_chunk) if n else ()):
             end = min(n, (chunk + 1) * CHUNK)
@@ -328,7 +329,7 @@ class TrainedGan:
 
         def draw_chunk(chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
             z = self._latent(seed, chunk)
-            digits = self._draw(z)
+            digits = self._draw(z, self._one_hot(None, CHUNK))
             if min_confidence is None:
                 return z, digits, None, np.arange(CHUNK)
             labels, probabilities = self._classify(digits)

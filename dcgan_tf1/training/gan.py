@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.networks import load_family
-from dcgan_tf1.networks.layers import MOVING_AVERAGES, noise, with_classes
+from dcgan_tf1.networks.layers import MOVING_AVERAGES, noise
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 
 v1 = tf.compat.v1
@@ -51,9 +51,10 @@ class _Batch(NamedTuple):
     """What the passes of one step share."""
 
     z: tf.Tensor
-    """What the generator draws from: the latent vectors, and behind each its class where there are classes."""
+    """The latent vectors, float32 [batch_size, z_dim]."""
     classes: tf.Tensor | None
-    """One-hot classes, float32 [batch_size, classes]; None: unconditional."""
+    """The classes of the real images, and of those to draw, float32 [batch_size, classes], one-hot; None:
+    unconditional."""
     d_noise: tf.Tensor | None
     """The noise that is added to what D sees, float32 [batch_size, size, size, 1]; None: no noise."""
 
@@ -96,10 +97,9 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
 
         real = scale_images(images, config.image_size)
         one_hot = tf.one_hot(labels, classes) if classes else None
-        latent = with_classes(z, one_hot)
-        fake = _generate(latent, config)
+        fake = _generate(z, one_hot, config)
         d_noise = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
-        batch = _Batch(latent, one_hot, d_noise)
+        batch = _Batch(z, one_hot, d_noise)
         d_real = _discriminate(real, batch, config)
         d_fake = _discriminate(fake.values, batch, config)
         d_player, g_player = _players(config)
@@ -121,8 +121,8 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
         averaged, ema = _average_weights(g_player.variables, step, config, after=g_updated)
         with tf.control_dependencies([averaged]):
             train_op = step.assign_add(1).op
-        sample_latent = with_classes(sample_z, tf.one_hot(sample_labels, classes) if classes else None)
-        samples = _sampler(sample_latent, ema, config)
+        sample_classes = tf.one_hot(sample_labels, classes) if classes else None
+        samples = _sampler(sample_z, sample_classes, ema, config)
         variables = v1.global_variables()
         return Gan(
             graph=graph,
@@ -153,9 +153,9 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
 # Networks
 
 
-def _generate(z: tf.Tensor, config: Config) -> _Output:
+def _generate(z: tf.Tensor, classes: tf.Tensor | None, config: Config) -> _Output:
     """The generator's images of `z`, in training mode."""
-    return _apply("generator", config, z)
+    return _apply("generator", config, z, classes)
 
 
 def _discriminate(images: tf.Tensor, batch: _Batch, config: Config) -> _Output:
@@ -269,7 +269,7 @@ def _update_generator(
         # Resource variables are read where the read op stands, so each pass sees the update before it.
         with tf.control_dependencies([after]):
             if update > 0:  # D's update leaves G as it is, so the first G(z) is the one that D was shown
-                fake = _generate(batch.z, config)
+                fake = _generate(batch.z, batch.classes, config)
             loss = _generator_loss(_discriminate(fake.values, batch, config).values)
             moved = player.optimizer.minimize(loss, var_list=player.variables)
         after = _update_averages(fake.averages, step, after=moved)
@@ -317,7 +317,12 @@ def _average_weights(
 # Sampler
 
 
-def _sampler(z: tf.Tensor, ema: tf.compat.v1.train.ExponentialMovingAverage | None, config: Config) -> tf.Tensor:
+def _sampler(
+    z: tf.Tensor,
+    classes: tf.Tensor | None,
+    ema: tf.compat.v1.train.ExponentialMovingAverage | None,
+    config: Config,
+) -> tf.Tensor:
     """The digits of `z` in inference mode, uint8 [n, size, size], drawn with averaged weights where `ema` has them."""
     with v1.variable_scope("generator", reuse=True, custom_getter=_amplify(config.weight_gain, ema)):
-        return to_uint8(load_family(config.model).generator(z, False, config))
+        return to_uint8(load_family(config.model).generator(z, classes, False, config))
