@@ -70,7 +70,8 @@ def race(arguments: argparse.Namespace) -> dict:
         folders = Folders.of(stack.enter_context(tempfile.TemporaryDirectory()))
         dataset = sources.load("mnist", arguments.data_dir)
         run = with_precision(with_dataset(stack.enter_context(open_run(folders, config)), dataset))
-        gan = build_gan(run.config, dataset.images.shape[1])
+        classes = dataset.classes() if config.conditional else None
+        gan = build_gan(run.config, dataset.images.shape[1], len(classes.names) if classes else 0)
         sess = stack.enter_context(open_session(gan, run.config))
         trainer = Trainer(run, dataset, gan, sess, stack)
         with clock:
@@ -78,12 +79,13 @@ def race(arguments: argparse.Namespace) -> dict:
             scorer = Scorer(classifier, sources.load("mnist", arguments.data_dir, "test").images)
             floor = scorer.distance(dataset.images[draws.batch_indices(len(dataset.images), DIGITS, 0, 0)])
             z = draws.latent(seed, draws.Stream.EVALUATE, 0, (DIGITS, config.z_dim), config.z_distribution)
-            chunks = z.reshape(-1, draws.CHUNK, config.z_dim)
+            labels = classes.indices[:DIGITS].reshape(-1, draws.CHUNK) if classes else [None] * (DIGITS // draws.CHUNK)
+            chunks = list(zip(z.reshape(-1, draws.CHUNK, config.z_dim), labels, strict=True))
         while not points or (points[-1]["over_floor"] > arguments.target and clock.seconds < arguments.limit):
             for _ in range(arguments.every):
                 trainer.step()
             with clock:
-                digits = [sess.run(gan.samples, {gan.sample_z: chunk}) for chunk in chunks]
+                digits = [trainer.draw(*chunk) for chunk in chunks]
                 measured = scorer.measure(images.fit(np.concatenate(digits), SIDE))
             points.append(
                 {

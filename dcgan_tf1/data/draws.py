@@ -33,6 +33,8 @@ class Stream(IntEnum):
     """z of the digits that a trained GAN draws; the counter is the chunk of CHUNK digits."""
     EVALUATE = 4
     """z of the digits that are measured during training; the counter is 0."""
+    CALIBRATE = 5
+    """z of the digits whose statistics batch norm takes for averaged weights; the counter is 0."""
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -41,6 +41,12 @@ class Gan(NamedTuple):
     """Placeholder, int32 [any number]: the classes to draw; None: unconditional."""
     samples: tf.Tensor
     """The digits of `sample_z` in inference mode, uint8 [any number, size, size]; for size see `Config.image_size`."""
+    calibrate_op: tf.Operation
+    """Set batch norm's moving averages in the generator to the statistics of what it makes of `sample_z`.
+
+    Only a run that averages the generator's weights needs it, before it draws samples or saves; in others it does
+    nothing.
+    """
     finite: tf.Tensor
     """Whether every variable is finite, bool []."""
     init_op: tf.Operation
@@ -123,6 +129,7 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
             train_op = step.assign_add(1).op
         sample_classes = tf.one_hot(sample_labels, classes) if classes else None
         samples = _sampler(sample_z, sample_classes, ema, config)
+        calibrate_op = _calibration(sample_z, sample_classes, ema, config)
         variables = v1.global_variables()
         return Gan(
             graph=graph,
@@ -144,6 +151,7 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
             sample_z=sample_z,
             sample_labels=sample_labels,
             samples=samples,
+            calibrate_op=calibrate_op,
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating]),
             init_op=v1.global_variables_initializer(),
             saver=v1.train.Saver(variables, max_to_keep=None),
@@ -154,8 +162,9 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
 
 
 def _generate(z: tf.Tensor, classes: tf.Tensor | None, config: Config) -> _Output:
-    """The generator's images of `z`, in training mode."""
-    return _apply("generator", config, z, classes)
+    """The generator's images of `z`, in training mode. With averaged weights, `_calibration` sets its averages."""
+    output = _apply("generator", config, z, classes)
+    return output._replace(averages=[]) if config.ema_decay else output
 
 
 def _discriminate(images: tf.Tensor, batch: _Batch, config: Config) -> _Output:
@@ -326,3 +335,24 @@ def _sampler(
     """The digits of `z` in inference mode, uint8 [n, size, size], drawn with averaged weights where `ema` has them."""
     with v1.variable_scope("generator", reuse=True, custom_getter=_amplify(config.weight_gain, ema)):
         return to_uint8(load_family(config.model).generator(z, classes, False, config))
+
+
+def _calibration(
+    z: tf.Tensor,
+    classes: tf.Tensor | None,
+    ema: tf.compat.v1.train.ExponentialMovingAverage | None,
+    config: Config,
+) -> tf.Operation:
+    """Set batch norm's moving averages in the generator to the statistics of the batch `z` under averaged weights.
+
+    Averaged weights have lost the noise that weights pick up in training, so the activations that they make vary less.
+    Divided by the standard deviations of training, they would make digits that are all too typical of their class.
+    (Izmailov et al. 2018, section 3.2, measure the statistics anew for the same reason.)
+    """
+    if ema is None:
+        return tf.no_op()
+    known = len(v1.get_collection(MOVING_AVERAGES))
+    with v1.variable_scope("generator", reuse=True, custom_getter=_amplify(config.weight_gain, ema)):
+        load_family(config.model).generator(z, classes, True, config)
+    measured = v1.get_collection(MOVING_AVERAGES)[known:]
+    return tf.group(*[variable.assign(value) for variable, value, _ in measured])

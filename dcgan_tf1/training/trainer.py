@@ -27,6 +27,8 @@ v1 = tf.compat.v1
 _MEASURED_CHUNKS = 10
 _MEASURED_DIGITS = _MEASURED_CHUNKS * draws.CHUNK
 """How many digits are drawn for `--eval_every`, and how many images of the data set they are compared with at most."""
+_CALIBRATION_DIGITS = 4000
+"""How many digits' statistics make batch norm's moving averages for averaged weights."""
 _MOST_COLUMNS = 32
 """How many classes the snapshots of a conditional GAN show at most."""
 
@@ -88,7 +90,7 @@ class Trainer:
         self._machine = checkpoint.machine_record()
         self.global_step = run.start.step if run.start else 0
         """The number of steps that the variables have taken."""
-        self._committed = run.start.step if run.start else None
+        self._committed = self._calibrated = run.start.step if run.start else None
         self._start()
 
         self._metrics = stack.enter_context(closing(Table(logs, self.global_step)))
@@ -150,7 +152,7 @@ class Trainer:
 
     def snapshot(self) -> None:
         """Draw the grid of the fixed latent vectors to sample_image/, and to TensorBoard."""
-        picture = images.grid(self._draw(self._snapshot_z, self._snapshot_labels), self._snapshot_columns)
+        picture = images.grid(self.draw(self._snapshot_z, self._snapshot_labels), self._snapshot_columns)
         images.save_png(self._run.folders.samples / f"{self.global_step:07d}.png", picture, images.SNAPSHOT_SCALE)
         self._events.image(self.global_step, "samples", images.png(picture), *picture.shape)
 
@@ -161,7 +163,7 @@ class Trainer:
         labels: list[np.ndarray | None] = [None] * _MEASURED_CHUNKS
         if self._classes:  # those of the images that the digits are compared with
             labels = list(np.resize(self._classes.indices[-_MEASURED_DIGITS:], (_MEASURED_CHUNKS, draws.CHUNK)))
-        digits = np.concatenate([self._draw(*chunk) for chunk in zip(z, labels, strict=True)])
+        digits = np.concatenate([self.draw(*chunk) for chunk in zip(z, labels, strict=True)])
         distance = self._scorer.distance(images.fit(digits, SIDE))
         self._distances.write(self.global_step, {"frechet_distance": distance})
         self._events.scalars(self.global_step, {"frechet_distance": distance})
@@ -175,6 +177,7 @@ class Trainer:
         """
         if self.global_step == self._committed:
             return
+        self._calibrate()
         if not self._sess.run(self._gan.finite):
             raise self._diverged("a weight")
         for table in (self._metrics, self._distances):
@@ -192,17 +195,33 @@ class Trainer:
         self._committed = self.global_step
         self._progress.say(f"committed {self.global_step}")
 
-    def _latent(self, stream: Stream, counter: int, count: int) -> np.ndarray:
-        """The latent vectors of one draw, float32 [count, z_dim]."""
-        config = self._config
-        return draws.latent(config.seed, stream, counter, (count, config.z_dim), config.z_distribution)
+    def draw(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """The digits that the present weights, or their averages, make of latent vectors: uint8 [n, size, size].
 
-    def _draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """The digits of latent vectors, and of their classes where there are some: uint8 [n, size, size]."""
+        Args:
+            z: float32 [n, z_dim].
+            labels: the numbers of the classes to draw, int32 [n], for a conditional GAN.
+        """
+        self._calibrate()
         feeds = {self._gan.sample_z: z}
         return self._sess.run(
             self._gan.samples, feeds if labels is None else {**feeds, self._gan.sample_labels: labels}
         )
+
+    def _calibrate(self) -> None:
+        """Fit batch norm's moving averages to the averaged weights of the present step, where there are some."""
+        if not self._config.ema_decay or self.global_step == self._calibrated:
+            return
+        feeds = {self._gan.sample_z: self._latent(Stream.CALIBRATE, 0, _CALIBRATION_DIGITS)}
+        if self._classes:
+            feeds[self._gan.sample_labels] = np.resize(self._classes.indices, _CALIBRATION_DIGITS)
+        self._sess.run(self._gan.calibrate_op, feeds)
+        self._calibrated = self.global_step
+
+    def _latent(self, stream: Stream, counter: int, count: int) -> np.ndarray:
+        """The latent vectors of one draw, float32 [count, z_dim]."""
+        config = self._config
+        return draws.latent(config.seed, stream, counter, (count, config.z_dim), config.z_distribution)
 
     def _snapshot_inputs(self) -> tuple[np.ndarray, np.ndarray | None]:
         """The latent vectors of the snapshots and their classes: a column for each class, from one vector in a row."""
