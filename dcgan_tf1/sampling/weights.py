@@ -151,17 +151,27 @@ def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
         CheckpointError: float16 cannot hold them.
         OutputError: the file cannot be written.
     """
-    with np.errstate(over="ignore"):  # looked for below
-        arrays = {name: weights.arrays[name].astype(dtype) for name in sorted(weights.arrays)}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{weights.path}: {name} has values beyond {dtype}")
+    arrays = rounded(weights, dtype)
     # Where the data was on the machine that trained is nobody else's business.
     config = weights.config.replace(data_dir="", dataset=weights.dataset["name"])
     record = {"format": FORMAT, "step": weights.step, "config": config.to_json(), "dataset": weights.dataset}
     record["sha256"] = _seal(record, arrays)
     metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)
     write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))  # type: ignore[arg-type]
+
+
+def rounded(weights: Weights, dtype: str) -> dict[str, np.ndarray]:
+    """The arrays of `weights` in `float32` or `float16`, in the order of their names.
+
+    Raises:
+        CheckpointError: float16 cannot hold them.
+    """
+    with np.errstate(over="ignore"):  # looked for below
+        arrays = {name: weights.arrays[name].astype(dtype) for name in sorted(weights.arrays)}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{weights.path}: {name} has values beyond {dtype}")
+    return arrays
 
 
 def load_weights(path: Path) -> Weights:

@@ -1,0 +1,156 @@
+"""The page: a trained GAN that draws in a browser, in one HTML file that asks no host for anything.
+
+The sources are the files of `dcgan_tf1/page/`. Here they are put together with what they work on: a record of the model
+and its weights in float16, which are those of `run.py export --format npz --half`.
+"""
+
+import base64
+import hashlib
+import importlib.resources
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from scipy import linalg
+
+from dcgan_tf1.data import draws
+from dcgan_tf1.errors import CheckpointError
+from dcgan_tf1.files import write_whole
+from dcgan_tf1.networks.frozen import session_options
+from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import classifier
+from dcgan_tf1.sampling.export import frozen_generator
+from dcgan_tf1.sampling.paths import normal_to_uniform
+from dcgan_tf1.sampling.trained_gan import TrainedGan
+from dcgan_tf1.sampling.weights import Weights, rounded
+
+v1 = tf.compat.v1
+
+FAMILIES = ("dcgan32", "dcgan28", "mlp")
+"""The families of networks that `page/networks.js` has."""
+DIGITS = 64
+"""How many digits the page shows side by side."""
+STOPS = 8
+"""How many stops of training the slider has at most, where their weights are in the page."""
+_WORKER = ("latent", "weights", "layers", "networks", "worker")
+_PAGE = ("latent", "walk", "stroke", "gif", "link", "ink", "app")
+"""The modules of the two scripts, each after those that it imports."""
+_DIRECTIONS = 6
+_PRINCIPAL = 1000
+"""How many digits' activations the directions are computed from."""
+_CONFIG = ("model", "seed", "z_dim", "z_distribution", "g_channels", "d_channels", "g_batch_norm")
+"""The settings that the page needs."""
+
+
+def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), grids: Sequence[Any] = ()) -> None:
+    """Write the page of `weights` to the file `path`.
+
+    Args:
+        earlier: the weights of earlier steps of the same run, oldest first.
+        grids: (step, uint8 [n, side, side]) of earlier steps, oldest first: the digits of their sample grids. They are
+            for where there are no earlier weights.
+
+    Raises:
+        CheckpointError: the weights are not those of the networks that their config describes, or of a family that the
+            page does not know, or float16 cannot hold them.
+        OutputError: the file cannot be written.
+    """
+    if weights.config.model not in FAMILIES:
+        found, expected = weights.config.model, ", ".join(FAMILIES)
+        raise CheckpointError(f"{weights.path}: found --model {found}, expected one of {expected}")
+    for each in (*earlier, weights):
+        TrainedGan(each).close()  # it refuses weights that do not fit
+    content = assemble(*_record(weights, earlier, grids))
+    write_whole(path, lambda file: file.write(content))
+
+
+def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
+    """What the page works on: the record of the model, for JSON, and the numbers of all its arrays."""
+    config = weights.config
+    stops = [rounded(each, "float16") for each in (*earlier, weights)]
+    kind = classifier.KINDS["a"]
+    judging = {name: array.astype(np.float16) for name, array in classifier.read_weights(kind).items()}
+    count = min([DIGITS, *(len(digits) for _, digits in grids)])
+    pictures = [
+        {"step": step, "picture": _base64(images.png(digits[:count].reshape(-1, config.image_size)))}
+        for step, digits in grids
+    ]
+    record = {
+        "config": {name: getattr(config, name) for name in _CONFIG} | {"seed": str(config.seed)},
+        "side": config.image_size,
+        "dataset": weights.dataset["name"],
+        "stops": [*pictures, *({"step": each.step} for each in (*earlier, weights))],
+        "weighed": len(stops),
+        "arrays": [[name, array.shape] for name, array in stops[-1].items()],
+        "classifier": {
+            "strides": [stride for _, _, stride in kind.convolutions],
+            "arrays": [[name, array.shape] for name, array in judging.items()],
+        },
+        "directions": _directions(weights).round(4).tolist(),
+        "digits": DIGITS,
+        "snapshots": count,
+    }
+    numbers = b"".join(array.tobytes() for arrays in (*stops, judging) for array in arrays.values())
+    return record | {"bytes": len(numbers)}, numbers
+
+
+def assemble(record: dict[str, Any], numbers: bytes) -> bytes:
+    """The page of a record of a model and of the numbers of its arrays, as UTF-8."""
+    sources = importlib.resources.files("dcgan_tf1") / "page"
+    read = {item.name: item.read_text("utf-8") for item in sources.iterdir()}
+    parts = {
+        "style": read["page.css"],
+        "script": _join(read, _PAGE),
+        "worker": _join(read, _WORKER),
+        "model": json.dumps(record, separators=(",", ":")).replace("<", "\\u003c"),
+        "weights": _base64(numbers),
+    }
+    parts["policy"] = (
+        f"default-src 'none'; script-src '{_hash(parts['script'])}'; style-src '{_hash(parts['style'])}'; "
+        "worker-src blob:; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    # In one pass, so that nothing is replaced in what was put in.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read["page.html"]).encode()
+
+
+def _join(sources: dict[str, str], names: Sequence[str]) -> str:
+    """One script of the JavaScript modules `names`: without their imports and exports, in a scope of its own."""
+    script = "".join(sources[f"{name}.js"] for name in names)
+    script = re.sub(r"^import .*\n", "", script, flags=re.MULTILINE)
+    return '"use strict";\n{\n' + re.sub(r"^export ", "", script, flags=re.MULTILINE) + "}\n"
+
+
+def _directions(weights: Weights) -> np.ndarray:
+    """The directions in which digits differ most, float [6, z_dim], each of length 1, the strongest first.
+
+    They are found as in GANSpace (Harkonen et al. 2020): the principal components of the first layer's activations, and
+    then the directions of z, in its Gaussian form, that go with them.
+    """
+    config = weights.config
+    normal = draws.latent(0, draws.Stream.SAMPLE, 0, (_PRINCIPAL, config.z_dim), "normal")
+    graph, z, _ = frozen_generator(weights)
+    first = next(op for op in graph.get_operations() if op.type in ("Relu", "LeakyRelu")).outputs[0]
+    with v1.Session(graph=graph, config=session_options()) as session:
+        shown = normal if config.z_distribution == "normal" else normal_to_uniform(normal)
+        hidden = session.run(first, {z: shown.astype(np.float32)}).reshape(_PRINCIPAL, -1)
+    hidden -= hidden.mean(0)
+    count = min(_DIRECTIONS, config.z_dim, hidden.shape[1])
+    # Of the matrix of the digits' products, which is smaller than that of the activations'.
+    _, components = linalg.eigh(hidden @ hidden.T, subset_by_index=(_PRINCIPAL - count, _PRINCIPAL - 1))
+    directions = components[:, ::-1].T @ normal
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(1, keepdims=True), 1)
+    return directions * np.sign(largest)  # an eigenvector may have either sign
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _hash(text: str) -> str:
+    """The name of an inline script or style in a Content-Security-Policy."""
+    return "sha256-" + _base64(hashlib.sha256(text.encode()).digest())
