@@ -1,0 +1,454 @@
+// The page: what is shown, and what happens when something is chosen.
+
+import { byId } from "./dom.js";
+import { paint, saveGif, savePng } from "./ink.js";
+import { Hand } from "./hand.js";
+import { readLink, readSeed, writeLink } from "./link.js";
+import { mapWalks, Pad } from "./pad.js";
+import { Painter } from "./painter.js";
+import { pictureOf, SIDE } from "./stroke.js";
+import { makeBars, mostProbable, showOthers, showVerdict } from "./verdict.js";
+import { path, walk } from "./walk.js";
+
+const NAMES = ["zeros", "ones", "twos", "threes", "fours", "fives", "sixes", "sevens", "eights", "nines"];
+const FILM = 33; // digits of a film
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+// Show a sentence instead of the page, or above it.
+function say(sentence, instead = false) {
+  byId("notice").textContent = sentence;
+  byId("notice").hidden = !sentence;
+  if (instead) byId("main").hidden = true;
+}
+
+// The model and the weights in the page; an Error says what is missing.
+function readData() {
+  const [model, weights] = ["model", "weights"].map((id) => byId(id)?.textContent);
+  const cut = new Error("This file was cut short: the weights of the networks are not all there. Download it again, or write it anew.");
+  if (!model || !weights) throw cut;
+  const record = JSON.parse(model);
+  if (weights.length !== 4 * Math.ceil(record.bytes / 3)) throw cut;
+  return [record, weights];
+}
+
+function start() {
+  let model, weights, painter;
+  try {
+    [model, weights] = readData();
+    if (typeof Worker === "undefined" || typeof BigInt === "undefined") {
+      throw new Error("This browser cannot run the networks: it has no web workers or no large integers. Any current browser has them.");
+    }
+    const failed = (error) => say(`The networks stopped: ${error}. Reload the page, or try another browser.`, true);
+    painter = new Painter(byId("worker").textContent, model, weights, () => show(model, painter), failed);
+  } catch (error) {
+    say(error.message, true);
+    return;
+  }
+  for (const id of ["worker", "model", "weights"]) byId(id).remove(); // the thread has them now
+}
+
+async function show(model, painter) {
+  const { side, directions, stops, config } = model;
+  const newest = stops.length - 1, pictured = stops.length - model.weighed; // the first stops have pictures alone
+  const steps = stops.map((stop) => stop.step), tilesOf = await Promise.all(stops.map((stop) => readTiles(stop, side)));
+  const limits = { ways: directions.length, places: model.digits, steps };
+
+  // All that the page shows follows from this.
+  const state = { seed: 0n, digit: null, place: 0, stop: newest, fixed: false, other: 1, tab: "walk" };
+  let sheet = []; // the digits: { z, pixels, verdict }
+  let subject = null; // the picture above the tabs
+  let film = [], playing = null;
+
+  const hasZ = () => state.stop >= pictured;
+  const stopOfWeights = () => Math.max(0, state.stop - pictured);
+  const reals = () => sheet.map((digit) => digit.verdict?.real).filter((real) => real !== undefined);
+
+  // ---- the sheet
+
+  const tiles = Array.from({ length: model.digits }, (_, place) => {
+    const tile = document.createElement("button");
+    tile.type = "button";
+    tile.append(document.createElement("canvas"));
+    tile.onclick = () => choose(place);
+    return tile;
+  });
+  byId("tiles").append(...tiles);
+  byId("tiles").onkeydown = (event) => {
+    const columns = getComputedStyle(byId("tiles")).gridTemplateColumns.split(" ").length;
+    const far = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -99, End: 99 }[event.key];
+    const at = tiles.indexOf(document.activeElement);
+    if (!far || at < 0) return;
+    event.preventDefault();
+    tiles[Math.abs(far) === columns && !sheet[at + far] ? at : Math.min(Math.max(at + far, 0), sheet.length - 1)].focus();
+  };
+
+  function loadSheet() {
+    const count = state.fixed ? model.snapshots : model.digits;
+    sheet = Array.from({ length: count }, () => ({}));
+    tiles.forEach((tile, place) => { tile.hidden = place >= count; });
+    state.place = Math.min(state.place, count - 1);
+    for (const channel of ["digit", "film", "verdicts", "map"]) painter.drop(channel);
+    showOthers([]);
+    markTiles();
+    let found = 0, drawn = 0;
+    const took = (part) => {
+      drawn = part.drawn ?? drawn;
+      if (part.pixels) {
+        found++;
+        setTile(part.index, part);
+        if (part.index === state.place) showDigit();
+      }
+      sayCaption(found, drawn, part);
+      if (part.done) judgeSheet();
+    };
+    if (!hasZ()) {
+      painter.drop("grid");
+      tilesOf[state.stop].forEach((pixels, index) => took({ index, pixels, done: index === count - 1 }));
+    } else if (state.fixed) {
+      painter.ask("grid", { kind: "snapshot", count }, took);
+    } else {
+      painter.ask("grid", { kind: "sample", seed: state.seed, digit: state.digit, count, stop: stopOfWeights() }, took);
+    }
+    showStep();
+  }
+
+  function setTile(place, { z, pixels }) {
+    sheet[place] = { z: z ?? sheet[place].z, pixels };
+    paint(tiles[place].firstElementChild, [pixels], side);
+    tiles[place].classList.add("drawn");
+  }
+
+  function sayCaption(found, drawn, { done, fruitless }) {
+    const wanted = state.digit === null ? "digits" : NAMES[state.digit];
+    const one = stops[state.stop].step.toLocaleString("en");
+    let sentence = `Seed ${state.seed}: its first ${sheet.length} ${wanted}. Choose one.`;
+    if (state.fixed) sentence = `The same ${sheet.length} points, as they were drawn after ${one} steps.`;
+    else if (fruitless) sentence = `Seed ${state.seed}: ${found} ${wanted} among its first ${drawn.toLocaleString("en")} digits. This network seldom draws them.`;
+    else if (!done) sentence = state.digit === null ? "Drawing…" : `Looking for ${wanted}: ${found} of ${drawn.toLocaleString("en")} digits.`;
+    else if (state.digit !== null) sentence = `Seed ${state.seed}: its first ${sheet.length} ${wanted}, found among ${drawn.toLocaleString("en")} digits.`;
+    if (byId("caption").textContent !== sentence) byId("caption").textContent = sentence;
+  }
+
+  // Ask what the networks say of each digit, once there is time.
+  function judgeSheet() {
+    const known = sheet.flatMap(({ pixels }, place) => (pixels ? [[pixels, place]] : []));
+    painter.ask("verdicts", { kind: "judge", digits: known.map(([pixels]) => pixels), stop: stopOfWeights() }, (part) => {
+      if (part.verdict) {
+        const place = known[part.index][1];
+        sheet[place].verdict = part.verdict;
+        tiles[place].setAttribute("aria-label", `Digit ${place + 1}: looks like a ${mostProbable(part.verdict.classes)}`);
+      }
+      if (part.done) {
+        showOthers(reals());
+        if (state.tab === "walk" && subject?.verdict) showVerdict(subject.verdict, otherReals());
+      }
+    });
+  }
+
+  const otherReals = () => (state.tab === "walk" && !pad.walk.some(Boolean) ? sheet.filter((_, place) => place !== state.place) : sheet)
+    .map((digit) => digit.verdict?.real).filter((real) => real !== undefined);
+
+  function markTiles() {
+    tiles.forEach((tile, place) => {
+      const chosen = place === state.place, end = state.tab === "path" && place === state.other;
+      tile.tabIndex = chosen ? 0 : -1;
+      tile.setAttribute("aria-pressed", String(chosen || end));
+      tile.classList.toggle("end", end && !chosen);
+      if (!sheet[place]?.pixels) tile.classList.remove("drawn");
+      if (!tile.hasAttribute("aria-label")) tile.setAttribute("aria-label", `Digit ${place + 1}`);
+    });
+  }
+
+  function choose(place) {
+    if (!sheet[place]?.pixels) return;
+    if (state.tab === "path") state.other = place;
+    else state.place = place;
+    if (state.tab === "hand") selectTab("walk");
+    if (state.tab === "walk") pad.stand(pad.walk.map(() => 0));
+    markTiles();
+    showDigit();
+    keepLink();
+  }
+
+  // ---- the chosen digit
+
+  const pad = new Pad(directions.length, () => showWalk(), () => { showMap(); keepLink(); });
+  byId("pad").addEventListener("pointerup", () => keepLink());
+  byId("pad").addEventListener("keyup", () => keepLink());
+
+  const walkFrom = (amounts) => walk(sheet[state.place].z, directions, amounts, config.z_distribution);
+
+  function showDigit() {
+    byId("walk").inert = byId("path").inert = !hasZ();
+    if (!sheet[state.place]?.pixels) return;
+    if (state.tab === "path" && hasZ()) {
+      showFilm();
+    } else if (state.tab !== "hand") {
+      showWalk();
+      showMap();
+    }
+  }
+
+  // Show one picture above the tabs, with what the networks say of it.
+  function showSubject(pixels, verdict) {
+    subject = { pixels, verdict };
+    paint(byId("digit"), [pixels], Math.sqrt(pixels.length));
+    if (!verdict) return;
+    showVerdict(verdict, otherReals());
+    byId("digit").setAttribute("aria-label", `The chosen digit. ${byId("read-answer").textContent}`);
+  }
+
+  function showWalk() {
+    const { pixels } = sheet[state.place], stop = stopOfWeights();
+    const took = (part) => part.pixels && showSubject(part.pixels, part.verdict);
+    if (hasZ()) painter.ask("digit", { kind: "draw", zs: [walkFrom(pad.walk)], stop, judged: true }, took);
+    else painter.ask("digit", { kind: "judge", digits: [pixels], stop }, took);
+  }
+
+  function showMap() {
+    if (!hasZ()) return;
+    const pictures = [];
+    const zs = mapWalks(pad.walk).map(walkFrom);
+    painter.ask("map", { kind: "draw", zs, stop: stopOfWeights() }, (part) => {
+      if (part.pixels) pictures[part.index] = part.pixels;
+      if (part.done || part.index % CELLS_AT_ONCE === 0) pad.paintMap(pictures, side);
+    });
+  }
+  const CELLS_AT_ONCE = 7;
+
+  byId("back").onclick = () => {
+    pad.stand(pad.walk.map(() => 0));
+    showDigit();
+    keepLink();
+  };
+
+  // ---- the film
+
+  function showFilm() {
+    stopFilm();
+    film = [];
+    byId("time").value = 0;
+    const zs = path(walkFrom(pad.walk), sheet[state.other].z, FILM, config.z_distribution);
+    painter.ask("film", { kind: "draw", zs, stop: stopOfWeights(), judged: true }, (part) => {
+      if (part.pixels) film[part.index] = part;
+      if (part.index === Number(byId("time").value)) showFrame();
+      if (part.done || part.index % 4 === 0) paint(byId("strip"), Array.from({ length: 9 }, (_, i) => film[4 * i]?.pixels), side, 9);
+      if (part.done && !calm.matches) playFilm();
+    });
+  }
+
+  function showFrame() {
+    const frame = film[byId("time").value];
+    if (frame) showSubject(frame.pixels, frame.verdict);
+  }
+
+  function playFilm() {
+    byId("play").textContent = "Pause";
+    let at = Number(byId("time").value), ahead = at < FILM - 1 ? 1 : -1;
+    playing = setInterval(() => {
+      at += ahead;
+      if (at <= 0 || at >= FILM - 1) ahead = at <= 0 ? 1 : -1;
+      byId("time").value = at;
+      showFrame();
+    }, 60);
+  }
+
+  function stopFilm() {
+    clearInterval(playing);
+    playing = null;
+    byId("play").textContent = "Play";
+  }
+
+  byId("time").max = FILM - 1;
+  byId("time").oninput = () => { stopFilm(); showFrame(); };
+  byId("play").onclick = () => (playing ? stopFilm() : playFilm());
+  byId("surprise").onclick = () => {
+    state.other = (state.other + 1 + Math.floor(Math.random() * (sheet.length - 2))) % sheet.length;
+    if (state.other === state.place) state.other = (state.other + 1) % sheet.length;
+    markTiles();
+    showFilm();
+  };
+
+  // ---- the hand
+
+  const hand = new Hand((strokes) => {
+    const pixels = pictureOf(strokes);
+    if (!pixels) return showBlank();
+    painter.ask("digit", { kind: "judge", digits: [pixels], stop: stopOfWeights() }, (part) =>
+      part.pixels && showSubject(part.pixels, part.verdict));
+  });
+
+  function showBlank() {
+    painter.drop("digit");
+    subject = null;
+    paint(byId("digit"), [new Uint8Array(SIDE * SIDE)], SIDE);
+    byId("real-answer").textContent = byId("read-answer").textContent = "";
+    for (const bar of [byId("real").firstElementChild, ...byId("read").querySelectorAll("i")]) bar.style.width = bar.style.height = "";
+  }
+
+  // ---- the tabs
+
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  tabs.forEach((tab, at) => {
+    tab.onclick = () => selectTab(tab.id.slice(4));
+    tab.onkeydown = (event) => {
+      const far = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!far) return;
+      const next = tabs[(at + far + tabs.length) % tabs.length];
+      next.focus();
+      next.click();
+    };
+  });
+
+  function selectTab(name) {
+    stopFilm();
+    painter.drop("film");
+    state.tab = name;
+    for (const tab of tabs) {
+      const selected = tab.id === `tab-${name}`;
+      tab.setAttribute("aria-selected", String(selected));
+      tab.tabIndex = selected ? 0 : -1;
+      byId(tab.id.slice(4)).hidden = !selected;
+    }
+    if (name === "path" && state.other === state.place) state.other = (state.place + 1) % sheet.length;
+    markTiles();
+    if (name === "hand") hand.show();
+    else showDigit();
+  }
+
+  // ---- what to draw
+
+  for (let digit = 0; digit < 10; digit++) {
+    const label = document.createElement("label"), input = document.createElement("input"), name = document.createElement("span");
+    Object.assign(input, { type: "radio", name: "class", value: digit });
+    name.textContent = digit;
+    label.append(input, name);
+    byId("classes").append(label);
+  }
+  byId("classes").onchange = ({ target }) => newSheet({ digit: target.value === "" ? null : Number(target.value) });
+  byId("new").onclick = () => newSheet({ seed: BigInt(crypto.getRandomValues(new Uint32Array(1))[0] % 1000000) });
+  byId("seed").onchange = () => {
+    const seed = readSeed(byId("seed").value.trim());
+    if (seed === null) return say(`The seed is “${byId("seed").value.slice(0, 30)}”; expected an integer from 0 to 9223372036854775807.`);
+    newSheet({ seed });
+  };
+  byId("choices").onsubmit = (event) => event.preventDefault();
+
+  function newSheet(changes) {
+    Object.assign(state, { fixed: false, stop: newest, place: 0, other: 1, ...changes });
+    pad.stand(pad.walk.map(() => 0));
+    say("");
+    showChoices();
+    loadSheet();
+    keepLink(true);
+  }
+
+  function showChoices() {
+    byId("seed").value = state.seed;
+    for (const input of document.querySelectorAll("[name=class]"))
+      input.checked = input.value === (state.digit === null ? "" : String(state.digit));
+  }
+
+  // ---- training
+
+  byId("training").hidden = stops.length < 2;
+  byId("stop").max = newest;
+  byId("stop").oninput = () => goTo(Number(byId("stop").value));
+  byId("replay").onclick = () => {
+    let at = 0;
+    goTo(0);
+    const timer = setInterval(() => {
+      if (Number(byId("stop").value) !== at || at === newest) return clearInterval(timer);
+      goTo(++at);
+    }, 900);
+  };
+
+  function goTo(stop) {
+    const fixed = pictured > 0;
+    state.stop = stop;
+    if (fixed || !sheet.every((digit) => digit.z)) {
+      state.fixed = fixed;
+      loadSheet();
+    } else { // the same z with other weights
+      painter.ask("grid", { kind: "draw", zs: sheet.map((digit) => digit.z), stop: stopOfWeights() }, (part) => {
+        if (part.pixels) setTile(part.index, part);
+        if (part.done) judgeSheet();
+      });
+      showStep();
+      showDigit();
+    }
+    keepLink();
+  }
+
+  function showStep() {
+    const words = `step ${steps[state.stop].toLocaleString("en")}`;
+    byId("stop").value = state.stop;
+    byId("step").textContent = words;
+    byId("stop").setAttribute("aria-valuetext", words);
+    byId("training-note").textContent = hasZ() ? "" :
+      "A picture from the past: the network of that step is gone. At the end of the slider you can walk again.";
+  }
+
+  // ---- the address, and files
+
+  function keepLink(isNew = false) {
+    const { seed, digit, place, stop, fixed } = state;
+    const step = stop === newest && !fixed ? null : steps[stop];
+    const address = writeLink({ seed: fixed ? null : seed, digit: fixed ? null : digit, place, walk: pad.walk, step });
+    try {
+      history[isNew ? "pushState" : "replaceState"](null, "", address);
+    } catch { /* some browsers keep the addresses of files as they are; the seed stands on the page too */ }
+  }
+
+  function followLink() {
+    const { problems, step, walk: amounts, ...link } = readLink(location.search, limits);
+    Object.assign(state, link, { seed: link.seed ?? 0n, stop: step === null ? newest : steps.indexOf(step) });
+    state.fixed = step !== null && pictured > 0;
+    state.other = (state.place + 1) % model.digits;
+    pad.stand(amounts);
+    say(problems.length ? `${problems.join(" ")} The page shows the rest of it.` : "");
+    showChoices();
+    loadSheet();
+  }
+  window.onpopstate = followLink;
+
+  const fileName = (what, type) => `${what}-seed-${state.seed}${state.digit === null ? "" : `-class-${state.digit}`}.${type}`;
+  byId("save-digit").onclick = byId("save-hand").onclick = () => subject && savePng(fileName("digit", "png"), byId("digit"), 10);
+  byId("save-film").onclick = () => film.filter(Boolean).length === FILM && saveGif(fileName("path", "gif"), film.map((frame) => frame.pixels), side, 8);
+  byId("save-sheet").onclick = () => {
+    const all = document.createElement("canvas");
+    paint(all, sheet.map((digit) => digit.pixels), side, 8);
+    savePng(fileName("digits", "png"), all, 3);
+  };
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    sheet.forEach(({ pixels }, place) => pixels && paint(tiles[place].firstElementChild, [pixels], side));
+    if (subject) showSubject(subject.pixels, subject.verdict);
+    hand.paint();
+    showMap();
+  });
+
+  const from = { mnist: "60,000 handwritten digits", digits: "1,797 handwritten digits" }[model.dataset] ?? `the images of ${model.dataset}`;
+  byId("intro").textContent = `A neural network looked at ${from} until it could make its own. It makes each one out of ${config.z_dim} random numbers, here in your browser.`;
+  makeBars();
+  say("");
+  byId("main").hidden = false;
+  followLink();
+}
+
+// The digits of a stop whose picture is in the page: a column of them, as a PNG file.
+async function readTiles({ picture }, side) {
+  if (!picture) return null;
+  const image = new Image();
+  image.src = `data:image/png;base64,${picture}`;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = side;
+  canvas.height = image.height;
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const levels = context.getImageData(0, 0, side, image.height).data.filter((_, i) => i % 4 === 0);
+  return Array.from({ length: image.height / side }, (_, i) => Uint8Array.from(levels.subarray(i * side * side, (i + 1) * side * side)));
+}
+
+document.addEventListener("DOMContentLoaded", start);

@@ -37,9 +37,11 @@ DIGITS = 64
 STOPS = 8
 """How many stops of training the slider has at most, where their weights are in the page."""
 _WORKER = ("latent", "weights", "layers", "networks", "worker")
-_PAGE = ("latent", "walk", "stroke", "gif", "link", "ink", "app")
+_PAGE = ("dom", "latent", "walk", "stroke", "gif", "link", "ink", "painter", "verdict", "pad", "hand", "app")
 """The modules of the two scripts, each after those that it imports."""
 _DIRECTIONS = 6
+_REACH = 0.4
+"""How far a direction leads, in the usual distance of z from the centre: at either end the digit is another one."""
 _PRINCIPAL = 1000
 """How many digits' activations the directions are computed from."""
 _CONFIG = ("model", "seed", "z_dim", "z_distribution", "g_channels", "d_channels", "g_batch_norm")
@@ -90,7 +92,7 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Any]) 
             "strides": [stride for _, _, stride in kind.convolutions],
             "arrays": [[name, array.shape] for name, array in judging.items()],
         },
-        "directions": _directions(weights).round(4).tolist(),
+        "directions": (_directions(weights) * _REACH * config.z_dim**0.5).round(4).tolist(),
         "digits": DIGITS,
         "snapshots": count,
     }

@@ -1,0 +1,44 @@
+// What the discriminator and the classifier say of the chosen digit, as bars and as sentences.
+
+import { byId } from "./dom.js";
+
+const percent = (share) => `${share > 0.995 && share < 1 ? 99 : Math.round(100 * share)}%`;
+
+// The class that the classifier finds most probable.
+export function mostProbable(classes) {
+  return classes.indexOf(Math.max(...classes));
+}
+
+// Make the bars of the ten classes.
+export function makeBars() {
+  for (let digit = 0; digit < 10; digit++) {
+    const bar = document.createElement("span");
+    bar.append(document.createElement("i"), String(digit));
+    byId("read").append(bar);
+  }
+}
+
+// Show a verdict, { real, classes }. `others` are the probabilities of being real of the other digits on the sheet.
+export function showVerdict({ real, classes }, others) {
+  byId("real").firstElementChild.style.width = `${100 * real}%`;
+  const below = others.filter((other) => other < real).length;
+  const rank = others.length ? ` More real than ${below} of the other ${others.length} on the sheet.` : "";
+  byId("real-answer").textContent = `The discriminator says: ${percent(real)}.${rank}`;
+  const best = mostProbable(classes), sure = classes[best];
+  [...byId("read").children].forEach((bar, digit) => {
+    bar.firstElementChild.style.height = `${100 * classes[digit]}%`;
+    bar.classList.toggle("best", digit === best);
+  });
+  const doubt = sure > 0.9 ? "" : sure > 0.5 ? ", but it is not sure" : ", but that is a guess";
+  byId("read-answer").textContent = `The classifier reads a ${best} (${percent(sure)})${doubt}.`;
+}
+
+// Mark what the discriminator says of each digit on the sheet.
+export function showOthers(reals) {
+  byId("real").querySelector("svg").replaceChildren(...reals.map((real) => {
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    for (const [name, value] of Object.entries({ x1: 100 * real, x2: 100 * real, y1: 0, y2: 10 }))
+      line.setAttribute(name, value);
+    return line;
+  }));
+}
