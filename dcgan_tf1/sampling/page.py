@@ -5,6 +5,7 @@ and its weights in float16, which are those of `run.py export --format npz --hal
 """
 
 import base64
+import contextlib
 import hashlib
 import importlib.resources
 import json
@@ -18,10 +19,10 @@ import tensorflow as tf
 from scipy import linalg
 
 from dcgan_tf1.data import draws
-from dcgan_tf1.errors import CheckpointError
+from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.networks.frozen import session_options
-from dcgan_tf1.pictures import images
+from dcgan_tf1.pictures import film, images
 from dcgan_tf1.quality import classifier
 from dcgan_tf1.sampling.export import frozen_generator
 from dcgan_tf1.sampling.paths import normal_to_uniform
@@ -30,12 +31,17 @@ from dcgan_tf1.sampling.weights import Weights, rounded
 
 v1 = tf.compat.v1
 
+Grid = tuple[int, np.ndarray]
+"""A step of training, and the digits of its sample grid, uint8 [n, side, side]."""
+
 FAMILIES = ("dcgan32", "dcgan28", "mlp")
-"""The families of networks that `page/networks.js` has."""
+"""The families of networks that `page/networks.mjs` has."""
 DIGITS = 64
 """How many digits the page shows side by side."""
 STOPS = 8
 """How many stops of training the slider has at most, where their weights are in the page."""
+_GRIDS = 9
+"""How many sample grids it shows at most."""
 _WORKER = ("latent", "weights", "layers", "networks", "worker")
 _PAGE = ("dom", "latent", "walk", "stroke", "gif", "link", "ink", "painter", "verdict", "pad", "hand", "app")
 """The modules of the two scripts, each after those that it imports."""
@@ -48,13 +54,12 @@ _CONFIG = ("model", "seed", "z_dim", "z_distribution", "g_channels", "d_channels
 """The settings that the page needs."""
 
 
-def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), grids: Sequence[Any] = ()) -> None:
+def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), grids: Sequence[Grid] = ()) -> None:
     """Write the page of `weights` to the file `path`.
 
     Args:
         earlier: the weights of earlier steps of the same run, oldest first.
-        grids: (step, uint8 [n, side, side]) of earlier steps, oldest first: the digits of their sample grids. They are
-            for where there are no earlier weights.
+        grids: sample grids of earlier steps, oldest first, for where there are no earlier weights.
 
     Raises:
         CheckpointError: the weights are not those of the networks that their config describes, or of a family that the
@@ -70,7 +75,7 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
     write_whole(path, lambda file: file.write(content))
 
 
-def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
+def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid]) -> tuple[dict[str, Any], bytes]:
     """What the page works on: the record of the model, for JSON, and the numbers of all its arrays."""
     config = weights.config
     stops = [rounded(each, "float16") for each in (*earlier, weights)]
@@ -100,6 +105,28 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Any]) 
     return record | {"bytes": len(numbers)}, numbers
 
 
+def earlier_grids(weights: Weights) -> list[Grid]:
+    """The digits of the sample grids that lie beside `weights` and are of earlier steps, oldest first.
+
+    They are looked for in `sample_image/`, where the weights are in `checkpoints/`. Those that are damaged, or show
+    other than square grids of digits, are left out.
+    """
+    folder = weights.path.resolve().parent
+    if folder.name != "checkpoints" and folder.parent.name != "checkpoints":  # those that ship are in `pretrained/`
+        return []
+    run = folder.parent if folder.name == "checkpoints" else folder.parent.parent
+    folder = run / "sample_image" / folder.relative_to(run / "checkpoints")
+    grids = []
+    with contextlib.suppress(DataError):  # there is no such folder
+        paths = [path for path in film.snapshots(folder) if int(path.stem) < weights.step]
+        for i in film.closer_early(len(paths), _GRIDS):
+            with contextlib.suppress(DataError, ValueError):
+                grids.append(
+                    (int(paths[i].stem), images.tiles(film.read_snapshot(paths[i], None), weights.config.image_size))
+                )
+    return grids
+
+
 def assemble(record: dict[str, Any], numbers: bytes) -> bytes:
     """The page of a record of a model and of the numbers of its arrays, as UTF-8."""
     sources = importlib.resources.files("dcgan_tf1") / "page"
@@ -121,7 +148,7 @@ def assemble(record: dict[str, Any], numbers: bytes) -> bytes:
 
 def _join(sources: dict[str, str], names: Sequence[str]) -> str:
     """One script of the JavaScript modules `names`: without their imports and exports, in a scope of its own."""
-    script = "".join(sources[f"{name}.js"] for name in names)
+    script = "".join(sources[f"{name}.mjs"] for name in names)
     script = re.sub(r"^import .*\n", "", script, flags=re.MULTILINE)
     return '"use strict";\n{\n' + re.sub(r"^export ", "", script, flags=re.MULTILINE) + "}\n"
 

@@ -6,6 +6,7 @@ and of a uint8 array `metadata`, which holds JSON. Such a file is untrusted. It 
 so reading it takes no more memory than its size.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ from dcgan_tf1.config import Config
 from dcgan_tf1.data.readers import open_data_file, read_npy_header, shorten
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
+from dcgan_tf1.pictures.film import closer_early
 from dcgan_tf1.runs import checkpoint
 
 FORMAT = 1
@@ -158,6 +160,25 @@ def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
     record["sha256"] = _seal(record, arrays)
     metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)
     write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))  # type: ignore[arg-type]
+
+
+def read_earlier(found: WeightsSource, count: int) -> list[Weights]:
+    """The weights of up to `count` earlier checkpoints of the run of `found`, oldest first.
+
+    There are none where the run keeps its last checkpoints alone: the oldest must be from the first half of training.
+    Damaged ones are left out.
+    """
+    if isinstance(found, Weights):
+        return []
+    folder = found.prefix.parent
+    steps = [step for step in reversed(checkpoint.steps(folder)) if step < found.step]
+    if not steps or steps[0] > found.step / 2:
+        return []
+    earlier = []
+    for i in closer_early(len(steps), count):
+        with contextlib.suppress(CheckpointError):
+            earlier.append(read_weights(checkpoint.load(folder, steps[i])))
+    return earlier
 
 
 def rounded(weights: Weights, dtype: str) -> dict[str, np.ndarray]:

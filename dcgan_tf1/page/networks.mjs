@@ -1,6 +1,6 @@
 // The networks of dcgan_tf1/networks/ and the classifier of dcgan_tf1/quality/classifier.py, for one digit.
 
-import { batchNorm, conv, deconv, dense, pad, relu, reshape, tanh } from "./layers.js";
+import { batchNorm, conv, deconv, dense, pad, relu, reshape, tanh } from "./layers.mjs";
 
 // A family has a generator, which turns a vector into an image in (-1, 1), and a discriminator, which turns an image in
 // [-1, 1] into a logit of being real. `w` holds the weights of that network, `config` the settings of the run.

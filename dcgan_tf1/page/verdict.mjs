@@ -1,6 +1,6 @@
 // What the discriminator and the classifier say of the chosen digit, as bars and as sentences.
 
-import { byId } from "./dom.js";
+import { byId } from "./dom.mjs";
 
 const percent = (share) => `${share > 0.995 && share < 1 ? 99 : Math.round(100 * share)}%`;
 
@@ -18,19 +18,19 @@ export function makeBars() {
   }
 }
 
-// Show a verdict, { real, classes }. `others` are the probabilities of being real of the other digits on the sheet.
+// Show a verdict, { real, classes }. `others` are the probabilities of being real of the digits on the sheet.
 export function showVerdict({ real, classes }, others) {
-  byId("real").firstElementChild.style.width = `${100 * real}%`;
+  byId("real").firstElementChild.style.left = `${100 * real}%`;
   const below = others.filter((other) => other < real).length;
-  const rank = others.length ? ` More real than ${below} of the other ${others.length} on the sheet.` : "";
-  byId("real-answer").textContent = `The discriminator says: ${percent(real)}.${rank}`;
+  const rank = others.length ? ` That is more than it says of ${below} of the ${others.length} on the sheet.` : "";
+  byId("real-answer").textContent = `The discriminator says: ${percent(real)} real.${rank}`;
   const best = mostProbable(classes), sure = classes[best];
   [...byId("read").children].forEach((bar, digit) => {
     bar.firstElementChild.style.height = `${100 * classes[digit]}%`;
     bar.classList.toggle("best", digit === best);
   });
   const doubt = sure > 0.9 ? "" : sure > 0.5 ? ", but it is not sure" : ", but that is a guess";
-  byId("read-answer").textContent = `The classifier reads a ${best} (${percent(sure)})${doubt}.`;
+  byId("read-answer").textContent = `A classifier reads ${best === 8 ? "an" : "a"} ${best} (${percent(sure)})${doubt}.`;
 }
 
 // Mark what the discriminator says of each digit on the sheet.

@@ -1,7 +1,7 @@
 // Pictures on canvases and in files: grey levels become ink on paper, in the colours of the page.
 
-import { styleOf } from "./dom.js";
-import { gif } from "./gif.js";
+import { styleOf } from "./dom.mjs";
+import { gif } from "./gif.mjs";
 
 // The colours of the style sheet, as [r, g, b].
 function colours() {

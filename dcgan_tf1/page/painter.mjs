@@ -1,4 +1,4 @@
-// The page's side of the painter, whose thread `worker.js` runs in.
+// The page's side of the painter, whose thread `worker.mjs` runs in.
 
 export class Painter {
   #worker;

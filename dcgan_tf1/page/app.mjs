@@ -1,14 +1,14 @@
 // The page: what is shown, and what happens when something is chosen.
 
-import { byId } from "./dom.js";
-import { paint, saveGif, savePng } from "./ink.js";
-import { Hand } from "./hand.js";
-import { readLink, readSeed, writeLink } from "./link.js";
-import { mapWalks, Pad } from "./pad.js";
-import { Painter } from "./painter.js";
-import { pictureOf, SIDE } from "./stroke.js";
-import { makeBars, mostProbable, showOthers, showVerdict } from "./verdict.js";
-import { path, walk } from "./walk.js";
+import { byId } from "./dom.mjs";
+import { paint, saveGif, savePng } from "./ink.mjs";
+import { Hand } from "./hand.mjs";
+import { readLink, readSeed, writeLink } from "./link.mjs";
+import { mapWalks, Pad } from "./pad.mjs";
+import { Painter } from "./painter.mjs";
+import { pictureOf, SIDE } from "./stroke.mjs";
+import { makeBars, mostProbable, showOthers, showVerdict } from "./verdict.mjs";
+import { path, walk } from "./walk.mjs";
 
 const NAMES = ["zeros", "ones", "twos", "threes", "fours", "fives", "sixes", "sevens", "eights", "nines"];
 const FILM = 33; // digits of a film
@@ -140,13 +140,10 @@ async function show(model, painter) {
       }
       if (part.done) {
         showOthers(reals());
-        if (state.tab === "walk" && subject?.verdict) showVerdict(subject.verdict, otherReals());
+        if (subject?.verdict) showVerdict(subject.verdict, reals());
       }
     });
   }
-
-  const otherReals = () => (state.tab === "walk" && !pad.walk.some(Boolean) ? sheet.filter((_, place) => place !== state.place) : sheet)
-    .map((digit) => digit.verdict?.real).filter((real) => real !== undefined);
 
   function markTiles() {
     tiles.forEach((tile, place) => {
@@ -194,7 +191,7 @@ async function show(model, painter) {
     subject = { pixels, verdict };
     paint(byId("digit"), [pixels], Math.sqrt(pixels.length));
     if (!verdict) return;
-    showVerdict(verdict, otherReals());
+    showVerdict(verdict, reals());
     byId("digit").setAttribute("aria-label", `The chosen digit. ${byId("read-answer").textContent}`);
   }
 
@@ -259,6 +256,13 @@ async function show(model, painter) {
     byId("play").textContent = "Play";
   }
 
+  // The next place on the sheet with a digit that is read as another class, or just the next one.
+  function anotherDigit() {
+    const classOf = (place) => sheet[place]?.verdict && mostProbable(sheet[place].verdict.classes);
+    const others = sheet.map((_, i) => (state.place + 1 + i) % sheet.length);
+    return others.find((place) => classOf(place) !== classOf(state.place)) ?? others[0];
+  }
+
   byId("time").max = FILM - 1;
   byId("time").oninput = () => { stopFilm(); showFrame(); };
   byId("play").onclick = () => (playing ? stopFilm() : playFilm());
@@ -283,7 +287,7 @@ async function show(model, painter) {
     subject = null;
     paint(byId("digit"), [new Uint8Array(SIDE * SIDE)], SIDE);
     byId("real-answer").textContent = byId("read-answer").textContent = "";
-    for (const bar of [byId("real").firstElementChild, ...byId("read").querySelectorAll("i")]) bar.style.width = bar.style.height = "";
+    for (const mark of document.querySelectorAll("#real i, #read i")) mark.style.left = mark.style.height = "";
   }
 
   // ---- the tabs
@@ -310,7 +314,7 @@ async function show(model, painter) {
       tab.tabIndex = selected ? 0 : -1;
       byId(tab.id.slice(4)).hidden = !selected;
     }
-    if (name === "path" && state.other === state.place) state.other = (state.place + 1) % sheet.length;
+    if (name === "path") state.other = anotherDigit();
     markTiles();
     if (name === "hand") hand.show();
     else showDigit();

@@ -3,9 +3,9 @@
 // Each request names a channel. A new request on a channel takes the place of the one before, and the channels come in
 // the order of their urgency. After each digit the painter looks whether there is something more urgent.
 
-import { SNAPSHOT, latent, latentOfDigit } from "./latent.js";
-import { classify, discriminate, draw } from "./networks.js";
-import { readWeights } from "./weights.js";
+import { SNAPSHOT, latent, latentOfDigit } from "./latent.mjs";
+import { classify, discriminate, draw } from "./networks.mjs";
+import { readWeights } from "./weights.mjs";
 
 const CHANNELS = ["digit", "film", "grid", "verdicts", "map"];
 const MIN_CONFIDENCE = 0.9; // how sure of a digit the classifier must be for the digit to count as one of its class

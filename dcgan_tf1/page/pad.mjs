@@ -1,7 +1,7 @@
 // Walking around a digit: a map of the first two directions, and a slider for each direction.
 
-import { byId } from "./dom.js";
-import { paint } from "./ink.js";
+import { byId } from "./dom.mjs";
+import { paint } from "./ink.mjs";
 
 const CELLS = 7; // digits along each side of the map, an odd number, so that one is in the middle
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

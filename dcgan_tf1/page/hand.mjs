@@ -1,6 +1,6 @@
 // Paper to draw a digit on, with a mouse, a pen or a finger.
 
-import { byId, styleOf } from "./dom.js";
+import { byId, styleOf } from "./dom.mjs";
 
 const SIZE = 560, LINE = 34; // in pixels of the canvas
 

@@ -1,6 +1,6 @@
 // What a link says: ?seed=3&class=7&place=12&walk=0.5,-0.25 names a sheet of digits, one of them, and where one went.
 
-import { LARGEST_SEED } from "./latent.js";
+import { LARGEST_SEED } from "./latent.mjs";
 
 // What the query of an address asks for, and a sentence for each thing that it asks for in vain.
 //
