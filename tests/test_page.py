@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, contents, run, train
+from conftest import ROOT, SHIPPED, contents, export_page, run, train
 from PIL import Image
 
 import dcgan_tf1
@@ -22,7 +22,6 @@ from dcgan_tf1.quality.classifier import Classifier
 from dcgan_tf1.sampling import page, paths, weights
 
 SOURCES = ROOT / "dcgan_tf1" / "page"
-SHIPPED = ROOT / "checkpoints" / "pretrained"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 
@@ -67,18 +66,6 @@ def record(path):
     return json.loads(part(path, "model"))
 
 
-def export(folder, *flags):
-    path = folder / "digits.html"
-    result = run("export", "--format", "html", "--out", path, *flags)
-    assert (result.code, result.err) == (0, "") and result.out.endswith(f"\n{path}\n"), result
-    return path
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory):
-    return export(tmp_path_factory.mktemp("shipped"), "--checkpoint", SHIPPED)
-
-
 @needs_node
 @pytest.mark.parametrize("seed", [0, 3, 2**53 + 1, 2**63 - 1])
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
@@ -121,14 +108,14 @@ FAMILIES = {
 
 @needs_node
 @pytest.mark.parametrize("name", ["shipped", *FAMILIES])
-def test_exactness(name, tmp_path, shipped):
+def test_exactness(name, tmp_path, shipped_page):
     """The digits of a seed and the verdicts on them are those of the weights that are in the page."""
-    path, file = shipped, SHIPPED
+    path, file = shipped_page, SHIPPED
     if name != "shipped":
         train(tmp_path, 40, *FAMILIES[name])
         file = tmp_path / "weights.npz"
         assert run("export", "--format", "npz", "--half", "--out", file, "--out_dir", tmp_path).code == 0
-        path = export(tmp_path, "--out_dir", tmp_path, "--checkpoint", file)
+        path = export_page(tmp_path, "--out_dir", tmp_path, "--checkpoint", file)
     with dcgan_tf1.load(file) as gan, Classifier.load() as classifier:
         digits = gan.sample(200, seed=2**60 + 1)
         real = gan.discriminate(digits)
@@ -151,9 +138,9 @@ def test_exactness(name, tmp_path, shipped):
 
 
 @needs_node
-def test_digits_of_a_class(shipped):
+def test_digits_of_a_class(shipped_page):
     found, one = paint(
-        shipped,
+        shipped_page,
         {"kind": "sample", "seed": "3", "digit": 7, "count": 12, "stop": 0},
         {"kind": "sample", "seed": str(2**63 - 1), "digit": 0, "count": 3, "stop": 0},
     )
@@ -166,11 +153,11 @@ def test_digits_of_a_class(shipped):
 
 
 @needs_node
-def test_a_drawn_digit_is_padded_for_the_discriminator(shipped):
+def test_a_drawn_digit_is_padded_for_the_discriminator(shipped_page):
     """What a hand draws has 28x28 pixels, whatever the family."""
     with dcgan_tf1.load(SHIPPED) as gan:
         digits = images.fit(gan.sample(3, seed=0), 28)
-        (judged,) = paint(shipped, {"kind": "judge", "digits": digits.reshape(3, -1).tolist(), "stop": 0})
+        (judged,) = paint(shipped_page, {"kind": "judge", "digits": digits.reshape(3, -1).tolist(), "stop": 0})
         assert np.abs([part["verdict"]["real"] for part in judged] - gan.discriminate(digits)).max() < 1e-3
 
 
@@ -271,8 +258,8 @@ def test_a_link_that_asks_for_what_there_is_not(query):
     assert found["seed"] is None and found["place"] == 0 and found["walk"] == [0, 0, 0] and found["step"] is None
 
 
-def test_the_file_asks_no_host_for_anything(shipped):
-    text = shipped.read_text("utf-8")
+def test_the_file_asks_no_host_for_anything(shipped_page):
+    text = shipped_page.read_text("utf-8")
     assert len(text) < 8e6 and text.startswith("<!doctype html>")
     assert not re.search(r"{{|https?:(?!//www\.w3\.org/2000/svg)|@import|url\(|^import |^export ", text, re.MULTILINE)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
@@ -284,23 +271,23 @@ def test_the_file_asks_no_host_for_anything(shipped):
     assert text.count("<script") == text.count("</script>") == 4
 
 
-def test_every_module_is_in_the_page(shipped):
-    text = shipped.read_text("utf-8")
+def test_every_module_is_in_the_page(shipped_page):
+    text = shipped_page.read_text("utf-8")
     for path in SOURCES.glob("*.mjs"):
         assert path.read_text("utf-8").partition("\n")[0] in text, path
 
 
-def test_the_weights_are_those_of_half_an_npz(shipped):
-    found = np.frombuffer(base64.b64decode(part(shipped, "weights")), np.float16)
+def test_the_weights_are_those_of_half_an_npz(shipped_page):
+    found = np.frombuffer(base64.b64decode(part(shipped_page, "weights")), np.float16)
     arrays = weights.rounded(weights.shipped_weights(), "float16")
-    assert [name for name, _ in record(shipped)["arrays"]] == list(arrays)
+    assert [name for name, _ in record(shipped_page)["arrays"]] == list(arrays)
     expected = np.concatenate([array.ravel() for array in arrays.values()])
-    assert np.array_equal(found[: len(expected)], expected) and 2 * len(found) == record(shipped)["bytes"]
+    assert np.array_equal(found[: len(expected)], expected) and 2 * len(found) == record(shipped_page)["bytes"]
 
 
-def test_directions_are_the_strongest(shipped):
+def test_directions_are_the_strongest(shipped_page):
     """Digits differ more along the first directions than along the last, and than along chance ones."""
-    directions = np.array(record(shipped)["directions"])
+    directions = np.array(record(shipped_page)["directions"])
     assert directions.shape == (6, 100) and np.allclose(np.linalg.norm(directions, axis=1), 4, atol=0.01)
     normal = draws.latent(1, draws.Stream.SAMPLE, 0, (100, 100), "normal")
     chance = np.random.default_rng(0).normal(size=100)
@@ -312,7 +299,7 @@ def test_directions_are_the_strongest(shipped):
 
 
 def test_training_by_the_runs_checkpoints(finished, tmp_path):
-    path = export(tmp_path, "--out_dir", finished)
+    path = export_page(tmp_path, "--out_dir", finished)
     found = record(path)
     assert [stop["step"] for stop in found["stops"]] == [0, 50, 100, 150, 200] and found["weighed"] == 5
     assert not any("picture" in stop for stop in found["stops"])
@@ -328,11 +315,11 @@ def test_training_by_the_runs_checkpoints(finished, tmp_path):
 
 
 def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy, tmp_path):
-    for step in (0, 50):
+    for step in (0, 50, 100):
         for path in (finished_copy / "checkpoints").glob(f"model-{step}.*"):
             path.unlink()
     (finished_copy / "sample_image" / "0000010.png").write_bytes(b"no picture")
-    path = export(tmp_path, "--out_dir", finished_copy)
+    path = export_page(tmp_path, "--out_dir", finished_copy)
     found = record(path)
     steps = [stop["step"] for stop in found["stops"]]
     assert steps[0] == 0 and steps[-1] == 200 and 8 <= len(steps) <= 10 and 10 not in steps
@@ -349,7 +336,7 @@ def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy
 @needs_node
 def test_the_digits_of_the_sample_grids(finished_copy, tmp_path):
     """What the page draws at the end of the slider is the last grid of the run."""
-    path = export(tmp_path, "--out_dir", finished_copy)
+    path = export_page(tmp_path, "--out_dir", finished_copy)
     (found,) = paint(path, {"kind": "snapshot", "count": 64})
     with Image.open(finished_copy / "sample_image" / "0000200.png") as grid:
         expected = images.tiles(grid, 32)
@@ -358,13 +345,13 @@ def test_the_digits_of_the_sample_grids(finished_copy, tmp_path):
 
 def test_a_damaged_early_checkpoint_is_left_out(finished_copy, tmp_path):
     (finished_copy / "checkpoints" / "model-50.index").write_bytes(b"damaged")
-    found = record(export(tmp_path, "--out_dir", finished_copy))
+    found = record(export_page(tmp_path, "--out_dir", finished_copy))
     assert [stop["step"] for stop in found["stops"]] == [0, 100, 150, 200]
 
 
 def test_weights_elsewhere_have_no_training(tmp_path):
     shutil.copy(SHIPPED / "weights.npz", tmp_path)
-    found = record(export(tmp_path, "--checkpoint", tmp_path / "weights.npz"))
+    found = record(export_page(tmp_path, "--checkpoint", tmp_path / "weights.npz"))
     assert found["stops"] == [{"step": 150000}] and found["weighed"] == 1
 
 

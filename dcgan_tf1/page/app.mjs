@@ -374,6 +374,7 @@ async function show(model, painter) {
       state.fixed = fixed;
       loadSheet();
     } else { // the same z with other weights
+      showOthers([]);
       painter.ask("grid", { kind: "draw", zs: sheet.map((digit) => digit.z), stop: stopOfWeights() }, (part) => {
         if (part.pixels) setTile(part.index, part);
         if (part.done) judgeSheet();
@@ -449,7 +450,7 @@ async function readTiles({ picture }, side) {
   const canvas = document.createElement("canvas");
   canvas.width = side;
   canvas.height = image.height;
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   const levels = context.getImageData(0, 0, side, image.height).data.filter((_, i) => i % 4 === 0);
   return Array.from({ length: image.height / side }, (_, i) => Uint8Array.from(levels.subarray(i * side * side, (i + 1) * side * side)));
