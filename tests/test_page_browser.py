@@ -135,6 +135,9 @@ def quiet(browser):
     """No test may leave an error in the console, or have asked a host for anything."""
     browser.resize(1280, 860)
     browser.media()
+    browser.driver.get("about:blank")
+    for log in ("browser", "performance"):  # of what came before
+        browser.driver.get_log(log)
     yield
     errors = [entry for entry in browser.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
     events = [json.loads(entry["message"])["message"] for entry in browser.driver.get_log("performance")]

@@ -17,6 +17,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 // Show a sentence instead of the page, or above it.
 function say(sentence, instead = false) {
   byId("notice").textContent = sentence;
+  byId("notice").classList.add("said");
   byId("notice").hidden = !sentence;
   if (instead) byId("main").hidden = true;
 }
@@ -170,8 +171,6 @@ async function show(model, painter) {
   // ---- the chosen digit
 
   const pad = new Pad(directions.length, () => showWalk(), () => { showMap(); keepLink(); });
-  byId("pad").addEventListener("pointerup", () => keepLink());
-  byId("pad").addEventListener("keyup", () => keepLink());
 
   const walkFrom = (amounts) => walk(sheet[state.place].z, directions, amounts, config.z_distribution);
 
@@ -208,10 +207,9 @@ async function show(model, painter) {
     const zs = mapWalks(pad.walk).map(walkFrom);
     painter.ask("map", { kind: "draw", zs, stop: stopOfWeights() }, (part) => {
       if (part.pixels) pictures[part.index] = part.pixels;
-      if (part.done || part.index % CELLS_AT_ONCE === 0) pad.paintMap(pictures, side);
+      if (part.done || part.index % 7 === 6) pad.paintMap(pictures, side);
     });
   }
-  const CELLS_AT_ONCE = 7;
 
   byId("back").onclick = () => {
     pad.stand(pad.walk.map(() => 0));

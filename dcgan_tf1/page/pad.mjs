@@ -34,6 +34,7 @@ export class Pad {
       this.#follow(event);
     };
     pad.onpointermove = (event) => pad.hasPointerCapture(event.pointerId) && this.#follow(event);
+    pad.onpointerup = pad.onkeyup = () => this.#rested();
     pad.onkeydown = (event) => {
       const arrow = ARROWS[event.key];
       if (!arrow) return;
@@ -66,7 +67,7 @@ export class Pad {
     const row = document.createElement("div"), slider = document.createElement("input");
     Object.assign(slider, { type: "range", min: -1, max: 1, step: 0.01, value: 0 });
     slider.setAttribute("aria-label", `Direction ${i + 1}`);
-    slider.oninput = () => this.#go(this.walk.map((amount, j) => (j === i ? Number(slider.value) : amount)), i < 2);
+    slider.oninput = () => this.#go(this.walk.map((amount, j) => (j === i ? Number(slider.value) : amount)));
     slider.onchange = () => this.#rested();
     const ends = [0, 1].map(() => document.createElement("canvas"));
     ends.forEach((end) => end.setAttribute("aria-hidden", "true"));

@@ -22,7 +22,7 @@ export function makeBars() {
 export function showVerdict({ real, classes }, others) {
   byId("real").firstElementChild.style.left = `${100 * real}%`;
   const below = others.filter((other) => other < real).length;
-  const rank = others.length ? ` That is more than it says of ${below} of the ${others.length} on the sheet.` : "";
+  const rank = others.length ? ` It finds ${below} of the ${others.length} on the sheet less real.` : "";
   byId("real-answer").textContent = `The discriminator says: ${percent(real)} real.${rank}`;
   const best = mostProbable(classes), sure = classes[best];
   [...byId("read").children].forEach((bar, digit) => {
