@@ -13,7 +13,8 @@ from conftest import SHIPPED, export_page
 
 import dcgan_tf1
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.skipif(not importlib.util.find_spec("selenium"), reason="the extra browser is not installed"),
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"),

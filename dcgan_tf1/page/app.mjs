@@ -148,8 +148,8 @@ async function show(model, painter) {
 
   function markTiles() {
     tiles.forEach((tile, place) => {
-      const chosen = place === state.place, end = state.tab === "path" && place === state.other;
-      tile.tabIndex = chosen ? 0 : -1;
+      const here = place === state.place, chosen = here && state.tab !== "hand", end = state.tab === "path" && place === state.other;
+      tile.tabIndex = here ? 0 : -1;
       tile.setAttribute("aria-pressed", String(chosen || end));
       tile.classList.toggle("end", end && !chosen);
       if (!sheet[place]?.pixels) tile.classList.remove("drawn");
