@@ -3,6 +3,7 @@
 import { byId } from "./dom.mjs";
 import { paint, saveGif, savePng } from "./ink.mjs";
 import { Hand } from "./hand.mjs";
+import { LARGEST_SEED } from "./latent.mjs";
 import { readLink, readSeed, writeLink } from "./link.mjs";
 import { mapWalks, Pad } from "./pad.mjs";
 import { Painter } from "./painter.mjs";
@@ -25,7 +26,7 @@ function say(sentence, instead = false) {
 // The model and the weights in the page; an Error says what is missing.
 function readData() {
   const [model, weights] = ["model", "weights"].map((id) => byId(id)?.textContent);
-  const cut = new Error("This file was cut short: the weights of the networks are not all there. Download it again, or write it anew.");
+  const cut = new Error("This file was cut short: the weights of the networks are not all there. Get it again.");
   if (!model || !weights) throw cut;
   const record = JSON.parse(model);
   if (weights.length !== 4 * Math.ceil(record.bytes / 3)) throw cut;
@@ -37,7 +38,7 @@ function start() {
   try {
     [model, weights] = readData();
     if (typeof Worker === "undefined" || typeof BigInt === "undefined") {
-      throw new Error("This browser cannot run the networks: it has no web workers or no large integers. Any current browser has them.");
+      throw new Error("This browser has no web workers or no large integers, which the networks take. A current one does.");
     }
     const failed = (error) => say(`The networks stopped: ${error}. Reload the page, or try another browser.`, true);
     painter = new Painter(byId("worker").textContent, model, weights, () => show(model, painter), failed);
@@ -60,6 +61,7 @@ async function show(model, painter) {
   let subject = null; // the picture above the tabs
   let film = [], playing = null;
 
+  const stepsOf = (stop) => steps[stop].toLocaleString("en");
   const hasZ = () => state.stop >= pictured;
   const stopOfWeights = () => Math.max(0, state.stop - pictured);
   const reals = () => sheet.map((digit) => digit.verdict?.real).filter((real) => real !== undefined);
@@ -80,7 +82,8 @@ async function show(model, painter) {
     const at = tiles.indexOf(document.activeElement);
     if (!far || at < 0) return;
     event.preventDefault();
-    tiles[Math.abs(far) === columns && !sheet[at + far] ? at : Math.min(Math.max(at + far, 0), sheet.length - 1)].focus();
+    const to = Math.min(Math.max(at + far, 0), sheet.length - 1);
+    if (Math.abs(far) !== columns || to === at + far) tiles[to].focus(); // up and down stay in the column
   };
 
   function loadSheet() {
@@ -120,26 +123,25 @@ async function show(model, painter) {
   }
 
   function sayCaption(found, drawn, { done, fruitless }) {
-    const wanted = state.digit === null ? "digits" : NAMES[state.digit];
-    const one = stops[state.stop].step.toLocaleString("en");
-    let sentence = `Seed ${state.seed}: its first ${sheet.length} ${wanted}. Choose one.`;
-    if (state.fixed) sentence = `The same ${sheet.length} points, as they were drawn after ${one} steps.`;
-    else if (fruitless) sentence = `Seed ${state.seed}: ${found} ${wanted} among its first ${drawn.toLocaleString("en")} digits. This network seldom draws them.`;
-    else if (!done) sentence = state.digit === null ? "Drawing…" : `Looking for ${wanted}: ${found} of ${drawn.toLocaleString("en")} digits.`;
-    else if (state.digit !== null) sentence = `Seed ${state.seed}: its first ${sheet.length} ${wanted}, found among ${drawn.toLocaleString("en")} digits.`;
+    const wanted = state.digit === null ? "digits" : NAMES[state.digit], of = `Seed ${state.seed}: `;
+    const among = `${drawn.toLocaleString("en")} digits`;
+    let sentence = `${of}its first ${sheet.length} ${wanted}. Choose one.`;
+    if (state.fixed) sentence = `The same ${sheet.length} points, as they were drawn after ${stepsOf(state.stop)} steps.`;
+    else if (fruitless) sentence = `${of}${found} ${wanted} among its first ${among}. This network seldom draws them.`;
+    else if (!done) sentence = state.digit === null ? "Drawing…" : `Looking for ${wanted}: ${found} of ${among}.`;
+    else if (state.digit !== null) sentence = `${of}its first ${sheet.length} ${wanted}, found among ${among}.`;
     if (byId("caption").textContent !== sentence) byId("caption").textContent = sentence;
   }
 
   // Ask what the networks say of each digit, once there is time.
   function judgeSheet() {
-    const known = sheet.flatMap(({ pixels }, place) => (pixels ? [[pixels, place]] : []));
-    painter.ask("verdicts", { kind: "judge", digits: known.map(([pixels]) => pixels), stop: stopOfWeights() }, (part) => {
-      if (part.verdict) {
-        const place = known[part.index][1];
-        sheet[place].verdict = part.verdict;
-        tiles[place].setAttribute("aria-label", `Digit ${place + 1}: looks like a ${mostProbable(part.verdict.classes)}`);
+    const digits = sheet.map(({ pixels }) => pixels).filter(Boolean); // a search in vain leaves the last ones out
+    painter.ask("verdicts", { kind: "judge", digits, stop: stopOfWeights() }, ({ index: place, verdict, done }) => {
+      if (verdict) {
+        sheet[place].verdict = verdict;
+        tiles[place].setAttribute("aria-label", `Digit ${place + 1}: looks like a ${mostProbable(verdict.classes)}`);
       }
-      if (part.done) {
+      if (done) {
         showOthers(reals());
         if (subject?.verdict) showVerdict(subject.verdict, reals());
       }
@@ -148,7 +150,8 @@ async function show(model, painter) {
 
   function markTiles() {
     tiles.forEach((tile, place) => {
-      const here = place === state.place, chosen = here && state.tab !== "hand", end = state.tab === "path" && place === state.other;
+      const here = place === state.place, chosen = here && state.tab !== "hand";
+      const end = state.tab === "path" && place === state.other;
       tile.tabIndex = here ? 0 : -1;
       tile.setAttribute("aria-pressed", String(chosen || end));
       tile.classList.toggle("end", end && !chosen);
@@ -227,7 +230,9 @@ async function show(model, painter) {
     painter.ask("film", { kind: "draw", zs, stop: stopOfWeights(), judged: true }, (part) => {
       if (part.pixels) film[part.index] = part;
       if (part.index === Number(byId("time").value)) showFrame();
-      if (part.done || part.index % 4 === 0) paint(byId("strip"), Array.from({ length: 9 }, (_, i) => film[4 * i]?.pixels), side, 9);
+      if (part.done || part.index % 4 === 0) {
+        paint(byId("strip"), Array.from({ length: 9 }, (_, i) => film[4 * i]?.pixels), side, 9);
+      }
       if (part.done && !calm.matches) playFilm();
     });
   }
@@ -321,7 +326,7 @@ async function show(model, painter) {
   // ---- what to draw
 
   for (let digit = 0; digit < 10; digit++) {
-    const label = document.createElement("label"), input = document.createElement("input"), name = document.createElement("span");
+    const [label, input, name] = ["label", "input", "span"].map((tag) => document.createElement(tag));
     Object.assign(input, { type: "radio", name: "class", value: digit });
     name.textContent = digit;
     label.append(input, name);
@@ -331,8 +336,8 @@ async function show(model, painter) {
   byId("new").onclick = () => newSheet({ seed: BigInt(crypto.getRandomValues(new Uint32Array(1))[0] % 1000000) });
   byId("seed").onchange = () => {
     const seed = readSeed(byId("seed").value.trim());
-    if (seed === null) return say(`The seed is “${byId("seed").value.slice(0, 30)}”; expected an integer from 0 to 9223372036854775807.`);
-    newSheet({ seed });
+    if (seed !== null) newSheet({ seed });
+    else say(`The seed is “${byId("seed").value.slice(0, 30)}”; expected an integer from 0 to ${LARGEST_SEED}.`);
   };
   byId("choices").onsubmit = (event) => event.preventDefault();
 
@@ -384,7 +389,7 @@ async function show(model, painter) {
   }
 
   function showStep() {
-    const words = `step ${steps[state.stop].toLocaleString("en")}`;
+    const words = `step ${stepsOf(state.stop)}`;
     byId("stop").value = state.stop;
     byId("step").textContent = words;
     byId("stop").setAttribute("aria-valuetext", words);
@@ -415,13 +420,18 @@ async function show(model, painter) {
   }
   window.onpopstate = followLink;
 
-  const fileName = (what, type) => `${what}-seed-${state.seed}${state.digit === null ? "" : `-class-${state.digit}`}.${type}`;
-  byId("save-digit").onclick = byId("save-hand").onclick = () => subject && savePng(fileName("digit", "png"), byId("digit"), 10);
-  byId("save-film").onclick = () => film.filter(Boolean).length === FILM && saveGif(fileName("path", "gif"), film.map((frame) => frame.pixels), side, 8);
+  const fileName = (what) => `${what}-seed-${state.seed}${state.digit === null ? "" : `-class-${state.digit}`}`;
+  byId("save-digit").onclick = byId("save-hand").onclick = () => {
+    if (subject) savePng(`${fileName("digit")}.png`, byId("digit"), 10);
+  };
+  byId("save-film").onclick = () => {
+    const frames = film.filter(Boolean).map((frame) => frame.pixels);
+    if (frames.length === FILM) saveGif(`${fileName("path")}.gif`, frames, side, 8);
+  };
   byId("save-sheet").onclick = () => {
     const all = document.createElement("canvas");
     paint(all, sheet.map((digit) => digit.pixels), side, 8);
-    savePng(fileName("digits", "png"), all, 3);
+    savePng(`${fileName("digits")}.png`, all, 3);
   };
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -431,8 +441,10 @@ async function show(model, painter) {
     showMap();
   });
 
-  const from = { mnist: "60,000 handwritten digits", digits: "1,797 handwritten digits" }[model.dataset] ?? `the images of ${model.dataset}`;
-  byId("intro").textContent = `A neural network looked at ${from} until it could make its own. It makes each one out of ${config.z_dim} random numbers, here in your browser.`;
+  const known = { mnist: "60,000 handwritten digits", digits: "1,797 handwritten digits" };
+  const from = known[model.dataset] ?? `the images of ${model.dataset}`;
+  byId("intro").textContent = `A neural network looked at ${from} until it could make its own. ` +
+    `It makes each one out of ${config.z_dim} random numbers, here in your browser.`;
   makeBars();
   say("");
   byId("main").hidden = false;
@@ -451,7 +463,8 @@ async function readTiles({ picture }, side) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   const levels = context.getImageData(0, 0, side, image.height).data.filter((_, i) => i % 4 === 0);
-  return Array.from({ length: image.height / side }, (_, i) => Uint8Array.from(levels.subarray(i * side * side, (i + 1) * side * side)));
+  return Array.from({ length: image.height / side }, (_, i) =>
+    Uint8Array.from(levels.subarray(i * side * side, (i + 1) * side * side)));
 }
 
 document.addEventListener("DOMContentLoaded", start);

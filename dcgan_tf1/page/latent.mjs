@@ -6,7 +6,7 @@ export const LARGEST_SEED = 2n ** 63n - 1n;
 
 const WORD = 2n ** 64n - 1n;
 
-// Four random words, BigInts below 2^64, of a key of two words and a counter of four (Philox 4x64-10; Salmon et al. 2011).
+// Four random words, BigInts below 2^64, of a key of two and a counter of four (Philox 4x64-10; Salmon et al. 2011).
 export function philox([k0, k1], [c0, c1, c2, c3]) {
   for (let round = 0; round < 10; round++) {
     const a = 0xd2e7470ee14c6c93n * c0, b = 0xca5a826395121157n * c2;

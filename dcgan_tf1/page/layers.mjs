@@ -1,15 +1,15 @@
 // The layers of dcgan_tf1/networks/layers.py for one image, with trained weights.
 //
-// An image is { side, channels, data }, where data is float32 [side, side, channels]. A vector is an image of one pixel.
+// An image is { side, channels, data }, and its data float32 [side, side, channels]. A vector is an image of one pixel.
 // `weights` holds arrays by name, as in "dense/kernel". Layers change the image that they are given where they can.
 
 let places = new Int32Array(0); // which numbers of a vector are not zero
 
 // Add a row vector times a matrix to `out`. All layers come down to this.
 //
-// The vector is `count` numbers of `x`, the matrix [count, width] of `matrix`, the result `width` numbers of `out`, each
-// from the index given. Zeros are skipped, which most numbers after a ReLU are; the others are taken four at a time, so
-// that a number of `out` is read and written once for four products.
+// The vector is `count` numbers of `x`, the matrix [count, width] of `matrix`, the result `width` numbers of `out`,
+// each from the index given. Zeros are skipped, which most numbers after a ReLU are. The others are taken four at a
+// time, so that a number of `out` is read and written once for four products.
 function addProduct(x, first, count, matrix, start, width, out, at) {
   if (places.length < count) places = new Int32Array(count);
   let found = 0;
@@ -52,7 +52,7 @@ export function conv(x, weights, name, stride) {
 }
 
 // A SAME transposed convolution: each pixel adds the kernel, multiplied by its values, to the output. The kernel is
-// [rows, in, columns, out], so that a row of it lies in one piece, and so does the row of the output that it is added to.
+// [rows, in, columns, out]. So a row of it lies in one piece, and so does the row of the output that it is added to.
 export function deconv(x, weights, name, stride) {
   const { data: kernel, shape: [width, , outs, ins] } = weights[`${name}/kernel`];
   const side = x.side * stride, wide = side + width, span = width * outs;

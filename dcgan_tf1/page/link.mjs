@@ -25,7 +25,7 @@ export function readLink(query, { ways, places, steps }) {
     place: (read("place", `an integer from 1 to ${places}`, (text) =>
       /^\d{1,3}$/.test(text) && text >= 1 && Number(text) <= places ? Number(text) : null) ?? 1) - 1,
     walk: Array.from({ length: ways }, (_, i) => walk?.[i] ?? 0),
-    step: read("step", `one of ${steps.join(", ")}`, (text) => (steps.map(String).includes(text) ? Number(text) : null)),
+    step: read("step", `one of ${steps.join(", ")}`, (text) => steps.find((step) => String(step) === text) ?? null),
     problems,
   };
 }

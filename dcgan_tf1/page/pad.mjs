@@ -11,7 +11,7 @@ export function mapWalks(walk) {
   const centre = (i) => (2 * i - CELLS + 1) / CELLS;
   const cells = Array.from({ length: CELLS ** 2 }, (_, i) =>
     [centre(i % CELLS), centre(Math.floor(i / CELLS)), ...walk.slice(2)].slice(0, walk.length));
-  const ends = walk.flatMap((_, i) => [-1, 1].map((end) => walk.with?.(i, end) ?? walk.map((a, j) => (j === i ? end : a))));
+  const ends = walk.flatMap((_, i) => [-1, 1].map((end) => walk.map((amount, j) => (j === i ? end : amount))));
   return [...cells, ...ends];
 }
 

@@ -9,7 +9,8 @@ export function readWeights(text, model) {
   let at = 0;
   const take = (list) => Object.fromEntries(list.map(([name, shape]) => {
     let data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-    for (let i = 0; i < data.length; i++, at += 2) data[i] = value[bytes.charCodeAt(at) | (bytes.charCodeAt(at + 1) << 8)];
+    for (let i = 0; i < data.length; i++, at += 2)
+      data[i] = value[bytes.charCodeAt(at) | (bytes.charCodeAt(at + 1) << 8)];
     if (name.startsWith("generator/") && shape.length === 4) data = turnKernel(data, shape);
     return [name, { data, shape }];
   }));
