@@ -2,8 +2,8 @@
 
 The clock starts with the process, and stops when 5,000 digits are first seen to be as near to MNIST's test digits as
 asked. It counts the imports, the graph, the data, the steps, the snapshots and the commits: everything but the
-measuring. That is how the speed records of CIFAR-10 are counted (https://github.com/KellerJordan/cifar10-airbench),
-but for start-up, which they leave out. The floor is the distance of 5,000 real training digits.
+measuring. The speed records of CIFAR-10 (https://github.com/KellerJordan/cifar10-airbench) are counted so too, except
+that they leave out the start-up. The floor is the distance of 5,000 real training digits.
 
 Each seed trains in a process of its own. Flags after `--` go to `run.py train`. The results go to race.json beside this
 file.
@@ -52,8 +52,8 @@ def race(arguments: argparse.Namespace) -> dict:
     from dcgan_tf1.tensorflow_import import import_tensorflow
 
     import_tensorflow()
-    from dcgan_tf1 import cli
-    from dcgan_tf1.config import Config, Folders
+    from dcgan_tf1.commands.train import read_config
+    from dcgan_tf1.config import Folders
     from dcgan_tf1.data import draws, sources
     from dcgan_tf1.pictures import images
     from dcgan_tf1.quality.classifier import SIDE, Classifier
@@ -64,9 +64,7 @@ def race(arguments: argparse.Namespace) -> dict:
     from dcgan_tf1.training.trainer import Trainer, with_precision
 
     flags = [*arguments.flags, "--seed", str(seed), "--dataset", "mnist", "--data_dir", arguments.data_dir]
-    given = cli.train.make_context("race.py", flags).params
-    fields = Config.__dataclass_fields__
-    config = Config(**{name: value for name, value in given.items() if name in fields and value is not None})
+    config = read_config(flags)
     points: list[dict] = []
     with ExitStack() as stack:
         folders = Folders.of(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,6 +1,5 @@
 """The same network and step in PyTorch: eager, or with its modules compiled."""
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from dcgan_tf1.config import Config  # noqa: E402
+from dcgan_tf1.machine import usable_cores  # noqa: E402
 
 
 def truncated_normal(layer: nn.Module) -> nn.Module:
@@ -99,7 +99,7 @@ def make_step(
     config: Config, channels_last: bool = False, compiled: bool = False, bfloat16: bool = False
 ) -> Callable[[np.ndarray, np.ndarray], None]:
     """A function of uint8 images and z that runs one training step."""
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(usable_cores())
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     generator = Generator(config, memory_format).to(memory_format=memory_format)
     discriminator = Discriminator(config).to(memory_format=memory_format)

@@ -5,6 +5,7 @@ Nothing here imports TensorFlow before every flag has been read and checked.
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,10 +22,9 @@ from dcgan_tf1.commands.export import export
 from dcgan_tf1.commands.generate import generate
 from dcgan_tf1.commands.interpolate import interpolate
 from dcgan_tf1.commands.train import train
-from dcgan_tf1.errors import DcganError, OutputError, UsageError, one_line
+from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line
 
 COMMANDS = (train, generate, interpolate, animate, curves, evaluate, compare, export, explore)
-_INTERRUPTED = 130
 
 
 class _Commands(click.Group):
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(one_line(f"error: {error}"), file=sys.stderr)
         return error.exit_code
-    except OSError as error:  # every file has errors of its own: this one is about the terminal, pipe or file of prints
+    except OSError as error:  # errors of files are OutputErrors by now; this one is about what is printed to
         if debug:
             traceback.print_exc()
         with open(os.devnull, "wb") as nowhere:  # what is still to be printed would fail again at exit
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OutputError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        return SIGNAL_BASE + signal.SIGINT
 
 
 def _run(arguments: list[str]) -> int:

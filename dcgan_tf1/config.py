@@ -21,13 +21,15 @@ class Family(NamedTuple):
     """Side of the images that it is trained on and draws, in pixels: 28, or 32, for which 28x28 data is padded by 2."""
     defaults: dict[str, Any]
     """The settings whose defaults differ from those of Config's fields."""
+    conditional_defaults: dict[str, Any] = {}
+    """The settings whose defaults differ again in a conditional GAN."""
 
 
 _PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0, "weight_gain": 1.0}
 """Recipes published elsewhere do without what this project adds: averaged weights, noise on images, a gain."""
 
 MODELS: dict[str, Family] = {
-    "dcgan32": Family(32, {}),
+    "dcgan32": Family(32, {}, {"z_dim": 64}),
     "dcgan28": Family(
         28,
         {
@@ -115,8 +117,8 @@ def _setting(
 class Config:
     """The settings of a training run. Every value is checked when the object is made.
 
-    A setting that is not given has the value of the preset, or else of the family of networks (`model`), or else the
-    default of the field below, which is that of `dcgan32`.
+    A setting that is not given has the value of the preset, or else of the family of networks (`model`), which may have
+    another one for conditional GANs, or else the default of the field below, which is that of `dcgan32`.
 
     Fields marked `identity` cannot change over the life of a run: a resume with another value is refused.
     Fields marked with a `model` are settings of that family alone.
@@ -132,8 +134,13 @@ class Config:
         choices=MODELS,
         identity=True,
     )
-    dataset: str = _setting("auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images")
+    dataset: str = _setting(
+        "auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images, or of a folder like MNIST's"
+    )
     data_dir: str = _setting("", "folder that holds MNIST's four IDX files (.gz or not) or mnist.npz")
+    conditional: bool = _setting(
+        False, "draw and judge images by their class, which takes a data set with labels", identity=True
+    )
     iterations: int = _setting(150_000, "number of the step at which training ends", low=1, high=10**9)
     batch_size: int = _setting(64, "real images, and generated ones, in each step", low=2, high=8192)
     g_steps: int = _setting(1, "generator updates in each step", low=1, high=16)
@@ -237,7 +244,9 @@ class Config:
                 f"--model: found {model!r}, expected {settings['model']}, to which --preset {preset} belongs"
             )
         defaults = {name: field.default for name, field in fields.items()}
-        for name, value in {**defaults, **MODELS[model].defaults, **settings, **given}.items():
+        family = MODELS[model]
+        conditional = family.conditional_defaults if given.get("conditional") else {}
+        for name, value in {**defaults, **family.defaults, **conditional, **settings, **given}.items():
             _check(fields[name], value)
             only_model = fields[name].metadata["model"]
             if only_model not in (None, model) and value != defaults[name]:

@@ -47,6 +47,8 @@ class BusyError(DcganError):
     exit_code = 75
 
 
+SIGNAL_BASE = 128
+"""A process that a signal ended exits with this number plus the signal's, as in shells."""
 LINE_WIDTH = 200
 
 

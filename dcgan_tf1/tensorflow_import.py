@@ -13,7 +13,7 @@ def import_tensorflow(keras: bool = False) -> None:
     Args:
         keras: whether Keras is imported too, as it is by a plain `import tensorflow`. It brings scikit-learn, SciPy
             and matplotlib, and takes half of the time. Without it `tf.keras` still works: Keras is then imported at
-            its first use. But `import tensorflow.keras` fails, which programs of other people may contain.
+            its first use. But `import tensorflow.keras`, which a caller's program may contain, fails.
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # each session has the threads that it asks for
     with contextlib.ExitStack() as after:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import os
 import shutil
@@ -67,6 +68,14 @@ def weights(folder, step):
     for name in sorted(reader.get_variable_to_shape_map()):
         digest.update(name.encode() + reader.get_tensor(name).tobytes())
     return digest.hexdigest()
+
+
+def numpy_sampler():
+    """docs/numpy_sampler.py, as a module."""
+    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def contents(folder):

@@ -69,6 +69,7 @@ def test_round_trip(folder):
     assert set(os.listdir(folder)) == model_files(0, 5, 10) | {"checkpoint"}
     state = (folder / "checkpoint").read_text()
     assert 'model_checkpoint_path: "model-10"' in state and str(folder) not in state
+    assert json.loads((folder / "model-10.json").read_text())["format"] == 1  # another would shut out every run so far
 
 
 def test_numbers_are_ordered_as_numbers(tmp_path):
@@ -88,7 +89,7 @@ def test_an_empty_folder_is_no_run(tmp_path):
 
 
 def flipped(content, part):
-    """`content` with one bit flipped, at tenth `part` of it."""
+    """`content` with one bit flipped, `part` ninths of the way through it."""
     spoilt = bytearray(content)
     spoilt[part * (len(content) - 1) // 9] ^= 1 << part % 8
     return bytes(spoilt)
@@ -238,7 +239,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_manifest_of_strange_content(folder, change):
-    """Its own hash holds, as if another program, or another version of this one, had written it."""
+    """The manifest's own hash holds, as if another program, or another version of this one, had written it."""
     path = folder / "model-10.json"
     manifest = json.loads(path.read_bytes())
     if change == "no change":
@@ -289,7 +290,7 @@ def test_a_manifest_of_strange_text(folder, text):
 
 
 def test_no_manifest_is_read_beyond_a_mebibyte(folder):
-    """A sparse file of 1 TiB."""
+    """The manifest is a sparse file of 1 TiB."""
     with (folder / "model-10.json").open("wb") as file:
         file.truncate(1 << 40)
     assert newest(folder)[0] == 5
@@ -339,6 +340,12 @@ def test_rotation_removes_older_orphans(folder):
     assert set(files(folder)) == model_files(15, 20, 25) | {"checkpoint", "notes.txt"}
 
 
+def test_nothing_is_removed_before_there_are_more_than_are_kept(folder):
+    (folder / "model-3.index").write_bytes(b"orphan")
+    checkpoint.rotate(folder, 3)
+    assert (folder / "model-3.index").exists() and model_files(0, 5, 10) <= set(files(folder))
+
+
 def test_keep_one(folder):
     commit(folder, 15, CONFIG.replace(max_to_keep=1))
     assert set(files(folder)) == model_files(15) | {"checkpoint"}
@@ -358,7 +365,7 @@ def test_a_damaged_checkpoint_can_be_committed_again(folder):
 
 
 def test_a_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(folder, monkeypatch):
-    """On Windows, a file that another process reads is one. It goes when nobody reads it any more."""
+    """On Windows a file that another process reads is such a one. It goes when nobody reads it any more."""
     remove, refused = os.unlink, []
 
     def refuse(path, **options):
@@ -421,7 +428,7 @@ def test_a_failing_save_leaves_everything_as_it_was(folder, save):
 
 @pytest.mark.parametrize("allowed", range(12))
 def test_a_disk_that_fails_at_any_time(folder, monkeypatch, allowed):
-    """The calls that make a commit durable fail from the given one on: the newest is the old one or the new one."""
+    """After `allowed` calls, those that make a commit durable fail. The newest is then the old one or the new one."""
     left = allowed
 
     def limited(call):
@@ -548,7 +555,7 @@ def test_a_run_has_one_process(tmp_path):
 
 @POSIX
 def test_a_lock_of_older_versions_is_the_same(tmp_path):
-    """They locked the same file by flock, and wrote their process ids into it."""
+    """Older versions locked the same file by flock, and wrote their process ids into it."""
     import fcntl
 
     with (tmp_path / ".lock").open("a+") as file:

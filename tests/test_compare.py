@@ -45,7 +45,7 @@ def command(folder, *flags, models="plain,small", minutes=SECONDS / 60):
 
 @contextlib.contextmanager
 def killed(monkeypatch, owner, name, call):
-    """Within it, the call of that number to `owner`'s `name` ends the process, or as good as."""
+    """A context in which call number `call` of `owner`'s `name` ends the command, as a kill would."""
     whole, calls = getattr(owner, name), []
 
     def dying(*arguments):
@@ -60,7 +60,7 @@ def killed(monkeypatch, owner, name, call):
 
 
 def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
-    """Killed before a slice is recorded, and before it is measured; stopped by a signal within a step."""
+    """It is killed before a slice is recorded and before it is measured, and stopped by a signal within a step."""
     # There are two writes to begin with, and one after each slice and each measurement.
     for owner, name, call in ((comparison._Record, "write", 5), (comparison._Model, "measure", 1)):
         with killed(stand_in, owner, name, call):

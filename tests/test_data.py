@@ -35,7 +35,7 @@ LABELS = np.arange(5, dtype=np.uint8)
 
 
 def idx(array, magic=None, shape=None):
-    """`array` as an IDX file, with a header that says something else if asked."""
+    """`array` as an IDX file, with a header that says something else if that is asked for."""
     shape = array.shape if shape is None else shape
     magic = 0x800 + array.ndim if magic is None else magic
     return struct.pack(f">I{len(shape)}I", magic, *shape) + array.tobytes()
@@ -211,7 +211,7 @@ MALFORMED = {
     "npz with a channel": (npz(images=IMAGES[..., None]), "shape [5, 28, 28, 1]"),
     "npz of fewer labels": (npz(images=IMAGES, labels=LABELS[1:]), "found 4 labels"),
     "npz of more labels": (npz(x_train=IMAGES, y_train=np.zeros(6, np.uint8)), "found 6 labels"),
-    "npz of int64 labels": (npz(images=IMAGES, labels=LABELS.astype(np.int64)), "int64"),
+    "npz of labels with a point": (npz(images=IMAGES, labels=LABELS.astype(np.float64)), "float64, expected integers"),
     "npz of 2-d labels": (npz(images=IMAGES, labels=LABELS[:, None]), "shape [5, 1]"),
     "npz of text": (npz(images=b"not an array"), "magic string"),
     "npz of an empty member": (npz(images=b""), "magic string"),
@@ -300,7 +300,7 @@ def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
             "fifo": "pipe",
             "socket": "socket",
             "/dev/zero": "device",
-            "folder": "--data_dir",
+            "folder": "found no train-images-idx3-ubyte",
             "loop": "",
             "dangling": "found no ",
             "missing": "found no ",
@@ -363,7 +363,7 @@ def test_arbitrary_bytes_are_read_or_refused(tmp_path, start, rest):
     from_end=st.booleans(),
 )
 def test_mutations_are_read_or_refused(tmp_path, valid, edits, from_end):
-    """Headers are at the start of an IDX file and at both ends of a zip, so edits crowd there."""
+    """Most changes are made where headers are: at the start of an IDX file, and at both ends of a zip."""
     content = bytearray(valid)
     for where, removed, inserted in edits:
         place = int(where**4 * len(content))
@@ -595,12 +595,12 @@ def test_auto_falls_back_with_one_loud_line(home, monkeypatch):
 
 
 def test_download_is_quiet_and_impatient(monkeypatch, capsys):
-    seen = []
+    timeouts = []
 
     def load_data():
         print("Downloading data")
         print("Downloading data", file=sys.stderr)
-        seen.append(socket.getdefaulttimeout())
+        timeouts.append(socket.getdefaulttimeout())
         raise Exception("URL fetch failure on https://example.org/mnist.npz: None -- no\nroute")
 
     mnist = SimpleNamespace(load_data=load_data)
@@ -609,7 +609,7 @@ def test_download_is_quiet_and_impatient(monkeypatch, capsys):
     before = socket.getdefaulttimeout()
     message = refused(lambda: sources._download_mnist("train"), "MNIST")
     assert message.endswith("; no route") and "--data_dir FOLDER" in message
-    assert seen == [10] and socket.getdefaulttimeout() == before
+    assert timeouts == [10] and socket.getdefaulttimeout() == before
     assert capsys.readouterr() == ("", "")
 
     mnist.load_data = lambda: ("train set", "test set")
@@ -720,7 +720,7 @@ def test_latents_are_pure_and_never_shared():
 
 
 def test_numbers_are_these_for_ever():
-    """A change here breaks the resuming of runs: of NumPy's generator, of the keys, or of what is made of the bits."""
+    """If NumPy's bits, the keys, or what is made of the bits ever change, no run can be resumed exactly any more."""
     assert [int(stream) for stream in Stream] == [0, 1, 2, 3, 4] and draws.CHUNK == 500
     assert draws._bits(7, 1, 3, 2).tolist() == [980127395369309816, 10958090657380510566]
     expected = [-0.8937344551086426, 0.18807852268218994, -0.2685970067977905, 0.7191872596740723]

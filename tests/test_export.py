@@ -1,6 +1,7 @@
-"""What is exported draws the digits of `dcgan_tf1.load`, in other programs, to one grey level: sums have an order.
+"""What is exported draws, in other programs, the digits of `dcgan_tf1.load`.
 
-The SavedModel is loaded by plain TensorFlow 2, the ONNX file by onnxruntime, the arrays by NumPy alone.
+The SavedModel is loaded by plain TensorFlow 2, the ONNX file by onnxruntime, the arrays by NumPy alone. Pixels may
+differ by one grey level, since these programs add up in other orders.
 """
 
 import importlib.util
@@ -11,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, contents, environment, run, train
+from conftest import ROOT, contents, environment, numpy_sampler, run, train
 from PIL import Image
 
 import dcgan_tf1
@@ -32,18 +33,10 @@ def shipped():
 
 
 def close(images, expected):
-    """Whether uint8 arrays differ by one grey level at most, and that in less than a pixel of a thousand."""
+    """Whether uint8 arrays differ by one grey level at most, and in less than one pixel of a thousand."""
     assert images.dtype == np.uint8 and images.shape == expected.shape
     difference = np.abs(images.astype(int) - expected)
     return difference.max() <= 1 and (difference > 0).mean() < 1e-3
-
-
-def sampler():
-    """docs/numpy_sampler.py, as a module."""
-    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def export(folder, form, *flags):
@@ -58,7 +51,7 @@ def export(folder, form, *flags):
 def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
     """The snippets of docs/export.md, word by word, beside what the default flags write."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "numpy_sampler", sampler())
+    monkeypatch.setitem(sys.modules, "numpy_sampler", numpy_sampler())
     assert run("export", "--format", form).code == 0
     names = {}
     exec(SNIPPETS[["saved_model", "onnx", "npz"].index(form)], names)
@@ -67,10 +60,10 @@ def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
 
 
 def test_saved_model_in_another_process(tmp_path, shipped):
-    """Plain TensorFlow 2, which has never heard of this project; any batch, and both outputs."""
+    """A process that has TensorFlow alone draws a batch of any size, and gets both outputs."""
     folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped_weights().path)
     assert contents(folder).keys() == {"1/saved_model.pb"}
-    np.save(tmp_path / "z.npy", sampler().latent(7, 0, 100))
+    np.save(tmp_path / "z.npy", numpy_sampler().latent(7, 0, 100))
     code = """
 import sys
 import numpy as np
@@ -120,7 +113,7 @@ def test_other_networks(tmp_path, flags):
         expected = gan.draw(z)
     assert expected.std() > 0
     path = export(tmp_path, "npz", "--out_dir", tmp_path)
-    assert close(sampler().generate(z, *sampler().load(path)), expected)
+    assert close(numpy_sampler().generate(z, *numpy_sampler().load(path)), expected)
     import tensorflow as tf
 
     path = export(tmp_path, "saved_model", "--out_dir", tmp_path)
@@ -217,7 +210,7 @@ def test_onnx_takes_any_batch(tmp_path, shipped):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(export(tmp_path, "onnx"))
-    z = sampler().latent(7, 0, 100)
+    z = numpy_sampler().latent(7, 0, 100)
     for count in (1, 100):
         images, pixels = session.run(["images", "pixels"], {"z": z[:count]})
         assert close(images, shipped.draw(z[:count]))

@@ -45,7 +45,8 @@ class Player:
             self._outputs = {}
             for training in (False, True):
                 with v1.variable_scope(player, reuse=training):
-                    self._outputs[training] = getattr(load_family(config.model), player)(self._inputs, training, config)
+                    network = getattr(load_family(config.model), player)
+                    self._outputs[training] = network(self._inputs, None, training, config)
             self.parameters = sum(int(np.prod(variable.shape)) for variable in v1.trainable_variables())
             variables = v1.global_variables(player)
             self.weights = [_weight(random, variable) for variable in variables]
@@ -183,7 +184,7 @@ def test_keras_defaults_are_those_of_the_tutorial():
     assert leaky.negative_slope == pytest.approx(0.3)
     with tf.Graph().as_default():
         v1.set_random_seed(0)
-        load_family("dcgan28").generator(tf.zeros([2, 100]), True, Config(model="dcgan28"))
+        load_family("dcgan28").generator(tf.zeros([2, 100]), None, True, Config(model="dcgan28"))
         assert {decay for *_, decay in v1.get_collection(layers.MOVING_AVERAGES)} == {norm.momentum}
         kernels = [v for v in v1.trainable_variables() if v.op.name.endswith("kernel")]
         with v1.Session() as sess:
@@ -249,11 +250,11 @@ class Separate:
             self.images = v1.placeholder(tf.float32, [None, config.image_size, config.image_size, 1])
             self.z = v1.placeholder(tf.float32, [None, config.z_dim])
             with v1.variable_scope("generator"):
-                fake = load_family(config.model).generator(self.z, True, config)
+                fake = load_family(config.model).generator(self.z, None, True, config)
             logits = []
             for images in (self.images, fake, fake):  # the third, for G's turn, has coins of its own
                 with v1.variable_scope("discriminator", reuse=bool(logits)):
-                    logits.append(load_family(config.model).discriminator(images, True, config))
+                    logits.append(load_family(config.model).discriminator(images, None, True, config))
             shown = logits[1] if config.updates == "simultaneous" else logits[2]
             losses = {"d": loss(logits[0], 1.0) + loss(logits[1], 0.0), "g": loss(shown, 1.0)}
             rates = {"d": config.lr_d, "g": config.lr_g}

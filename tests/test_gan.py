@@ -14,6 +14,8 @@ from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
 from dcgan_tf1.networks import dcgan32, halves
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
+from dcgan_tf1.sampling.trained_gan import TrainedGan
+from dcgan_tf1.sampling.weights import shipped_weights
 from dcgan_tf1.training.gan import build_gan
 from dcgan_tf1.training.session import open_session
 
@@ -94,11 +96,11 @@ def test_every_depth_draws_32x32(g_channels, g_batch_norm):
     with tf.Graph().as_default():
         for training in (True, False):
             with v1.variable_scope("generator", reuse=not training):
-                images = dcgan32.generator(tf.zeros([3, 8]), training, config)
+                images = dcgan32.generator(tf.zeros([3, 8]), None, training, config)
             assert images.shape[1:] == (32, 32, 1)
             images = tf.ensure_shape(images, [3, 32, 32, 1])
             with v1.variable_scope("discriminator", reuse=not training):
-                assert dcgan32.discriminator(images, training, config).shape[1:] == (1,)
+                assert dcgan32.discriminator(images, None, training, config).shape[1:] == (1,)
 
 
 def test_images_are_scaled_then_padded_and_back():
@@ -136,9 +138,9 @@ def test_variables_are_named_for_their_player():
 def test_an_orphan_variable_is_refused(monkeypatch, player):
     network = getattr(dcgan32, player)
 
-    def with_orphan(x, training, config):
+    def with_orphan(*inputs):
         with v1.variable_scope(v1.VariableScope(v1.AUTO_REUSE, "elsewhere"), auxiliary_name_scope=False):
-            return network(x, training, config) * v1.get_variable("gain", [])
+            return network(*inputs) * v1.get_variable("gain", [])
 
     monkeypatch.setattr(dcgan32, player, with_orphan)
     with pytest.raises(ValueError, match="gain|elsewhere"):
@@ -282,7 +284,7 @@ def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_a_session_has_the_threads_that_it_asks_for_whatever_ran_before():
-    """`compare` and `--eval_every` open a classifier's session in the same process before or after the training's."""
+    """`compare` and `--eval_every` open a classifier's session in the process, before or after that of the training."""
     code = """
 import os
 from dcgan_tf1.tensorflow_import import import_tensorflow
@@ -305,6 +307,20 @@ print(new_threads(halves.THREADS), new_threads({"inter_op_parallelism_threads": 
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert found.stdout == "3 9\n", found.stdout + found.stderr
+
+
+def test_every_session_shares_the_gpu_and_has_threads_of_its_own(monkeypatch):
+    open_any, settings = v1.Session, []
+
+    def note_settings(*arguments, config=None, **options):
+        settings.append(config)
+        return open_any(*arguments, config=config, **options)
+
+    monkeypatch.setattr(v1, "Session", note_settings)
+    with TrainedGan(shipped_weights()) as gan:  # a session for the GAN, and one for the classifier
+        gan.sample(1, digit=3, seed=0)
+    open_session(build_gan(TINY), TINY).close()
+    assert [(each.gpu_options.allow_growth, each.use_per_session_threads) for each in settings] == [(True, True)] * 3
 
 
 def test_simultaneous_updates_would_be_seen(pair):
@@ -462,7 +478,7 @@ def test_averaged_weights_by_hand_and_in_use(trained):
 
 
 def test_a_gain_acts_as_higher_rates():
-    """The same weights take the same steps, but for rounding, which Adam enlarges where a gradient is nearly zero."""
+    """The same weights take the same steps to rounding, which Adam enlarges where a gradient is nearly zero."""
     plain = TINY.replace(weight_gain=1.0, lr_g=1e-3, lr_d=2e-3)
     start, losses = {}, []
     for gain, divisor in ((1.0, 1.0), (8.0, 8.0), (8.0, 1.0)):

@@ -1,7 +1,6 @@
 """What a trained GAN draws: the same from the same seed, of the class asked for, into files that are whole."""
 
 import errno
-import importlib.util
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, contents, environment, run
+from conftest import ROOT, contents, environment, numpy_sampler, run
 from PIL import Image
 
 import dcgan_tf1
@@ -21,6 +20,7 @@ from dcgan_tf1.data import draws, readers, sources
 from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError, OutputError
 from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.quality.classifier import Classifier
 from dcgan_tf1.sampling import drawing, weights
 from dcgan_tf1.sampling import trained_gan as trained
@@ -37,7 +37,7 @@ def shipped():
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """No run of the developer's is in the current folder, and SIGTERM stays as it is."""
+    """The current folder is an empty one, without a run of the developer's, and SIGTERM's handler is put back."""
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGTERM)
     yield
@@ -46,7 +46,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def at_hand(shipped, monkeypatch):
-    """The commands use `shipped`, rather than load the same again."""
+    """The commands use `shipped`, and do not load the same weights again."""
     monkeypatch.setattr(trained, "TrainedGan", lambda found: Borrowed(shipped))
     return shipped
 
@@ -113,7 +113,7 @@ def test_a_digit_of_a_class(shipped):
         everything = shipped.sample(CHUNK, seed=1)
         for digits, of in ((sevens, 20), (everything, CHUNK)):
             _, probabilities = classifier.features_and_probabilities(images.fit(digits, 28))
-            kept = digits[(probabilities.argmax(1) == 7) & (probabilities.max(1) >= trained.MIN_CONFIDENCE)]
+            kept = digits[(probabilities.argmax(1) == 7) & (probabilities.max(1) >= MIN_CONFIDENCE)]
             assert np.array_equal(kept[:20], sevens), of  # in the order in which they were drawn
 
 
@@ -278,10 +278,8 @@ def test_what_may_be_given_in_place_of_arrays_and_numbers(shipped):
 
 
 def test_the_sampler_of_the_documents_draws_every_chunk(shipped):
-    """docs/numpy_sampler.py, past its first chunk of digits too."""
-    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
-    sampler = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sampler)
+    """docs/numpy_sampler.py draws the same digits, beyond its first chunk of them too."""
+    sampler = numpy_sampler()
     config, arrays = sampler.load(weights.shipped_weights().path)
     digits = shipped.sample(2 * CHUNK + 4, seed=9)
     for chunk in range(3):
@@ -342,30 +340,30 @@ def test_discriminate(shipped):
             shipped.discriminate(wrong)
 
 
-# Ways
+# Paths
 
 
 def test_a_path_is_distributed_as_z_is():
     start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (400, 100)) for seed in (0, 1))
-    way = latent_path(start, stop, 5)
-    assert (way.shape, way.dtype) == ((400, 5, 100), np.float32)
-    assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
+    path = latent_path(start, stop, 5)
+    assert (path.shape, path.dtype) == ((400, 5, 100), np.float32)
+    assert np.array_equal(path[:, 0], start) and np.array_equal(path[:, -1], stop)
     for step in range(5):
-        shares, _ = np.histogram(way[:, step], bins=10, range=(-1, 1))
-        assert np.abs(shares / way[:, step].size - 0.1).max() < 0.006
+        shares, _ = np.histogram(path[:, step], bins=10, range=(-1, 1))
+        assert np.abs(shares / path[:, step].size - 0.1).max() < 0.006
     straight, _ = np.histogram((start + stop) / 2, bins=10, range=(-1, 1))
-    assert straight[0] / start.size < 0.03  # which a straight line's middle is not
-    steps = np.abs(np.diff(way, axis=1)).mean((0, 2))
+    assert straight[0] / start.size < 0.03  # a straight line's middle is not uniform
+    steps = np.abs(np.diff(path, axis=1)).mean((0, 2))
     assert steps.max() / steps.min() < 1.1
     again = latent_path(start[::-1], stop[::-1], 5)[::-1]
-    assert np.array_equal(again, way)
+    assert np.array_equal(again, path)
 
 
 def test_a_path_between_normal_vectors_is_as_long_as_they_are():
     start, stop = (draws.latent(seed, draws.Stream.SAMPLE, 0, (50, 64), "normal") for seed in (0, 1))
-    way = latent_path(start, stop, 5, "normal")
-    assert np.array_equal(way[:, 0], start) and np.array_equal(way[:, -1], stop)
-    assert np.abs(np.square(way).mean((0, 2)) - 1).max() < 0.1  # a straight line's middle has half of it
+    path = latent_path(start, stop, 5, "normal")
+    assert np.array_equal(path[:, 0], start) and np.array_equal(path[:, -1], stop)
+    assert np.abs(np.square(path).mean((0, 2)) - 1).max() < 0.1  # a straight line's middle has half of it
 
 
 def test_a_path_to_the_same_place_stays_there():
@@ -376,11 +374,11 @@ def test_a_path_to_the_same_place_stays_there():
 
 
 def test_interpolate(shipped):
-    ways = shipped.interpolate(4, rows=2, digits=(3, None), seeds=(0, 1))
-    assert (ways.shape, ways.dtype) == ((2, 4, 32, 32), np.uint8)
-    assert np.array_equal(ways[:, 0], shipped.sample(2, digit=3, seed=0))
-    assert np.array_equal(ways[:, -1], shipped.sample(2, seed=1))
-    assert np.array_equal(shipped.interpolate(4, digits=(3, None), seeds=(0, 1))[0], ways[0])
+    paths = shipped.interpolate(4, rows=2, digits=(3, None), seeds=(0, 1))
+    assert (paths.shape, paths.dtype) == ((2, 4, 32, 32), np.uint8)
+    assert np.array_equal(paths[:, 0], shipped.sample(2, digit=3, seed=0))
+    assert np.array_equal(paths[:, -1], shipped.sample(2, seed=1))
+    assert np.array_equal(shipped.interpolate(4, digits=(3, None), seeds=(0, 1))[0], paths[0])
     with pytest.raises(ValueError, match="steps: found 1"):
         shipped.interpolate(1)
 
@@ -457,6 +455,8 @@ def test_files_that_are_there(at_hand, tmp_path):
 class Endless:
     """A stand-in for a GAN that draws at no cost."""
 
+    classes = ()
+
     def __init__(self, after=10**9, then=None):
         self.after, self.then = after, then
 
@@ -477,7 +477,7 @@ def test_memory_does_not_grow_with_the_data_set(form, tmp_path):
         drawing.draw_digits(Endless(), tmp_path / str(count), form, count, 0, labels=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 2e5  # of 20 MB more
+    assert peaks[1] < peaks[0] + 2e5  # where the data set grows by 20 MB
 
 
 def fill_the_disk():
@@ -515,17 +515,17 @@ def test_terminated(tmp_path, monkeypatch):
     assert result.code == 143 and not (tmp_path / "new").exists()
 
 
-def test_ways_as_files(at_hand, tmp_path):
+def test_paths_as_files(at_hand, tmp_path):
     flags = ["--from", 3, "--to", 8, "--rows", 2, "--steps", 4, "--scale", 1, "--out", tmp_path]
     assert run("interpolate", *flags).code == 0
-    ways = at_hand.interpolate(4, 2, (3, 8), (0, 1))[:, :, 2:-2, 2:-2]
+    paths = at_hand.interpolate(4, 2, (3, 8), (0, 1))[:, :, 2:-2, 2:-2]
     with Image.open(tmp_path / "interpolation.png") as picture:
-        assert np.array_equal(picture, images.grid(ways.reshape(8, 28, 28), 4))
+        assert np.array_equal(picture, images.grid(paths.reshape(8, 28, 28), 4))
     with Image.open(tmp_path / "interpolation.gif") as film:
         assert film.info["loop"] == 0 and film.n_frames > 10
-        assert np.array_equal(film.convert("L"), images.grid(ways[:, 0], 2))
+        assert np.array_equal(film.convert("L"), images.grid(paths[:, 0], 2))
         film.seek(film.n_frames - 1)
-        assert np.array_equal(film.convert("L"), images.grid(ways[:, 0], 2))  # back where it began
+        assert np.array_equal(film.convert("L"), images.grid(paths[:, 0], 2))  # back where it began
 
 
 # Misuse
@@ -534,7 +534,6 @@ MISUSE = [
     (["generate", "--num_digits", "0"], 2, "--num_digits"),
     (["generate", "--num_digits", "-3"], 2, "--num_digits"),
     (["generate", "--num_digits", "1e3"], 2, "--num_digits"),
-    (["generate", "--digit", "10"], 2, "--digit"),
     (["generate", "--digit", "-1"], 2, "--digit"),
     (["generate", "--digit", "seven"], 2, "--digit"),
     (["generate", "--digit", "7", "--balanced"], 2, "--balanced"),
@@ -555,7 +554,6 @@ MISUSE = [
     (["generate", "--out_dir", "absent"], 4, "absent"),
     (["generate", "--checkpoint", "foreign.npz"], 4, "foreign.npz"),
     (["interpolate", "--from", "x"], 2, "--from"),
-    (["interpolate", "--to", "10"], 2, "--to"),
     (["interpolate", "--steps", "1"], 2, "--steps"),
     (["interpolate", "--rows", "0"], 2, "--rows"),
     (["interpolate", "--to_seed", "-1"], 2, "--to_seed"),
@@ -572,6 +570,15 @@ def test_misuse_ends_in_one_line_without_tensorflow(arguments, code, named, tmp_
     assert (result.code, result.out) == (code, "")
     assert named in result.err and result.err.count("\n") == 1 and len(result.err) <= 201
     assert os.listdir(tmp_path) == ["foreign.npz"]
+
+
+@pytest.mark.parametrize("arguments", [["generate", "--digit", "10"], ["interpolate", "--to", "10"]], ids=str)
+def test_a_digit_that_the_weights_do_not_draw(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
+    result = run(*arguments)
+    assert (result.code, result.err) == (2, f"error: {arguments[1]}: found 10, expected an integer from 0 to 9\n")
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_unknown_digit(at_hand, monkeypatch, tmp_path):

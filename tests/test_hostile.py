@@ -24,7 +24,7 @@ def one_commit(tmp_path):
 
 
 def assert_refused(folder, warnings=1):
-    """In one line, with the code of checkpoints, soon and without much memory or TensorFlow."""
+    """The run in `folder` is refused in one line, with the exit code of checkpoints, soon and in little memory."""
     began = time.monotonic()
     tracemalloc.start()
     result = run("--out_dir", folder)
@@ -62,7 +62,7 @@ def test_manifest_of_strange_content(one_commit, change):
 @pytest.mark.parametrize("size", [0, 1 << 40])
 @pytest.mark.parametrize("suffix", ["index", "data-00000-of-00001"])
 def test_other_sizes_are_seen_without_reading(one_commit, suffix, size):
-    """A sparse terabyte takes hours to read."""
+    """To read a terabyte, of which the disk holds nothing here, would take hours."""
     with (one_commit / "checkpoints" / f"model-10.{suffix}").open("wb") as file:
         file.truncate(size)
     assert_refused(one_commit)

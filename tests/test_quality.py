@@ -192,7 +192,7 @@ class TestClassifier:
         assert features.dtype == probabilities.dtype == np.float32
         assert np.isfinite(features).all()
         np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
-        assert accuracy > 0.85  # 8x8 scans of another country's hands, made larger
+        assert accuracy > 0.85  # 8x8 scans of other people's digits, enlarged
         np.testing.assert_array_equal(alone[0][0], features[700])
 
     @needs_mnist

@@ -25,7 +25,7 @@ FILES = ("data-00000-of-00001", "index", "json")
 
 
 def command(*arguments, **options):
-    """The answer of a process of its own."""
+    """The completed process of `run.py` with `arguments`."""
     options = {"env": environment(), "capture_output": True, "text": True, "timeout": 120, **options}
     return subprocess.run([sys.executable, ROOT / "run.py", *map(str, arguments)], **options)
 
@@ -125,7 +125,7 @@ def commits(tmp_path):
 
 
 def test_a_checkpoint_of_other_networks_is_refused(finished_copy):
-    """As where the networks have changed since: every hash holds."""
+    """Every hash holds, but the networks are others, as if the program had changed them since."""
     path = finished_copy / "checkpoints" / f"model-{STEPS}.json"
     manifest = json.loads(path.read_text())
     manifest["config"]["g_channels"] = [8, 16]
@@ -140,7 +140,7 @@ def test_a_checkpoint_of_other_networks_is_refused(finished_copy):
 
 @contextlib.contextmanager
 def file_size_limit(size):
-    """As on a full disk, no file can grow beyond `size` bytes."""
+    """A context in which no file can grow beyond `size` bytes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -111,7 +111,7 @@ def test_how_often_a_run_tells_does_not_change_it(finished, tmp_path):
 
 
 def test_resume_drops_what_was_told_after_the_checkpoint(finished, tmp_path):
-    """As after a power cut: rows, a torn row, events, snapshots and half a commit lie beyond the last checkpoint."""
+    """Rows, a torn row, events, snapshots and half a commit lie beyond the last checkpoint, as after a power cut."""
     train(tmp_path, 77)
     remove_checkpoints(tmp_path, 77)
     with (tmp_path / "logs" / "metrics.csv").open("ab") as file:
@@ -143,7 +143,7 @@ def test_resume_from_the_one_before_a_damaged_checkpoint(finished, finished_copy
 
 
 def test_distances_are_measured_and_resumed(tmp_path):
-    """Two runs that are stopped between and after measurements tell what one does, and train as without any."""
+    """A run in two parts measures what a whole run measures, and measuring changes no weight."""
     every = ["--eval_every", 8]
     assert "step 8: Frechet distance" in train(tmp_path / "whole", 20, *every).out
     for iterations in (12, 20):
@@ -325,7 +325,7 @@ def test_a_new_run_takes_the_fastest_precision_and_keeps_it(flags, precision, tm
 
 
 def test_nothing_is_said_to_change_in_a_run_that_is_finished(finished_copy):
-    """The README's own two commands: the same number of iterations, and then with another rate."""
+    """The same number of iterations is asked for again, with another rate."""
     result = run("--out_dir", finished_copy, "--iterations", STEPS, "--lr_g", 2e-4)
     assert (result.code, result.err) == (0, "")
     assert result.out == f"already trained: step {STEPS} of {STEPS}; give a higher --iterations to go on\n"
@@ -376,7 +376,7 @@ def test_divergence_keeps_the_last_good_checkpoint(finished, tmp_path, poison):
 
 
 def test_divergence_in_a_loss_ends_at_once(tmp_path, poison):
-    """Which a ReLU fused with the batch norm before it hides: it makes NaN zero. This family's is leaky."""
+    """This family's ReLU is leaky. A plain one, fused with the batch norm before it, would turn NaN into zero."""
     result = run(*TINY, "--model", "dcgan28", "--out_dir", tmp_path, "--iterations", STEPS)
     assert_diverged(result, tmp_path, "a loss is NaN or infinite at step 61")
 

@@ -29,17 +29,17 @@ ARRAYS = {
 }
 
 
-def some(path):
+def some_weights(path):
     return weights.Weights(path, 7, CONFIG, DATASET, ARRAYS)
 
 
-def never(line):
+def fail_on_warning(line):
     pytest.fail(line)
 
 
 @pytest.fixture
 def path(tmp_path):
-    weights.save_weights(tmp_path / "weights.npz", some(tmp_path))
+    weights.save_weights(tmp_path / "weights.npz", some_weights(tmp_path))
     return tmp_path / "weights.npz"
 
 
@@ -63,7 +63,7 @@ def test_where_the_data_lay_is_not_told(path):
 
 
 def test_float16_takes_half(path):
-    weights.save_weights(path, some(path), "float16")
+    weights.save_weights(path, some_weights(path), "float16")
     for name, array in weights.load_weights(path).arrays.items():
         assert array.dtype == np.float32
         assert np.array_equal(array, ARRAYS[name].astype(np.float16))
@@ -71,7 +71,7 @@ def test_float16_takes_half(path):
 
 def test_float16_cannot_hold_everything(path):
     before = path.read_bytes()
-    large = some(path)._replace(arrays={"generator/a": np.full(3, 1e5, np.float32)})
+    large = some_weights(path)._replace(arrays={"generator/a": np.full(3, 1e5, np.float32)})
     with pytest.raises(CheckpointError, match="generator/a has values beyond float16"):
         weights.save_weights(path, large, "float16")
     assert path.read_bytes() == before
@@ -80,7 +80,7 @@ def test_float16_cannot_hold_everything(path):
 def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "weights.npz").mkdir()
     with pytest.raises(OutputError, match=r"weights\.npz"):
-        weights.save_weights(tmp_path / "weights.npz", some(tmp_path))
+        weights.save_weights(tmp_path / "weights.npz", some_weights(tmp_path))
     assert [each.name for each in tmp_path.iterdir()] == ["weights.npz"]
 
 
@@ -104,7 +104,7 @@ def rewritten(record=None, arrays=None, seal=True, **options):
     content = {"metadata": np.frombuffer(json.dumps(changed).encode(), np.uint8), **content}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", **options) as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zipfile's, about two of one name
+        warnings.simplefilter("ignore")  # zipfile warns of two members of one name
         for name, array in content.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, array)
@@ -113,7 +113,7 @@ def rewritten(record=None, arrays=None, seal=True, **options):
 
 
 def put(*path):
-    """A change of a record: the last of `path` in the place that the others lead to."""
+    """A function that changes a record: it sets the entry that all but the last of `path` lead to, to the last."""
 
     def change(record):
         *keys, last, value = path
@@ -125,7 +125,7 @@ def put(*path):
 
 
 def hollow(name, header):
-    """A file with one array of which there is a header alone."""
+    """The bytes of a file with one array, which has a header and no data."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         member = io.BytesIO()
@@ -188,7 +188,7 @@ def test_malformed(content, tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     with pytest.raises(CheckpointError) as caught:
-        weights.find_weights(path, None, never)
+        weights.find_weights(path, None, fail_on_warning)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5e6
@@ -218,14 +218,14 @@ def test_any_flipped_bit_is_seen(path):
 def test_no_regular_file(tmp_path):
     os.mkfifo(tmp_path / "weights.npz")  # to open it would wait for a writer
     with pytest.raises(CheckpointError, match="found a pipe"):
-        weights.find_weights(tmp_path / "weights.npz", None, never)
+        weights.find_weights(tmp_path / "weights.npz", None, fail_on_warning)
 
 
 def test_a_folder_in_the_files_place(tmp_path):
     (tmp_path / "weights.npz").mkdir()
     for wanted in (tmp_path, tmp_path / "weights.npz"):
         with pytest.raises(CheckpointError) as caught:
-            weights.find_weights(wanted, None, never)
+            weights.find_weights(wanted, None, fail_on_warning)
         assert "weights.npz" in str(caught.value) and "--data_dir" not in str(caught.value)
     with pytest.raises(CheckpointError, match="found a folder, expected a file"):
         weights.load_weights(tmp_path / "weights.npz")
@@ -237,7 +237,7 @@ def test_a_folder_in_the_files_place(tmp_path):
 def test_a_checkpoint_gives_the_averages_and_no_optimizer(finished):
     import tensorflow as tf
 
-    found = weights.read_weights(weights.find_weights(finished, None, never))
+    found = weights.read_weights(weights.find_weights(finished, None, fail_on_warning))
     saved = tf.train.load_checkpoint(str(finished / "checkpoints" / "model-200"))
     name = "generator/dense/kernel"
     average = saved.get_tensor(name + "/ExponentialMovingAverage")
@@ -254,18 +254,18 @@ def test_a_checkpoint_gives_the_averages_and_no_optimizer(finished):
 def test_ways_to_name_a_checkpoint(finished, path, tmp_path, monkeypatch):
     folder = finished / "checkpoints"
     for wanted, of in ((None, folder), (100, folder), ("100", folder), (finished, None), (folder, None), (path, None)):
-        found = weights.find_weights(wanted, of, never)
+        found = weights.find_weights(wanted, of, fail_on_warning)
         assert found.step == {100: 100, "100": 100, path: 7}.get(wanted, 200)
         assert weights.describe(found).startswith(f"weights: step {found.step}, trained on ")
-    assert weights.find_weights(path.parent, None, never).step == 7  # a folder that has weights.npz
+    assert weights.find_weights(path.parent, None, fail_on_warning).step == 7  # a folder that has weights.npz
     monkeypatch.chdir(finished)
-    assert weights.find_weights(None, None, never).step == 200
-    assert weights.find_weights("50", None, never).step == 50
+    assert weights.find_weights(None, None, fail_on_warning).step == 200
+    assert weights.find_weights("50", None, fail_on_warning).step == 50
 
 
 def test_the_weights_that_ship(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = weights.find_weights(None, None, never)
+    found = weights.find_weights(None, None, fail_on_warning)
     assert found.path.parts[-3:] == ("checkpoints", "pretrained", "weights.npz")
     assert found.dataset["name"] == "mnist" and found.config.data_dir == ""
     assert found.path.stat().st_size < 6e6
@@ -278,27 +278,27 @@ def test_the_weights_that_ship(tmp_path, monkeypatch):
 def test_a_run_beside_them_is_its_own(finished_copy, monkeypatch):
     folder = finished_copy / "checkpoints"
     shutil.copytree(ROOT / "checkpoints" / "pretrained", folder / "pretrained")
-    assert weights.find_weights(None, folder, never).step == 200
-    assert checkpoint.newest(folder, never).step == 200
+    assert weights.find_weights(None, folder, fail_on_warning).step == 200
+    assert checkpoint.newest(folder, fail_on_warning).step == 200
     checkpoint.clean(folder)
     checkpoint.rotate(folder, 1)
     assert (folder / "pretrained" / "weights.npz").exists()
     for path in folder.glob("model-*"):
         path.unlink()
-    assert checkpoint.newest(folder, never) is None  # so that a run starts
+    assert checkpoint.newest(folder, fail_on_warning) is None  # so that a run starts
 
 
 @pytest.mark.parametrize("wanted", ["absent", "absent.npz", "300", "9" * 400, ".", "a\0b", "x" * 5000, -1, True, 2.5])
 def test_nothing_there(wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError) as caught:
-        weights.find_weights(wanted, None, never)
+        weights.find_weights(wanted, None, fail_on_warning)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_was_named_has_to_hold_a_run(tmp_path):
     with pytest.raises(CheckpointError, match="found no checkpoint"):
-        weights.find_weights(None, tmp_path, never)
+        weights.find_weights(None, tmp_path, fail_on_warning)
 
 
 def test_damaged_checkpoints_are_passed_over_but_not_when_asked_for(finished_copy):
@@ -308,7 +308,7 @@ def test_damaged_checkpoints_are_passed_over_but_not_when_asked_for(finished_cop
     assert weights.find_weights(None, folder, warned.append).step == 150
     assert len(warned) == 1 and "model-200" in warned[0]
     with pytest.raises(CheckpointError, match="model-200"):
-        weights.find_weights(200, folder, never)
+        weights.find_weights(200, folder, fail_on_warning)
 
 
 def test_an_installed_wheel_has_them(tmp_path):

@@ -140,10 +140,10 @@ def _resident(pid):
 
 
 class Judge:
-    """Counts what went well and prints what did not."""
+    """Counts what happened, and prints what should not have."""
 
     def __init__(self):
-        self.losses, self.seen = 0, Counter()
+        self.losses, self.counts = 0, Counter()
 
     def expect(self, good, what, run=None):
         if not good:
@@ -163,7 +163,7 @@ class Judge:
         self.expect(not temporaries(folder), f"left behind: {temporaries(folder)[:5]}", run)
 
     def finish(self, line):
-        print(f"{line}; {dict(sorted(self.seen.items()))}; {self.losses} losses", flush=True)
+        print(f"{line}; {dict(sorted(self.counts.items()))}; {self.losses} losses", flush=True)
         return 1 if self.losses else 0
 
 
@@ -210,7 +210,7 @@ def random_kills(count, folder, judge):
         else:
             killed += 1
             place = "write" if temporaries(folder / "killed") else "start-up" if run.start is None else "training"
-            judge.seen[f"in {place}"] += 1
+            judge.counts[f"in {place}"] += 1
     return judge.finish(f"{killed} kills over {rounds} runs of {STEPS} steps")
 
 
@@ -297,7 +297,7 @@ def every_call(most, folder, judge):
         run = traced(victim, flags, log, thread, "-e", f"trace={name}", "-e", inject)
         if effect == "signal=KILL":
             judge.expect(run.code == -signal.SIGKILL, f"{what}: not hit, exit code {run.code}", run)
-            judge.seen["killed"] += 1
+            judge.counts["killed"] += 1
         else:
             # A temporary file that cannot be removed is no reason to stop: the next start removes it.
             judge.expect("INJECTED" in log.read_text(), f"{what}: not hit", run)
@@ -306,7 +306,7 @@ def every_call(most, folder, judge):
             judge.expect(
                 name in REMOVALS or run.code == 0 or not temporaries(victim), f"{what}: {temporaries(victim)}", run
             )
-            judge.seen[f"exit {run.code}"] += 1
+            judge.counts[f"exit {run.code}"] += 1
         judge.expect((victim / "checkpoints" / "model-20.json").exists() or run.committed >= 30, f"{what}: no 20", run)
         last = Run(victim, *flags)
         last.wait()

@@ -9,7 +9,6 @@ MNIST's test digits are not looked at, so that what is chosen here can be report
 
 import argparse
 import contextlib
-import dataclasses
 import hashlib
 import os
 import sys
@@ -21,8 +20,8 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dcgan_tf1 import cli  # noqa: E402
-from dcgan_tf1.config import Config, Folders  # noqa: E402
+from dcgan_tf1.commands.train import read_config  # noqa: E402
+from dcgan_tf1.config import Folders  # noqa: E402
 from dcgan_tf1.data import sources  # noqa: E402
 from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
@@ -35,7 +34,6 @@ from dcgan_tf1.training.trainer import train  # noqa: E402
 
 HELD_OUT = 5000
 DIGITS = 10_000
-FIELDS = {field.name for field in dataclasses.fields(Config)}
 
 
 def trial(settings, config, dataset, scorer, out):
@@ -75,8 +73,7 @@ def main():
         print("| settings | steps | minutes | distance | coverage | missing | KL |\n|---|--:|--:|--:|--:|--:|--:|")
         for settings in arguments.trials:
             flags = [f"--{setting}" for setting in settings.split()]
-            values = cli.train.make_context("recipe.py", [*flags, "--iterations", str(arguments.steps)]).params
-            config = Config(**{name: value for name, value in values.items() if name in FIELDS and value is not None})
+            config = read_config([*flags, "--iterations", str(arguments.steps)])
             out = arguments.out_dir / (settings.replace(" ", "_") or "default")
             print(trial(settings, config, dataset, scorer, out), flush=True)
 

@@ -7,6 +7,7 @@ import click
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import LARGEST_SEED, Kind, integer, number, option, text
 from dcgan_tf1.config import MODELS, PRESETS, Config
+from dcgan_tf1.errors import SIGNAL_BASE
 
 _COMPARED = "reference,dcgan32,dcgan28,mlp"
 _MOST_MODELS = 8
@@ -24,8 +25,8 @@ _models = Kind("NAME,...", f"up to {_MOST_MODELS} of {', '.join([*PRESETS, *MODE
 
 @click.command
 @option("--models", _models, "presets or families, comma-separated", default=_COMPARED)
-@option("--minutes", number(0.01, 100_000), "minutes of training for each", default=5)
-@option("--num_digits", integer(100, 50_000), "digits to measure by", default=10_000)
+@option("--minutes", number(0.01, 100_000), "minutes of training for each model", default=5)
+@option("--num_digits", integer(100, 50_000), "how many digits to draw for each measurement", default=10_000)
 @option("--seed", integer(0, LARGEST_SEED), "seed of training and of the measured digits", default=0)
 @option("--data_dir", text("DIR"), "folder of MNIST's files")
 @option("--out_dir", text("DIR"), "folder of compare.png and of the runs", default="compare")
@@ -51,4 +52,4 @@ def compare(
 
         configs = {name: config.replace(data_dir=data_dir or "") for name, config in configs.items()}
         number = comparison.compare(configs, out, train, test, minutes, num_digits, seed)
-        return 128 + number if number else 0
+        return SIGNAL_BASE + number if number else 0

@@ -3,17 +3,21 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, WeightsChoice, force, integer, option, text, weights_options
+from dcgan_tf1.errors import SIGNAL_BASE, UsageError
+from dcgan_tf1.sampling.labels import check_label
 
 if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 DEFAULT_SCALE = 4
 """Pixels of a picture for each pixel of a digit."""
+LARGEST_LABEL = 10**9
+"""The largest label of a class that can be asked for. Which classes there are depends on the GAN."""
 
 
 def drawing_options(command: Callable) -> Callable:
@@ -27,15 +31,24 @@ def drawing_options(command: Callable) -> Callable:
 
 
 @contextlib.contextmanager
-def open_trained_gan(choice: WeightsChoice) -> Iterator["TrainedGan"]:
+def open_trained_gan(choice: WeightsChoice, classes: Mapping[str, int | None]) -> Iterator["TrainedGan"]:
     """The GAN that the user chose. From here on SIGTERM ends the process after cleaning up, with exit code 143.
+
+    Args:
+        classes: the classes that the GAN must be able to draw, by the flags that ask for them; None: any.
 
     Raises:
         CheckpointError: there is no such GAN, or it is damaged.
+        UsageError: it does not draw one of `classes`.
     """
     source = choice.find()
+    for flag, label in classes.items():
+        try:
+            check_label(flag, label, source.dataset.get("classes", ()))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     with contextlib.suppress(ValueError):  # signals can only be set in the main thread
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(SIGNAL_BASE + number))
 
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.sampling import trained_gan, weights

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dcgan_tf1.sampling.weights import WeightsSource
 
 _NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
-"""How the file or the folder of each format is called."""
+"""The usual name of the file or the folder, by format."""
 
 
 @click.command
@@ -35,7 +35,7 @@ def export(choice: WeightsChoice, form: str, half: bool, out: str | None, force:
     if half and form != "npz":
         raise UsageError(f"--half: found with --format {form}, expected npz")
     if form == "onnx" and not importlib.util.find_spec("tf2onnx"):
-        raise UsageError("--format: found onnx, which takes tf2onnx; pip install -e '.[onnx]' brings it")
+        raise UsageError("--format: found onnx, which needs tf2onnx; install it by pip install -e '.[onnx]'")
     target = Path("exported", _NAMES[form]) if out is None else Path(out)
 
     from dcgan_tf1.files import make_folder, refuse_existing

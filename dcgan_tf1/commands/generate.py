@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dcgan_tf1.commands.drawing import DEFAULT_SCALE, drawing_options, open_trained_gan
+from dcgan_tf1.commands.drawing import DEFAULT_SCALE, LARGEST_LABEL, drawing_options, open_trained_gan
 from dcgan_tf1.commands.options import LARGEST_SEED, WeightsChoice, choice, integer, number, option, switch
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.quality import MIN_CONFIDENCE
@@ -19,10 +19,10 @@ _LARGEST_GRID = 10_000
 
 
 @click.command
-@option("--num_digits", integer(1, 10**7), "digits to draw", default=10)
-@option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits: the same seed, the same digits", default=0)
-@option("--digit", integer(0, 9), "draw this digit only, 0 to 9")
-@switch("--balanced", "draw as many of each digit")
+@option("--num_digits", integer(1, 10**7), "how many digits to draw", default=10)
+@option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits; the same seed gives the same digits", default=0)
+@option("--digit", integer(0, LARGEST_LABEL), "draw this digit only, 0 to 9; with other data, this label")
+@switch("--balanced", "draw equally many of each digit")
 @switch("--labels", "label the digits of a data set")
 @option(
     "--min_confidence", number(0, 1), f"how sure of a digit the classifier must be, 0 to 1 (default: {MIN_CONFIDENCE})"
@@ -69,7 +69,11 @@ def generate(
     if form == "grid" and num_digits > _LARGEST_GRID:
         raise UsageError(f"--num_digits: found {num_digits}, expected at most {_LARGEST_GRID} in a grid")
 
-    with open_trained_gan(choice) as gan:
+    with open_trained_gan(choice, {"--digit": digit}) as gan:
+        if gan.classes and min_confidence is not None:
+            raise UsageError(
+                "--min_confidence: found, expected none: a conditional GAN draws the class it is asked for"
+            )
         from dcgan_tf1.sampling.drawing import draw_digits
 
         scale = scale or DEFAULT_SCALE

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import click
 
-from dcgan_tf1.commands.drawing import DEFAULT_SCALE, drawing_options, open_trained_gan
+from dcgan_tf1.commands.drawing import DEFAULT_SCALE, LARGEST_LABEL, drawing_options, open_trained_gan
 from dcgan_tf1.commands.options import LARGEST_SEED, WeightsChoice, integer, option
 
 
 @click.command
-@option("--from", integer(0, 9), "digit to start from (default: any)", name="start")
-@option("--to", integer(0, 9), "digit to end at (default: any)", name="end")
-@option("--rows", integer(1, 32), "paths", default=8)
-@option("--steps", integer(2, 32), "digits of a path", default=12)
+@option("--from", integer(0, LARGEST_LABEL), "digit to start from (default: any)", name="start")
+@option("--to", integer(0, LARGEST_LABEL), "digit to end at (default: any)", name="end")
+@option("--rows", integer(1, 32), "how many paths to draw", default=8)
+@option("--steps", integer(2, 32), "how many digits make a path", default=12)
 @option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits to start from", default=0)
 @option("--to_seed", integer(0, LARGEST_SEED), "seed of the digits to end at (default: SEED + 1)")
 @drawing_options
@@ -29,9 +29,9 @@ def interpolate(
     out: str,
     force: bool,
 ) -> int:
-    """Draw the paths from digits to others: a grid and a GIF."""
+    """Draw paths from digits to other digits: a grid and a GIF."""
     seeds = seed, seed + 1 if to_seed is None else to_seed
-    with open_trained_gan(choice) as gan:
+    with open_trained_gan(choice, {"--from": start, "--to": end}) as gan:
         from dcgan_tf1.sampling.drawing import draw_paths
 
         draw_paths(gan, Path(out), rows, steps, (start, end), seeds, size, scale or DEFAULT_SCALE, force)

@@ -103,7 +103,7 @@ _FOLDERS = {
 
 
 def folder_options(*names: str) -> Callable:
-    """The options of those names that say where a run writes; the command gets all of them as one `folders`."""
+    """The options called `names`, which say where a run writes; the command gets all of them as one `folders`."""
 
     def decorate(command: Callable) -> Callable:
         @functools.wraps(command)
@@ -120,7 +120,7 @@ def folder_options(*names: str) -> Callable:
 
 
 class WeightsChoice(NamedTuple):
-    """What the user said about which weights a command uses."""
+    """The options that say which weights a command uses, as the user gave them."""
 
     checkpoint: str | None
     checkpoint_dir: str | None

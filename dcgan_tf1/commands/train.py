@@ -1,7 +1,7 @@
 """`run.py train`, or just `run.py`: train a GAN, or go on with its training."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -9,9 +9,7 @@ import click
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, folder_options, text
 from dcgan_tf1.config import Config, Folders
-
-_SIGNAL_BASE = 128
-"""A process that a signal ended exits with this number and the signal's, as shells have it."""
+from dcgan_tf1.errors import SIGNAL_BASE
 
 
 def _config_options(command: Callable) -> Callable:
@@ -69,4 +67,16 @@ def train(folders: Folders, **settings: Any) -> int:
         from dcgan_tf1.training import trainer
 
         number = trainer.train(run, dataset)
-        return _SIGNAL_BASE + number if number else 0
+        return SIGNAL_BASE + number if number else 0
+
+
+def read_config(flags: Sequence[str]) -> Config:
+    """The settings of a new run that `flags`, those of `run.py train`, describe. Flags of folders are passed over.
+
+    Raises:
+        UsageError: a value is wrong.
+        click.ClickException: there is no such flag.
+    """
+    values = train.make_context("train", list(flags)).params
+    names = {field.name for field in dataclasses.fields(Config)}
+    return Config(**{name: value for name, value in values.items() if name in names and value is not None})

@@ -65,7 +65,7 @@ def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[
 
 
 class _BoundedReader(io.BufferedReader):
-    """A file that refuses long reads, since `zipfile` reads a directory at once, as long as the file says it is."""
+    """A file that refuses long reads. `zipfile` reads the whole directory at once, however long the file says it is."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _BLOCK_BYTES:
@@ -87,14 +87,14 @@ def open_data_file(path: Path, expected: str = _EXPECTED_FILE) -> Iterator[io.Bu
 
 
 def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read the images of an IDX or .npz file, and the labels if the .npz file has them.
+    """Read the images of an IDX or .npz file, and the labels (`y_train`, `y_test` or `labels`) if an .npz has them.
 
     Args:
         path: an IDX file, gzipped or not, or an .npz file with x_train and x_test, images, arr_0 or one array alone.
         split: `train` or `test`; it decides between x_train and x_test.
 
     Returns:
-        uint8 [N, 28, 28] or [N, 32, 32], and uint8 [N] or None.
+        uint8 [N, 28, 28] or [N, 32, 32], and integers [N] or None.
 
     Raises:
         DataError: the file cannot be read, or is not such a file.
@@ -106,7 +106,7 @@ def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def read_labels(path: Path, count: int) -> np.ndarray:
-    """Read an IDX file of `count` labels: uint8 [count].
+    """Read an IDX file of `count` labels: uint8, int16 or int32 [count].
 
     Raises:
         DataError: the file cannot be read, or is not such a file.
@@ -146,15 +146,15 @@ def _check_labels(labels: np.ndarray, count: int) -> None:
         raise DataError(f"found {len(labels)} labels, expected {count}, one for each image")
 
 
-def _check_shape(shape: tuple[int, ...], ndim: int, limit: int) -> int:
-    """The number of bytes of a uint8 array of `shape`.
+def _check_shape(shape: tuple[int, ...], ndim: int, limit: int, item_size: int = 1) -> int:
+    """The number of bytes of an array of `shape`, whose items take `item_size` bytes each.
 
     Raises:
         DataError: these are no images (or labels), or they take more than `limit` bytes.
     """
     if len(shape) != ndim or min(shape) < 1 or shape[1:] not in ((), (28, 28), (32, 32)):
         raise DataError(f"found shape {shorten(list(shape))}, expected {_EXPECTED_SHAPE[ndim]}")
-    count = math.prod(shape)
+    count = math.prod(shape) * item_size
     if count > min(limit, _MAX_BYTES):
         raise DataError(f"found shape {shorten(list(shape))}, expected {min(limit, _MAX_BYTES)} bytes at most")
     return count
@@ -196,24 +196,28 @@ class _GzipMember:
 
 
 def _read_idx(file: io.BufferedReader, ndim: int) -> np.ndarray:
-    """Read the uint8 array of `ndim` dimensions in an IDX file, gzipped or not."""
+    """Read the array of `ndim` dimensions in an IDX file, gzipped or not: uint8 images, or labels of any integers."""
     size = os.fstat(file.fileno()).st_size
     gzipped = file.peek(2)[:2] == b"\x1f\x8b"
     stream: Readable = _GzipMember(file) if gzipped else file
     magic = bytes(_read_exactly(stream, 4))
-    if magic != bytes((0, 0, 0x08, ndim)):
+    dtype = np.dtype(_IDX_TYPES.get(magic[2], "uint8")).newbyteorder(">")
+    if magic != bytes((0, 0, 0x08, ndim)) and not (
+        magic[:2] == b"\0\0" and magic[3] == ndim == 1 and dtype.kind == "i"
+    ):
         kind = f" ({_IDX_TYPES[magic[2]]}, {magic[3]} dimensions)" if magic[2] in _IDX_TYPES else ""
         raise DataError(f"found magic 0x{magic.hex()}{kind}, expected 0x0000080{ndim} (uint8, {ndim} dimensions)")
     shape = struct.unpack(f">{ndim}I", _read_exactly(stream, 4 * ndim))
     header = 4 + 4 * ndim
-    count = _check_shape(shape, ndim, limit=_MAX_DEFLATE_RATIO * size if gzipped else _MAX_BYTES)
+    limit = _MAX_DEFLATE_RATIO * size if gzipped else _MAX_BYTES
+    count = _check_shape(shape, ndim, limit, dtype.itemsize)
     found = _gzip_length(file, size) if gzipped else size
     if found != header + count:
         raise DataError(f"found {found} bytes (truncated or padded?), expected {header + count} for {list(shape)}")
     pixels = _read_exactly(stream, count)
     if stream.read(1):
         raise DataError(f"found bytes after the array, expected {header + count} in all")
-    return np.frombuffer(pixels, np.uint8).reshape(shape)
+    return np.frombuffer(pixels, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
 
 
 def _gzip_length(file: io.BufferedReader, size: int) -> int:
@@ -251,21 +255,24 @@ def _read_npz(file: io.BufferedReader, split: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: io.BufferedReader, ndim: int) -> np.ndarray:
-    """Read the uint8 array of `ndim` dimensions in `member` of the `archive` that `file` holds."""
+    """Read the array of `ndim` dimensions in `member` of the `archive` that `file` holds: uint8 images, or labels of
+    any integers.
+    """
     if member.flag_bits & 1:
         raise DataError(f"found {shorten(member.filename)!r} encrypted, expected no encryption")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"found zip compression {member.compress_type}, expected deflate or none, as NumPy writes")
     with archive.open(member) as stream:
         shape, fortran_order, dtype, offset = read_npy_header(stream)
-        if dtype != np.uint8:
-            raise DataError(f"found {shorten(member.filename)!r} of {shorten(dtype)}, expected uint8")
+        if dtype != np.uint8 and not (ndim == 1 and dtype.kind in "iu"):
+            expected = "uint8" if ndim > 1 else "integers"
+            raise DataError(f"found {shorten(member.filename)!r} of {shorten(dtype)}, expected {expected}")
         size = os.fstat(file.fileno()).st_size
-        count = _check_shape(shape, ndim, limit=_MAX_DEFLATE_RATIO * size)
+        count = _check_shape(shape, ndim, _MAX_DEFLATE_RATIO * size, dtype.itemsize)
         if member.file_size != offset + count:
             raise DataError(
                 f"found {member.file_size} bytes in {shorten(member.filename)!r}, expected {offset + count}"
             )
         stream.seek(offset)
-        pixels = np.frombuffer(_read_exactly(stream, count), np.uint8)
+        pixels = np.frombuffer(_read_exactly(stream, count), dtype).astype(dtype.newbyteorder("="), copy=False)
     return np.ascontiguousarray(pixels.reshape(shape, order="F" if fortran_order else "C"))

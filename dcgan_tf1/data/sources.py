@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,20 @@ _MNIST_SHA256 = {
 }
 
 
+_MOST_CLASSES = 1000
+_LONGEST_NAME = 100
+"""The most characters of a class's name."""
+
+
+class Classes(NamedTuple):
+    """The classes of a data set's images."""
+
+    names: tuple[str, ...]
+    """The different labels in ascending order, as text."""
+    indices: np.ndarray
+    """The class of each image, int32 [N], each from 0 to len(names) - 1."""
+
+
 class Dataset(NamedTuple):
     """Images as files have them: 0 is the background, and 255 the full stroke."""
 
@@ -38,9 +52,57 @@ class Dataset(NamedTuple):
     images: np.ndarray
     """uint8 [N, 28, 28] or [N, 32, 32]."""
     labels: np.ndarray | None
-    """uint8 [N]; None where the source has no labels."""
+    """Integers [N]; None where the source has no labels."""
     digest: str
     """The sha256, in hex, that the images have as an IDX file. It is the same from every kind of file."""
+
+    def classes(self) -> Classes:
+        """The classes of the images, for a GAN that draws by class.
+
+        Raises:
+            DataError: there are no labels, fewer than two classes or too many, or a class with a single image.
+        """
+        expected = f"expected labels of 2 to {_MOST_CLASSES} classes"
+        if self.labels is None:
+            raise DataError(one_line(f"--conditional: found no labels in {shorten(self.name)}, {expected}"))
+        values, indices, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
+        found = f"--conditional: found {len(values)} class{'es' * (len(values) > 1)} in {shorten(self.name)}"
+        if not 2 <= len(values) <= _MOST_CLASSES:
+            raise DataError(one_line(f"{found}, {expected}"))
+        if counts.min() < 2:
+            lonely = values[counts.argmin()]
+            raise DataError(one_line(f"{found}, of which {lonely} has a single image, expected 2 or more of each"))
+        return Classes(tuple(map(str, values)), indices.astype(np.int32))
+
+    def record(self, conditional: bool) -> dict[str, Any]:
+        """What a checkpoint records of the data set: `name`, `digest` and, for a conditional GAN, the `classes` by
+        their names and the `labels_digest`.
+
+        Raises:
+            DataError: as for `classes`.
+        """
+        record = {"name": self.name, "digest": self.digest}
+        if not conditional:
+            return record
+        names, indices = self.classes()
+        return {
+            **record,
+            "classes": list(names),
+            "labels_digest": hashlib.sha256(indices.astype("<i4").tobytes()).hexdigest(),
+        }
+
+
+def check_dataset_record(record: Any, conditional: bool) -> None:
+    """Raise ValueError unless `record`, read from a file, is one that `Dataset.record` could have made."""
+    keys = ("name", "digest", "labels_digest") if conditional else ("name", "digest")
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in keys):
+        raise ValueError("found no record of the data set")
+    names = record.get("classes", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in names):
+        raise ValueError("found no list of classes")
+    low, high = (2, _MOST_CLASSES) if conditional else (0, 0)
+    if not low <= len(set(names)) == len(names) <= high:
+        raise ValueError(f"found {len(names)} classes, expected {low} to {high} different ones")
 
 
 def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[str], object] = print) -> Dataset:
@@ -48,7 +110,8 @@ def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[
 
     Args:
         dataset: `mnist`; `digits`, the 1,797 scans that come with scikit-learn, all of them for training; `auto`, which
-            is MNIST, or `digits` where MNIST cannot be had; otherwise the path of an IDX (.gz or not) or .npz file.
+            is MNIST, or `digits` where MNIST cannot be had; otherwise the path of an IDX (.gz or not) or .npz file, or
+            of a folder with four IDX files that are named like MNIST's.
         data_dir: the folder of MNIST's files, for `auto` and `mnist`. If it is empty, Keras's copy or download is used.
         split: `train` or `test`. A file that holds a single set of images gives it for both.
         announce: is given one line if `auto` falls back to `digits`.
@@ -76,8 +139,13 @@ def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[
             one_line(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
         )
     if path.is_dir():
-        found = f"--dataset: found a folder, {shorten(dataset, 60)!r}"
-        raise DataError(one_line(f"{found}, expected a file; --data_dir takes the folder of MNIST's files"))
+        images_path, labels_path = (_find_idx(path, name) for name in _MNIST_FILES[split])
+        if not images_path or not labels_path:
+            name = _MNIST_FILES[split][0 if images_path is None else 1]
+            found = f"--dataset: found no {name}(.gz) in the folder {shorten(dataset, 40)!r}"
+            raise DataError(one_line(f"{found}, expected a file, or a folder with IDX files named like MNIST's"))
+        images, _ = read_images(images_path, split)
+        return _dataset(path.resolve().name, images, read_labels(labels_path, len(images)))
     return _dataset(path.name, *read_images(path, split))
 
 

@@ -51,23 +51,21 @@ def constant_getter(
     return get_constant
 
 
-def call_in_batches(
-    call: Callable[[np.ndarray], Sequence[np.ndarray]], inputs: np.ndarray, size: int
-) -> list[np.ndarray]:
+def call_in_batches(call: Callable[..., Sequence[np.ndarray]], size: int, *inputs: np.ndarray) -> list[np.ndarray]:
     """The outputs of `call` for any number of inputs, which it is given in batches of exactly `size`.
 
     The last batch is filled up with zeros, whose outputs are dropped. So the output for one input never depends on how
     many there are.
 
     Args:
-        call: takes [size, ...] and returns one or more arrays [size, ...].
-        inputs: [n, ...].
+        call: takes as many arrays [size, ...] as there are inputs, and returns one or more arrays [size, ...].
+        inputs: one or more arrays [n, ...].
 
     Returns:
         As many arrays as `call` returns, each [n, ...].
     """
-    count = len(inputs)
+    count = len(inputs[0])
     missing = -count % size if count else size
-    inputs = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), inputs.dtype)])
-    batches = [call(inputs[start : start + size]) for start in range(0, len(inputs), size)]
+    filled = [np.concatenate([each, np.zeros((missing, *each.shape[1:]), each.dtype)]) for each in inputs]
+    batches = [call(*(each[start : start + size] for each in filled)) for start in range(0, count + missing, size)]
     return [np.concatenate(parts)[:count] for parts in zip(*batches, strict=True)]

@@ -27,6 +27,53 @@ def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initialize
         return add_bias(x, _bias(units) if use_bias else None)
 
 
+def with_classes(z: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
+    """What the first layer of a generator sees: z, and the classes behind it (Mirza and Osindero 2014).
+
+    Args:
+        z: float32 [batch, z_dim].
+        classes: float32 [batch, classes], one-hot; None: an unconditional GAN, whose z stays alone.
+
+    Returns:
+        float32 [batch, z_dim + classes].
+    """
+    return z if classes is None else tf.concat([z, classes], 1)
+
+
+def scale_by_class(x: tf.Tensor, classes: tf.Tensor | None, name: str) -> tf.Tensor:
+    """Scale and shift every channel as its class has learned to, at first by 1 and 0.
+
+    After batch norm this is conditional batch norm (de Vries et al. 2017).
+
+    Args:
+        x: float32 [batch, ..., channels].
+        classes: float32 [batch, classes], one-hot; None: an unconditional GAN, whose x stays as it is.
+    """
+    if classes is None:
+        return x
+    channels, zeros = x.shape[-1], v1.zeros_initializer()
+    shape = [-1, *[1] * (x.shape.rank - 2), channels]
+    with v1.variable_scope(name):
+        scale = 1.0 + dense(classes, channels, "class_scale", use_bias=False, initializer=zeros)
+        offset = dense(classes, channels, "class_offset", use_bias=False, initializer=zeros)
+    return x * tf.reshape(scale, shape) + tf.reshape(offset, shape)
+
+
+def judge(x: tf.Tensor, classes: tf.Tensor | None, name: str, initializer: Callable = NORMAL) -> tf.Tensor:
+    """The last layer of a discriminator: [batch, n] -> logits [batch, 1] of being real.
+
+    It is a dense layer. Where there are classes, each class adds n weights of its own to those that all of them share
+    (a projection; Miyato and Koyama 2018).
+
+    Args:
+        classes: float32 [batch, classes], one-hot; None: an unconditional GAN.
+    """
+    logits = dense(x, 1, name, initializer=initializer)
+    if classes is None:
+        return logits
+    return logits + tf.reduce_sum(dense(classes, x.shape[1], "projection", use_bias=False) * x, 1, keepdims=True)
+
+
 def conv2d(
     x: tf.Tensor,
     channels: int,

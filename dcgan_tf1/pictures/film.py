@@ -95,7 +95,7 @@ def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
 
 
 def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:
-    """A frame: the picture, a line that shows which part of `last` steps is done, and the number of the step."""
+    """A frame: the picture, a bar for the part of `last` steps that is done, and the number of the step."""
     middle = SNAPSHOT_SCALE // 2
     pixels = np.asarray(picture)[middle::SNAPSHOT_SCALE, middle::SNAPSHOT_SCALE]
     pixels = pixels.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
@@ -108,10 +108,10 @@ def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:
 
 
 def _mp4(film: np.ndarray) -> bytes:
-    """The bytes of an MP4 of uint8 [n, height, width], in the pixel format that every player knows."""
+    """The bytes of an MP4 file that shows uint8 [n, height, width], in a pixel format that every player knows."""
     height, width = film.shape[1:]
     film = np.concatenate([film, film[-1:].repeat(round(_LAST_SECONDS / _SECONDS), axis=0)])
-    with tempfile.TemporaryDirectory() as folder:  # ffmpeg goes back in the file, which a pipe cannot
+    with tempfile.TemporaryDirectory() as folder:  # ffmpeg seeks in its output, which a pipe cannot do
         path = Path(folder) / "film.mp4"
         form = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", f"{1 / _SECONDS}"]
         command = [
@@ -130,7 +130,7 @@ def _mp4(film: np.ndarray) -> bytes:
         try:
             subprocess.run(command, input=film.tobytes(), capture_output=True, check=True)
         except FileNotFoundError as error:
-            raise OutputError("--out: found no ffmpeg, which .mp4 takes; install it, or give a name in .gif") from error
+            raise OutputError("--out: found no ffmpeg, which .mp4 needs; install it, or name a .gif") from error
         except subprocess.CalledProcessError as error:
             raise OutputError(f"ffmpeg: {error.stderr.decode(errors='replace')}; expected it to write MP4") from error
         return path.read_bytes()

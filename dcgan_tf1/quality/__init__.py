@@ -1,4 +1,6 @@
 """How good generated digits are: metrics, and the frozen classifier whose features they are measured in."""
 
+CLASSES = 10
+"""How many classes of digits there are."""
 MIN_CONFIDENCE = 0.9
-"""How sure the classifier must be of a digit, by default, for the digit to count as one of its class."""
+"""The probability that the classifier must give a digit's class, by default, before the digit counts as one of it."""

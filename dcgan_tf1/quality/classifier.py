@@ -17,10 +17,10 @@ import tensorflow as tf
 from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.networks.frozen import call_in_batches, constant_getter, session_options
 from dcgan_tf1.networks.layers import batch_norm, conv2d, dense
+from dcgan_tf1.quality import CLASSES
 
 v1 = tf.compat.v1
 
-CLASSES = 10
 SIDE = 28
 BATCH = 500
 """The number of images that pass through the network together, whatever the number of images is."""
@@ -39,6 +39,8 @@ class Kind(NamedTuple):
     file: str
     sha256: str
     """The sha256 of the file, in hex."""
+    classes: int = CLASSES
+    """How many classes it tells apart."""
 
     @property
     def path(self) -> Path:
@@ -69,11 +71,13 @@ class Classifier:
     """A classifier with frozen weights. `load` gives a published one."""
 
     def __init__(self, kind: Kind, weights: Mapping[str, np.ndarray], session: tf.compat.v1.Session) -> None:
+        self.classes = kind.classes
+        """How many classes it tells apart."""
         with session.graph.as_default():
             images = v1.placeholder(tf.uint8, [BATCH, SIDE, SIDE])
             with v1.variable_scope(SCOPE, custom_getter=constant_getter(weights, kind.path)):
                 features, logits = network(images, kind, training=False)
-            self._call = session.make_callable((features, tf.nn.softmax(logits)), [images])
+            self._run_network = session.make_callable((features, tf.nn.softmax(logits)), [images])
 
     @classmethod
     def load(cls, name: str = "a") -> contextlib.AbstractContextManager["Classifier"]:
@@ -96,13 +100,14 @@ class Classifier:
         """What the classifier sees in `images`, uint8 [n, 28, 28].
 
         Returns:
-            The last hidden layer, float32 [n, d], which is 0 or more, and the classes' probabilities, float32 [n, 10].
+            The last hidden layer, float32 [n, d], which is 0 or more, and the classes' probabilities,
+            float32 [n, classes].
         """
-        features, probabilities = call_in_batches(self._call, images, BATCH)
+        features, probabilities = call_in_batches(self._run_network, BATCH, images)
         return features, probabilities
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """The share of `images`, uint8 [n, 28, 28], that it reads as `labels`, uint8 [n], say."""
+        """The share of `images`, uint8 [n, 28, 28], that it reads as `labels`, integers [n], say."""
         return float((self.features_and_probabilities(images)[1].argmax(1) == labels).mean())
 
 
@@ -122,7 +127,7 @@ def read_weights(kind: Kind) -> dict[str, np.ndarray]:
 
 
 def network(images: tf.Tensor, kind: Kind, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """The network of `kind`: uint8 [n, 28, 28] -> features [n, kind.features], logits [n, 10]."""
+    """The network of `kind`: uint8 [n, 28, 28] -> features [n, kind.features], logits [n, kind.classes]."""
     x = tf.cast(images, tf.float32)[..., tf.newaxis] / 255.0
     for i, (channels, kernel, stride) in enumerate(kind.convolutions, 1):
         x = conv2d(x, channels, kernel, stride, f"conv{i}")
@@ -132,4 +137,4 @@ def network(images: tf.Tensor, kind: Kind, training: bool) -> tuple[tf.Tensor, t
         x = tf.nn.dropout(x, rate=0.3, seed=kind.seed)
     x = dense(x, kind.features, "features", use_bias=False)
     features = tf.nn.relu(batch_norm(x, training, "features_norm"))
-    return features, dense(features, CLASSES, "logits")
+    return features, dense(features, kind.classes, "logits")

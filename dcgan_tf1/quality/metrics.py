@@ -1,6 +1,6 @@
 """Distances between two sets of images, mostly over features [n, d] of a classifier's hidden layer.
 
-All arithmetic is in float64, but for the search for nearest neighbours among pixels.
+All arithmetic is in float64, except for the search for nearest neighbours among pixels.
 """
 
 from typing import NamedTuple
@@ -151,9 +151,9 @@ def mnist_score(probabilities: np.ndarray) -> float:
 def nearest_neighbours(images: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each image, uint8 [n, h, w], the nearest one of `training`, uint8 [m, h, w], in pixels.
 
-    The search uses float32 matrix products, so that of two images that are nearly as near either may be found. The
-    distances to those found are exact. scikit-learn's
-    search gives the same ones and took 1.9 times as long, for 10,000 images among 60,000.
+    The search uses float32 matrix products, so that of two images at nearly the same distance either may be found. The
+    distances to those found are exact. scikit-learn's search gives the same images, and took 1.9 times as long for
+    10,000 images among 60,000.
 
     Returns:
         float64 [n], Euclidean distances in units of the full grey range; int64 [n], indices into `training`.

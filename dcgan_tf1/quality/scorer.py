@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dcgan_tf1.quality import metrics
+from dcgan_tf1.quality import MIN_CONFIDENCE, metrics
 from dcgan_tf1.quality.classifier import Classifier
 
 
@@ -22,8 +22,12 @@ class Scorer:
         features, _ = self._classifier.features_and_probabilities(digits)
         return metrics.frechet_distance(metrics.statistics(features), self._statistics)
 
-    def measure(self, digits: np.ndarray) -> dict[str, Any]:
-        """The metrics of `digits`, uint8 [m, 28, 28], by their keys in evaluation.json."""
+    def measure(self, digits: np.ndarray, labels: np.ndarray | None = None) -> dict[str, Any]:
+        """The metrics of `digits`, uint8 [m, 28, 28], by their keys in evaluation.json.
+
+        Args:
+            labels: the classes that the digits should be of, integers [m]; None: they are of no class in particular.
+        """
         features, probabilities = self._classifier.features_and_probabilities(digits)
         histogram = metrics.class_histogram(probabilities)
         kid, kid_error = metrics.kid(features, self._features)
@@ -35,4 +39,6 @@ class Scorer:
             "class_divergence": metrics.class_divergence(histogram, self._histogram),
             "missing_classes": metrics.missing_classes(histogram, self._histogram),
             "mnist_score": metrics.mnist_score(probabilities),
+            "unsure": float((probabilities.max(1) < MIN_CONFIDENCE).mean()),
+            "label_agreement": None if labels is None else float((probabilities.argmax(1) == labels).mean()),
         }

@@ -7,6 +7,7 @@ those; MNIST's test digits were only ever measured.
 """
 
 import argparse
+import contextlib
 import hashlib
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.errors import DcganError
-from dcgan_tf1.files import write_whole
+from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.networks.frozen import session_options
 from dcgan_tf1.networks.layers import MOVING_AVERAGES
 from dcgan_tf1.quality.classifier import KINDS, SCOPE, SIDE, Classifier, Kind, network
@@ -31,12 +32,37 @@ _RATE = 2e-3
 """The learning rate of the first step; it falls to 0 in a straight line."""
 
 
+def open_fitted(data: sources.Dataset, folder: Path) -> contextlib.AbstractContextManager[Classifier]:
+    """A classifier of kind `a` for `data`, open until the `with` block ends.
+
+    It is trained on all of `data` at the first call. Later calls find its weights in `folder`.
+
+    Args:
+        data: labelled images of 28x28 pixels.
+
+    Raises:
+        DataError: see `Dataset.classes`.
+        OutputError: `folder` cannot be written.
+    """
+    names, labels = data.classes()
+    digest = hashlib.sha256((data.digest + data.record(True)["labels_digest"]).encode()).hexdigest()
+    kind = KINDS["a"]._replace(classes=len(names), file=f"classifier-{digest[:16]}.npz", sha256="")
+    path = make_folder(folder) / kind.file
+    if path.is_file():
+        with np.load(path) as arrays:
+            return Classifier.open(kind, dict(arrays))
+    print(f"training a classifier of {data.name} once, for {path}", flush=True)
+    weights = fit(kind, data.images, labels, _EPOCHS)
+    write_whole(path, lambda file: np.savez_compressed(file, **weights))  # type: ignore[arg-type]
+    return Classifier.open(kind, weights)
+
+
 def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict[str, np.ndarray]:
     """Train a classifier from the seed of its kind.
 
     Args:
         images: uint8 [n, 28, 28].
-        labels: uint8 [n].
+        labels: integers [n], each from 0 to kind.classes - 1.
         epochs: passes over the images.
 
     Returns:

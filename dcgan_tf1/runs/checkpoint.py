@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from dcgan_tf1.config import Config
+from dcgan_tf1.data.sources import check_dataset_record
 from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError
 from dcgan_tf1.files import make_folder, sync, write_whole
 from dcgan_tf1.machine import cpu_model, usable_cores
@@ -46,7 +47,7 @@ class Checkpoint(NamedTuple):
     """The path of its files without their suffixes, as `Saver.restore` takes it."""
     config: Config
     dataset: dict[str, Any]
-    """The `name` and the `digest` of the data that it was trained on."""
+    """What it was trained on, as `sources.Dataset.record` describes it."""
     machine: dict[str, Any]
     """The machine that wrote it, as `machine_record` describes it."""
 
@@ -145,8 +146,9 @@ def load(folder: Path, step: int) -> Checkpoint:
                 kind = "bytes" if found["bytes"] != recorded["bytes"] else "sha256"
                 raise ValueError(f"{name} has {kind} {found[kind]}, expected {recorded[kind]}"[:120])
         config, dataset, machine = Config.from_json(manifest["config"]), manifest["dataset"], manifest["machine"]
-        if not isinstance(machine, dict) or not all(isinstance(dataset[key], str) for key in ("name", "digest")):
-            raise ValueError("dataset or machine is no record")
+        if not isinstance(machine, dict):
+            raise ValueError("machine is no record")
+        check_dataset_record(dataset, config.conditional)
         return Checkpoint(step, folder / f"model-{step}", config, dataset, machine)
     except OSError as error:
         raise CheckpointError(f"{error.filename or path}: {error.strerror}") from error
@@ -217,7 +219,7 @@ def commit(
 
 
 def rotate(folder: Path, keep: int) -> None:
-    """Remove the files of all steps but the newest `keep` that have a manifest.
+    """Where there are more than `keep` steps with a manifest, remove all files that are older than the newest `keep`.
 
     On Windows, files that another process reads cannot be removed. They stay until the next rotation.
     """

@@ -1,4 +1,4 @@
-"""A run's folders, opened for training: locked, cleaned, and set to what goes on from where."""
+"""A run on disk, opened for training: its folders are locked and cleaned, and its newest checkpoint is found."""
 
 import contextlib
 import dataclasses
@@ -36,8 +36,8 @@ def open_run(
     """Hold the run in `folders` for this process until the block ends.
 
     The folders are made where they are missing, and what a killed process left half-written in them is removed. A run
-    that is there keeps its settings, but for those in `given`; damaged checkpoints that are passed over and settings
-    that change are printed.
+    that is there keeps its settings, except for those in `given`. Damaged checkpoints that are passed over are printed,
+    and so are settings that change.
 
     Args:
         config: the settings of a new run.
@@ -72,7 +72,7 @@ def open_run(
 
 
 def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str]:
-    """The names of the settings in `given`, but for `iterations`, that differ from those of the checkpoint `start`.
+    """The names of the settings in `given`, except for `iterations`, that differ from those of the checkpoint `start`.
 
     Raises:
         CheckpointError: one of them is part of the run's identity.
@@ -98,16 +98,19 @@ def with_dataset(run: Run, dataset: Dataset) -> Run:
 
     Raises:
         CheckpointError: the run was trained on other data.
-        DataError: the images are larger than those that the networks draw.
+        DataError: the images are larger than those that the networks draw, or have no labels that a conditional GAN
+            can learn.
         UsageError: the batch is larger than the data set.
     """
     config, start = run.config, run.start
-    if start and start.dataset["digest"] != dataset.digest:
-        trained = f"{start.dataset['name']} ({start.dataset['digest'][:12]})"
-        raise CheckpointError(
-            f"--dataset: found {dataset.name} ({dataset.digest[:12]}), expected {trained}, "
-            f"which {run.folders.checkpoints} was trained on; use another --out_dir"
-        )
+    record = dataset.record(config.conditional)
+    for digest in ("digest", "labels_digest"):
+        if start and start.dataset.get(digest) != record.get(digest):
+            found, trained = (f"{each['name']} ({digest} {each.get(digest)!s:.12})" for each in (record, start.dataset))
+            raise CheckpointError(
+                f"--dataset: found {found}, expected {trained}, "
+                f"which {run.folders.checkpoints} was trained on; use another --out_dir"
+            )
     side = dataset.images.shape[1]
     if side > config.image_size:
         expected = f"{config.image_size}x{config.image_size}, which --model {config.model} draws"

@@ -18,7 +18,7 @@ from dcgan_tf1.sampling.trained_gan import Selection, TrainedGan
 
 _IDX_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _DEFLATE_LEVEL = 6
-"""How hard the files of data sets are compressed; gzip's own default."""
+"""The compression level of the files of data sets, which is gzip's own default."""
 _FRAMES_PER_STEP = 4
 """How many frames of the film stand for one step of the picture beside it."""
 _FRAME_SECONDS = 0.05
@@ -46,14 +46,15 @@ def draw_digits(
         form: `png` (a file for each digit), `grid` (one PNG), `npz` (arrays `images` and `labels`) or `idx` (files like
             MNIST's).
         seed, digit, balanced, min_confidence: see `TrainedGan.select`.
-        labels: whether a data set gets labels. They are the classifier's, which must then be sure of each digit.
+        labels: whether a data set gets labels. They are those that a conditional GAN was asked for, or else the
+            classifier's, which must then be sure of each digit.
         scale: the pixels of a picture for each pixel of a digit.
 
     Raises:
         CheckpointError: the generator draws no such digits.
         OutputError: a file cannot be written, or is there already and `force` is not given.
     """
-    if labels and min_confidence is None:
+    if labels and min_confidence is None and not gan.classes:
         min_confidence = MIN_CONFIDENCE
     began = time.monotonic()
     drawing = _Drawing(gan.select(count, seed, digit, balanced, min_confidence), count, size)
@@ -62,7 +63,7 @@ def draw_digits(
         "png": [f"{prefix}{i:05d}.png" for i in range(count)] if form == "png" else [],
         "grid": ["digits.png"],
         "npz": ["digits.npz"],
-        "idx": list(_IDX_FILES[: 1 + labels]),
+        "idx": list(_IDX_FILES if labels else _IDX_FILES[:1]),
     }[form]
     with all_or_none(out, names, force) as folder:
         paths = [folder / name for name in names]
@@ -81,13 +82,14 @@ def draw_digits(
             _write_idx(paths[0], (count, size, size), drawing.parts())
             if labels:
                 _write_idx(paths[1], (count,), drawing.labels)
-    share = f", kept of {drawing.drawn} drawn" if drawing.labels else ""
-    print(f"{count} digit{'s' * (count > 1)}{share}, in {time.monotonic() - began:.1f} s")
+    share = f", kept of {drawing.drawn} drawn" if drawing.labels and not gan.classes else ""
+    noun = "digits" if count > 1 else "digit"
+    print(f"{count} {noun}{share}, in {time.monotonic() - began:.1f} s")
     print(", ".join(str(out / name) for name in (names if len(names) < 3 else [names[0], "...", names[-1]])))
 
 
 class _Drawing:
-    """Digits as they are selected, behind a progress bar, and what is known of them once they are."""
+    """Digits as they are selected, shown by a progress bar, and what is known of those that were."""
 
     def __init__(self, selections: Iterator[Selection], count: int, size: int) -> None:
         self._selections, self._count, self._size = selections, count, size
@@ -151,20 +153,26 @@ def _columns(count: int) -> int:
 def _write_npz(
     path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray], labels: Sequence[np.ndarray] | None
 ) -> None:
-    """Write the uint8 arrays `images`, of `shape` and given in parts, and `labels`, which are known after them."""
+    """Write the arrays `images`, of `shape` and given in parts, and `labels`, which are known after them."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as archive:
         for name, size, content in (("images", shape, parts), ("labels", shape[:1], labels)):
             if content is not None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    header = {"descr": "|u1", "fortran_order": False, "shape": size}
-                    np.lib.format.write_array_header_1_0(file, header)
-                    for part in content:
+                    for i, part in enumerate(content):
+                        if i == 0:
+                            header = {"descr": part.dtype.str, "fortran_order": False, "shape": size}
+                            np.lib.format.write_array_header_1_0(file, header)
                         file.write(part.tobytes())
 
 
 def _write_idx(path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
-    """Write a uint8 array of `shape`, given in parts, like MNIST's files: big-endian sizes, then the bytes, gzipped."""
+    """Write an array of `shape`, given in parts, like MNIST's files: big-endian sizes, then the values, gzipped.
+
+    The values are uint8; labels beyond 255 are int32.
+    """
     with path.open("wb") as raw, gzip.GzipFile("", "wb", _DEFLATE_LEVEL, raw, mtime=0) as file:
-        file.write(struct.pack(f">HBB{len(shape)}I", 0, 0x08, len(shape), *shape))
-        for part in parts:
-            file.write(part.tobytes())
+        for i, part in enumerate(parts):
+            if i == 0:
+                code = 0x08 if part.dtype == np.uint8 else 0x0C
+                file.write(struct.pack(f">HBB{len(shape)}I", 0, code, len(shape), *shape))
+            file.write(part.astype(part.dtype.newbyteorder(">")).tobytes())

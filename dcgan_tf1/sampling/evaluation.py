@@ -1,10 +1,11 @@
-"""How good the digits of a GAN are: they and three controls are compared with MNIST's test digits.
+"""How good the digits of a GAN are. They and three controls are compared with the test images of its data set.
 
 The controls tell how to read the numbers. The floor is as many training digits, drawn at random, and shows what a
 perfect generator would get. Gaussian noise with the mean and the covariance of training digits' pixels is no digit at
 all. The blurred digits of the floor are right, and only look worse.
 """
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -17,15 +18,20 @@ from dcgan_tf1.data import draws, sources
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import metrics
-from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
+from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier
 from dcgan_tf1.quality.scorer import Scorer
+from dcgan_tf1.quality.train_classifier import fit, open_fitted
 from dcgan_tf1.sampling import weights
+from dcgan_tf1.sampling.labels import labels_of
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 _FULL = 32  # the side of measured digits in pixels; smaller ones get a black margin
 _MARGIN = (_FULL - SIDE) // 2
 _COLUMNS = 20
-_NEIGHBOURS = 10_000  # nearest training digits are sought for no more digits than these, as the search takes long
+_SCORES = 3  # how many classifiers are trained for each accuracy score
+_FIRST_SEED = 10  # of their seeds, none of which is that of a published classifier
+_EPOCHS = 4  # of their training
+_NEIGHBOURS = 10_000  # nearest training digits are sought for this many digits at most, since the search is slow
 _ROWS = {
     "frechet_distance": ("Frechet distance", "{:.3f}"),
     "kid": ("kernel distance (KID)", "{:.5f}"),
@@ -36,7 +42,9 @@ _ROWS = {
     "coverage": ("coverage", "{:.3f}"),
     "class_divergence": ("class histogram's KL", "{:.5f}"),
     "missing_classes": ("missing classes", "{:d}"),
-    "mnist_score": ("MNIST score", "{:.3f}"),
+    "mnist_score": ("classifier score", "{:.3f}"),
+    "unsure": ("share of no clear class", "{:.3f}"),
+    "label_agreement": ("read as the class asked", "{:.3f}"),
     "neighbour_ratio": ("nearest training / test's", "{:.3f}"),
     "copies": ("exact copies", "{:d}"),
     "specked": ("share with specks", "{:.3f}"),
@@ -53,13 +61,18 @@ def evaluate(
     count: int,
     seed: int,
     classifier_name: str,
+    with_cas: bool = False,
 ) -> None:
     """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
+    MNIST's digits are compared in the features of a frozen classifier. For other data one is trained once, on the
+    training images, and kept in `logs`.
+
     Args:
-        train, test: MNIST's training and test digits.
+        train, test: the training and the test images of the data set that the GAN was trained on, with labels.
         seed: the seed of the digits and of the controls.
-        classifier_name: see `quality.classifier.KINDS`.
+        classifier_name: see `quality.classifier.KINDS`; for MNIST alone.
+        with_cas: whether to measure how well a classifier learns from drawn digits too (see `_accuracy_scores`).
 
     Raises:
         CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
@@ -68,26 +81,32 @@ def evaluate(
     began = time.monotonic()
     make_folder(logs)
     print(f"drawing {count} digits of step {found.step}", flush=True)
+    assert train.labels is not None  # the caller saw to it
+    chosen = draws.batch_indices(len(train.images), count, seed, 0)
+    floor, labels = train.images[chosen], train.classes().indices[chosen]
     with TrainedGan(weights.read_weights(found)) as gan:
-        generated = images.fit(gan.sample(count, seed=seed), _FULL)
-    floor = train.images[draws.batch_indices(len(train.images), count, seed, 0)]
+        # The classes are as frequent as in the data.
+        wanted = train.labels[chosen] if gan.classes else None
+        generated = images.fit(gan.draw(gan.latent(count, seed), wanted), _FULL)
+        scores = _accuracy_scores(gan, train, test, seed) if with_cas else None
     columns = {
         "generated": generated,
         "floor": images.fit(floor, _FULL),
         "noise": images.fit(_noise(floor, seed), _FULL),
         "blurred": images.fit(_blurred(floor), _FULL),
     }
+    known = {"floor": labels, "generated": labels if wanted is not None else None}
     table = {}
-    with Classifier.load(classifier_name) as classifier:
-        scorer = Scorer(classifier, test.images)
+    with _open_classifier(train, test, logs, classifier_name) as classifier:
+        scorer = Scorer(classifier, images.fit(test.images, SIDE))
         usual = _neighbour_distance(test.images, train.images)
         for column, digits in columns.items():
             print(f"measuring {column}", flush=True)
             table[column] = {
-                **scorer.measure(images.fit(digits, SIDE)),
+                **scorer.measure(images.fit(digits, SIDE), known.get(column)),
                 **_pixel_metrics(digits, train.images, usual),
             }
-        picture = _picture(classifier, images.fit(generated, SIDE), train.images)
+        picture = _picture(classifier, images.fit(generated, SIDE), images.fit(train.images, SIDE))
 
     distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
     record = {
@@ -95,17 +114,64 @@ def evaluate(
         "dataset": found.dataset,
         "num_digits": count,
         "seed": seed,
-        "classifier": classifier_name,
+        "classifier": classifier_name if train.name == "mnist" else "trained on the data set",
         "frechet_over_floor": distance / lowest,
         "seconds": round(time.monotonic() - began, 1),
         "metrics": table,
+        **({"accuracy_scores": scores} if scores else {}),
     }
     text = json.dumps(record, indent=1).encode() + b"\n"
     write_whole(logs / "evaluation.json", lambda file: file.write(text))
     images.save_png(logs / "evaluation.png", picture, scale=2)
     print(_text(table))
     print(f"Frechet distance {distance:.3f}, {distance / lowest:.1f} times the floor")
+    if scores:
+        drawn, real = (
+            f"{np.mean(each):.2%} (standard deviation {np.std(each, ddof=1):.2%})" for each in scores.values()
+        )
+        print(f"a classifier trained on drawn digits reads {drawn} of the test digits; on as many real ones {real}")
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
+
+
+def _open_classifier(
+    train: sources.Dataset, test: sources.Dataset, folder: Path, name: str
+) -> contextlib.AbstractContextManager[Classifier]:
+    """The classifier in whose features images are compared: MNIST's frozen one, or one for this data set."""
+    if train.name == "mnist":
+        return Classifier.load(name)
+    judge = open_fitted(train._replace(images=images.fit(train.images, SIDE)), folder)
+    with judge as classifier:
+        accuracy = classifier.accuracy(images.fit(test.images, SIDE), test.classes().indices)
+    print(f"the classifier, trained on {train.name}, reads {accuracy:.2%} of the test images")
+    return open_fitted(train._replace(images=images.fit(train.images, SIDE)), folder)
+
+
+def _accuracy_scores(
+    gan: TrainedGan, train: sources.Dataset, test: sources.Dataset, seed: int
+) -> dict[str, list[float]]:
+    """The classification accuracy score (Ravuri and Vinyals 2019), three times each for drawn and for real images.
+
+    A classifier is trained on as many drawn images as there are training images, as many of each class, and another one
+    on the training images. Each score is the share of test images that such a classifier reads correctly. The
+    classifiers have the shape of `b`, and seeds of their own.
+    """
+    count = len(train.images)
+    print(f"drawing {count} digits, and training {2 * _SCORES} classifiers", flush=True)
+    parts = list(gan.select(count, seed, balanced=True))
+    names, indices = train.classes()
+    drawn_labels = np.searchsorted(labels_of(names), np.concatenate([part.labels for part in parts]))
+    sets = {
+        "drawn": (np.concatenate([images.fit(part.digits, SIDE) for part in parts]), drawn_labels),
+        "real": (images.fit(train.images, SIDE), indices),
+    }
+    kind = KINDS["b"]._replace(classes=len(names))
+    scores: dict[str, list[float]] = {name: [] for name in sets}
+    for score in range(_SCORES):
+        for name, (shown, labels) in sets.items():
+            seeded = kind._replace(seed=_FIRST_SEED + score)
+            with Classifier.open(seeded, fit(seeded, shown, labels, _EPOCHS)) as classifier:
+                scores[name].append(classifier.accuracy(images.fit(test.images, SIDE), test.classes().indices))
+    return scores
 
 
 def _pixel_metrics(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[str, Any]:
@@ -147,7 +213,8 @@ def _blurred(digits: np.ndarray) -> np.ndarray:
 def _text(table: dict[str, dict[str, Any]]) -> str:
     lines = ["".join(["metric".ljust(26), *(column.rjust(12) for column in table)])]
     for key, (title, form) in _ROWS.items():
-        lines.append("".join([title.ljust(26), *(form.format(column[key]).rjust(12) for column in table.values())]))
+        cells = ("" if column[key] is None else form.format(column[key]) for column in table.values())
+        lines.append("".join([title.ljust(26), *(cell.rjust(12) for cell in cells)]))
     return "\n".join(lines)
 
 
@@ -156,7 +223,7 @@ def _picture(classifier: Classifier, digits: np.ndarray, training: np.ndarray) -
     classes = classifier.features_and_probabilities(digits)[1].argmax(1)
     blank = np.full((_COLUMNS, SIDE, SIDE), images.BACKGROUND, np.uint8)
     rows = [digits[: 5 * _COLUMNS], blank]
-    for label in range(CLASSES):
+    for label in range(classifier.classes):
         examples = digits[classes == label][:_COLUMNS]
         if len(examples):
             _, nearest = metrics.nearest_neighbours(examples, training)

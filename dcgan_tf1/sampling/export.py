@@ -21,20 +21,22 @@ _OPSET = 17  # from 2022: old enough for every runtime, and new enough for all o
 def write_saved_model(weights: Weights, folder: Path) -> None:
     """Write the generator of `weights` to `folder` as a SavedModel: one frozen graph of TensorFlow's own ops.
 
-    Its signature `serving_default` takes `z`, float32 [n, z_dim] (see `Config.z_distribution`), and returns `images`,
-    uint8 [n, 32, 32] (28x28 for some families), and `pixels`, the same as float32 in [0, 1], for any n.
+    Its signature `serving_default` takes `z`, float32 [n, z_dim] (see `Config.z_distribution`), and for a conditional
+    GAN `label`, int32 [n], the number of each class in the list of classes. It returns `images`, uint8 [n, 32, 32]
+    (28x28 for some families), and `pixels`, the same as float32 in [0, 1], for any n.
 
     Raises:
         CheckpointError: the weights are not those of the networks that their config describes.
         OutputError: the file cannot be written; nothing is left behind.
     """
-    graph, z, outputs = frozen_generator(weights)
+    graph, inputs, outputs = frozen_generator(weights)
     with graph.as_default():
         meta = v1.train.export_meta_graph(collection_list=[])
     meta.meta_info_def.tags.append(v1.saved_model.tag_constants.SERVING)
     signature = meta.signature_def[v1.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
     signature.method_name = v1.saved_model.signature_constants.PREDICT_METHOD_NAME
-    described = [(signature.inputs, z), *((signature.outputs, tensor) for tensor in outputs)]
+    described = [(signature.inputs, tensor) for tensor in inputs]
+    described += [(signature.outputs, tensor) for tensor in outputs]
     for infos, tensor in described:
         info = infos[tensor.op.name]
         info.name, info.dtype = tensor.name, tensor.dtype.as_datatype_enum
@@ -59,12 +61,12 @@ def write_onnx(weights: Weights, path: Path) -> None:
     import tf2onnx
 
     tf.get_logger().setLevel("ERROR")  # tf2onnx calls what TensorFlow warns of
-    graph, z, outputs = frozen_generator(weights)
-    names = {tensor.name: tensor.op.name for tensor in (z, *outputs)}
+    graph, inputs, outputs = frozen_generator(weights)
+    names = {tensor.name: tensor.op.name for tensor in (*inputs, *outputs)}
     model, _ = tf2onnx.convert.from_graph_def(
         graph.as_graph_def(),
         name="generator",
-        input_names=[z.name],
+        input_names=[tensor.name for tensor in inputs],
         output_names=[tensor.name for tensor in outputs],
         opset=_OPSET,
         tensors_to_rename=names,
@@ -72,14 +74,17 @@ def write_onnx(weights: Weights, path: Path) -> None:
     write_whole(path, lambda file: file.write(model.SerializeToString()))
 
 
-def frozen_generator(weights: Weights) -> tuple[tf.Graph, tf.Tensor, list[tf.Tensor]]:
-    """A frozen graph of the generator, its input `z` and its outputs `images` and `pixels`."""
-    config = weights.config
+def frozen_generator(weights: Weights) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Tensor]]:
+    """A frozen graph of the generator, its inputs `z` and `label`, and its outputs `images` and `pixels`."""
+    config, classes = weights.config, len(weights.dataset.get("classes", ()))
     graph = tf.Graph()
     with graph.as_default():
-        z = v1.placeholder(tf.float32, [None, config.z_dim], "z")
+        inputs = [v1.placeholder(tf.float32, [None, config.z_dim], "z")]
+        if classes:
+            inputs.append(v1.placeholder(tf.int32, [None], "label"))
+        one_hot = tf.one_hot(inputs[1], classes) if classes else None
         with v1.variable_scope("generator", custom_getter=constant_getter(weights.arrays, weights.path)):
-            drawn = load_family(config.model).generator(z, False, config)
+            drawn = load_family(config.model).generator(inputs[0], one_hot, False, config)
         images = tf.identity(to_uint8(drawn), "images")
         pixels = tf.identity((drawn[..., 0] + 1.0) / 2.0, "pixels")
-    return graph, z, [images, pixels]
+    return graph, inputs, [images, pixels]

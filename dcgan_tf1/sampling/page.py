@@ -161,11 +161,15 @@ def _directions(weights: Weights) -> np.ndarray:
     """
     config = weights.config
     normal = draws.latent(0, draws.Stream.SAMPLE, 0, (_PRINCIPAL, config.z_dim), "normal")
-    graph, z, _ = frozen_generator(weights)
+    graph, inputs, _ = frozen_generator(weights)
+    classes = np.arange(_PRINCIPAL, dtype=np.int32) % max(1, len(weights.dataset.get("classes", ())))
     first = next(op for op in graph.get_operations() if op.type in ("Relu", "LeakyRelu")).outputs[0]
     with v1.Session(graph=graph, config=session_options()) as session:
         shown = normal if config.z_distribution == "normal" else normal_to_uniform(normal)
-        hidden = session.run(first, {z: shown.astype(np.float32)}).reshape(_PRINCIPAL, -1)
+        feeds = dict(
+            zip(inputs, (shown.astype(np.float32), classes), strict=False)
+        )  # classes only where there are some
+        hidden = session.run(first, feeds).reshape(_PRINCIPAL, -1)
     hidden -= hidden.mean(0)
     count = min(_DIRECTIONS, config.z_dim, hidden.shape[1])
     # Of the matrix of the digits' products, which is smaller than that of the activations'.

@@ -2,11 +2,12 @@
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,14 @@ from dcgan_tf1.networks import load_family
 from dcgan_tf1.networks.frozen import call_in_batches, constant_getter, session_options
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.quality.classifier import CLASSES, SIDE, Classifier
+from dcgan_tf1.sampling.labels import check_integer, check_label, describe_classes, labels_of
 from dcgan_tf1.sampling.paths import latent_path
 from dcgan_tf1.sampling.weights import Weights
 
 v1 = tf.compat.v1
 
-MIN_CONFIDENCE = 0.9
-"""The probability that the classifier must give a digit's class before the digit counts as one of that class."""
 _MAX_FRUITLESS = 40 * CHUNK
 """How many candidates in a row may be rejected before the search for a wanted digit is given up."""
 _MAX_LEAD = 100
@@ -46,7 +47,8 @@ class Selection(NamedTuple):
     digits: np.ndarray
     """uint8 [n, 32, 32]."""
     labels: np.ndarray | None
-    """The classes that the classifier sees, uint8 [n]; None if any digit was wanted, for then it is not asked."""
+    """The classes, integers [n]: those that a conditional GAN was asked for, or else those that the classifier sees;
+    None if any digit was wanted of an unconditional GAN, for then the classifier is not asked."""
     drawn: int
     """How many candidates have been examined so far, in this chunk and all before it."""
 
@@ -65,6 +67,9 @@ class TrainedGan:
         self.config = weights.config
         self.step = weights.step
         self.dataset = weights.dataset
+        self.classes: tuple[str, ...] = tuple(weights.dataset.get("classes", ()))
+        """The names of the classes that a conditional GAN draws; of an unconditional one, nothing."""
+        self._labels = labels_of(self.classes)
         self._side = self.config.image_size
         model = load_family(self.config.model)
         used: set[str] = set()
@@ -73,10 +78,12 @@ class TrainedGan:
         with graph.as_default():
             z = v1.placeholder(tf.float32, [CHUNK, self.config.z_dim])
             shown = v1.placeholder(tf.uint8, [CHUNK, self._side, self._side])
+            classes = v1.placeholder(tf.float32, [CHUNK, len(self.classes)])
+            known = classes if self.classes else None
             with v1.variable_scope("generator", custom_getter=constant):
-                drawn = to_uint8(model.generator(z, False, self.config))
+                drawn = to_uint8(model.generator(z, known, False, self.config))
             with v1.variable_scope("discriminator", custom_getter=constant):
-                logits = model.discriminator(scale_images(shown, self._side), False, self.config)
+                logits = model.discriminator(scale_images(shown, self._side), known, False, self.config)
             probabilities = tf.sigmoid(logits[:, 0])
         unused = weights.arrays.keys() - used
         if unused:
@@ -84,8 +91,8 @@ class TrainedGan:
         session = v1.Session(graph=graph, config=session_options())
         self._resources = contextlib.ExitStack()
         self._resources.callback(session.close)
-        self._run_generator = session.make_callable([drawn], [z])
-        self._run_discriminator = session.make_callable([probabilities], [shown])
+        self._run_generator = session.make_callable([drawn], [z, classes])
+        self._run_discriminator = session.make_callable([probabilities], [shown, classes])
         self._classifier: Classifier | None = None
         self._classifier_lock = threading.Lock()
 
@@ -99,17 +106,19 @@ class TrainedGan:
         """Free the sessions. After that every method that needs one raises RuntimeError."""
         self._resources.close()
 
-    def draw(self, z: npt.ArrayLike) -> np.ndarray:
+    def draw(self, z: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> np.ndarray:
         """Draw the digits of given latent vectors.
 
         Args:
             z: [n, z_dim], finite numbers; training's lie in [-1, 1) or are standard normal (`Config.z_distribution`).
+            labels: the classes to draw, integers [n]; only a conditional GAN takes them, and it needs them.
 
         Returns:
             uint8 [n, 32, 32]. A digit does not depend on the others that are drawn with it.
 
         Raises:
-            ValueError: `z` has another shape, or holds something else than finite numbers.
+            ValueError: `z` has another shape, or holds something else than finite numbers; `labels` are missing, are
+                not the classes of this GAN, or were given to an unconditional one.
         """
         vectors = _as_array("z", z)
         expected = f"expected finite numbers [n, {self.config.z_dim}]"
@@ -119,17 +128,18 @@ class TrainedGan:
             vectors = vectors.astype(np.float32)
         if not np.isfinite(vectors).all():
             raise _value_error(f"z: found NaN, infinity or a number beyond float32, {expected}")
-        return self._draw(vectors)
+        return self._draw(vectors, self._checked_classes(labels, len(vectors)))
 
     def sample(self, n: int, digit: int | None = None, seed: int | None = None) -> np.ndarray:
         """Draw the first `n` digits of `seed`, or its first `n` digits of the class `digit`.
 
-        A digit depends on the weights, the seed, its index and the class asked for, and on nothing else. The GAN knows
-        no classes: of its digits, those are kept that the classifier gives at least the probability MIN_CONFIDENCE.
+        A digit depends on the weights, the seed, its index and the class asked for, and on nothing else. A conditional
+        GAN draws that class; asked for any, it draws its classes in turns. An unconditional GAN knows no classes: of
+        its digits, those are kept that the classifier gives at least the probability MIN_CONFIDENCE.
 
         Args:
             n: 0 or more.
-            digit: the class wanted, 0 to 9; None: any.
+            digit: the class wanted, one of `classes`, or 0 to 9 for an unconditional GAN; None: any.
             seed: 0 to 2**63 - 1; None: another one on each call.
 
         Returns:
@@ -151,18 +161,20 @@ class TrainedGan:
         Args:
             n: 0 or more.
             seed: 0 to 2**63 - 1.
-            digit: the class wanted, 0 to 9; None: any.
-            balanced: whether all classes shall have the same number of digits, give or take one.
+            digit: the class wanted, as `sample` takes it; None: any.
+            balanced: whether all classes shall have the same number of digits, give or take one. A conditional GAN
+                draws as many of each in any case.
             min_confidence: the probability, 0 to 1, that the classifier must give a digit's class. None stands for
-                MIN_CONFIDENCE if a class or balance is wanted; otherwise all digits are kept, without labels.
+                MIN_CONFIDENCE if a class or balance is wanted; otherwise all digits are kept, without labels. A
+                conditional GAN asks no classifier, and takes None alone.
 
         Raises:
             ValueError: an argument is of the wrong type or out of range, or both `digit` and `balanced` are given.
             CheckpointError: the generator draws no wanted digit, or the classifier's weights are damaged.
         """
-        _check_integer("n", n, 0, 2**63 - 1)
-        _check_integer("seed", seed, 0, _MAX_SEED)
-        _check_digit("digit", digit)
+        check_integer("n", n, 0, 2**63 - 1)
+        check_integer("seed", seed, 0, _MAX_SEED)
+        check_label("digit", digit, self.classes)
         if not isinstance(balanced, bool | np.bool_):
             raise _value_error(f"balanced: found {balanced!r}, expected True or False")
         if balanced and digit is not None:
@@ -171,8 +183,12 @@ class TrainedGan:
             is_number = isinstance(min_confidence, float | int | np.floating) and not isinstance(min_confidence, bool)
             if not is_number or not 0 <= min_confidence <= 1:
                 raise _value_error(f"min_confidence: found {min_confidence!r}, expected a number from 0 to 1")
+            if self.classes:
+                raise _value_error(f"min_confidence: found {min_confidence}, expected None for a conditional GAN")
         elif digit is not None or balanced:
             min_confidence = MIN_CONFIDENCE
+        if self.classes:
+            return self._select_by_class(int(n), int(seed), digit)
         return self._select(int(n), int(seed), _Quotas(n, digit, bool(balanced)), min_confidence)
 
     def interpolate(
@@ -187,7 +203,7 @@ class TrainedGan:
         Args:
             steps: how many digits make a path, its two ends included; 2 or more.
             rows: 1 or more.
-            digits: the classes, 0 to 9, of the digits at the start and at the end; None: any.
+            digits: the classes of the digits at the start and at the end, as `sample` takes them; None: any.
             seeds: of the digits at the start and at the end, 0 to 2**63 - 1; None: another one on each call.
 
         Returns:
@@ -197,23 +213,30 @@ class TrainedGan:
             ValueError: an argument is of the wrong type or out of range.
             CheckpointError: the generator does not draw one of `digits`.
         """
-        _check_integer("steps", steps, 2, 2**31)
-        _check_integer("rows", rows, 1, 2**31)
+        check_integer("steps", steps, 2, 2**31)
+        check_integer("rows", rows, 1, 2**31)
         for name, pair in (("digits", digits), ("seeds", seeds)):
             if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
                 raise _value_error(f"{name}: found {pair!r}, expected two, for the start and the end")
         for digit, seed in zip(digits, seeds, strict=True):
-            _check_digit("digits", digit)
+            check_label("digits", digit, self.classes)
             if seed is not None:
-                _check_integer("seeds", seed, 0, _MAX_SEED)
-        start, stop = (
-            np.concatenate([part.z for part in self.select(rows, _random_seed() if seed is None else seed, digit)])
+                check_integer("seeds", seed, 0, _MAX_SEED)
+        ends = [
+            list(self.select(rows, _random_seed() if seed is None else seed, digit))
             for seed, digit in zip(seeds, digits, strict=True)
-        )
-        z = latent_path(start, stop, steps, self.config.z_distribution).reshape(rows * steps, -1)
-        return self._draw(z).reshape(rows, steps, self._side, self._side)
+        ]
+        start, stop = (np.concatenate([part.z for part in parts]) for parts in ends)
+        z = latent_path(start, stop, steps, self.config.z_distribution)
+        first, last = (np.concatenate([self._one_hot(part.labels, len(part.z)) for part in parts]) for parts in ends)
+        share = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
+        classes = (1 - share) * first[:, np.newaxis] + share * last[
+            :, np.newaxis
+        ]  # the class changes evenly along the path
+        shape = rows, steps, self._side, self._side
+        return self._draw(z.reshape(rows * steps, -1), classes.reshape(rows * steps, -1)).reshape(shape)
 
-    def discriminate(self, digits: npt.ArrayLike) -> np.ndarray:
+    def discriminate(self, digits: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> np.ndarray:
         """Compute the probability, as the discriminator sees it, that each digit is real.
 
         The probabilities order digits, and their level means little: in training, batch normalisation uses the
@@ -221,31 +244,92 @@ class TrainedGan:
 
         Args:
             digits: uint8 [n, 28, 28] or [n, 32, 32].
+            labels: the classes that they are said to be of, as `draw` takes them.
 
         Returns:
             float32 [n].
 
         Raises:
-            ValueError: `digits` has another type or shape.
+            ValueError: `digits` has another type or shape, or `labels` are wrong as for `draw`.
         """
         shown = _as_array("digits", digits)
         if shown.dtype != np.uint8 or shown.shape[1:] not in ((28, 28), (32, 32)):
             raise _value_error(f"digits: found {_kind(shown)}, expected uint8 [n, 28, 28] or [n, 32, 32]")
-        (probabilities,) = call_in_batches(self._run_discriminator, images.fit(shown, self._side), CHUNK)
+        classes = self._checked_classes(labels, len(shown))
+        (probabilities,) = call_in_batches(self._run_discriminator, CHUNK, images.fit(shown, self._side), classes)
         return probabilities
 
-    def _draw(self, z: np.ndarray) -> np.ndarray:
-        """The digits of float32 [n, z_dim], uint8 [n, 32, 32]."""
-        (digits,) = call_in_batches(self._run_generator, z, CHUNK)
+    def _draw(self, z: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """The digits of float32 [n, z_dim] and float32 [n, classes]: uint8 [n, 32, 32]."""
+        (digits,) = call_in_batches(self._run_generator, CHUNK, z, classes)
         return digits
+
+    def _one_hot(self, labels: np.ndarray | None, count: int) -> np.ndarray:
+        """The one-hot classes of `count` labels, float32 [count, classes]. A label that is no class gives zeros, and an
+        unconditional GAN has no classes.
+        """
+        if labels is None or not self.classes:
+            return np.zeros((count, len(self.classes)), np.float32)
+        return (labels[:, np.newaxis] == self._labels).astype(np.float32)
+
+    def _checked_classes(self, labels: npt.ArrayLike | None, count: int) -> np.ndarray:
+        """The one-hot classes of `count` labels that a caller gave: float32 [count, classes].
+
+        Raises:
+            ValueError: see `draw`.
+        """
+        if not self.classes:
+            if labels is not None:
+                raise _value_error("labels: found some, expected None, since this GAN is unconditional")
+            return self._one_hot(None, count)
+        expected = f"expected {count} of the classes {describe_classes(self.classes)}"
+        found = _as_array("labels", () if labels is None else labels)
+        if labels is None or found.shape != (count,) or (count and found.dtype.kind not in "iu"):
+            raise _value_error(f"labels: found {'none' if labels is None else _kind(found)}, {expected}")
+        classes = self._one_hot(found, count)
+        if not classes.any(1).all():
+            raise _value_error(f"labels: found {found[~classes.any(1)][0]}, {expected}")
+        return classes
+
+    def latent(self, n: int, seed: int) -> np.ndarray:
+        """The latent vectors of the first `n` digits of `seed`, float32 [n, z_dim].
+
+        Raises:
+            ValueError: an argument is of the wrong type or out of range.
+        """
+        check_integer("n", n, 0, 2**31)
+        check_integer("seed", seed, 0, _MAX_SEED)
+        chunks = [self._latent(seed, chunk) for chunk in range(math.ceil(n / CHUNK))]
+        return np.concatenate([np.zeros((0, self.config.z_dim), np.float32), *chunks])[:n]
+
+    def _latent(self, seed: int, chunk: int) -> np.ndarray:
+        """The latent vectors of one chunk of the digits of `seed`, float32 [CHUNK, z_dim]."""
+        shape = (CHUNK, self.config.z_dim)
+        return draws.latent(seed, draws.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
+
+    def _select_by_class(self, n: int, seed: int, digit: int | None) -> Iterator[Selection]:
+        """The same as `select` for a conditional GAN, of arguments that were checked."""
+
+        turns = self._labels if digit is None else np.array([digit], self._labels.dtype)
+
+        def draw_chunk(chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            z = self._latent(seed, chunk)
+            labels = turns[(chunk * CHUNK + np.arange(CHUNK)) % len(turns)]
+            return z, self._draw(z, self._one_hot(labels, CHUNK)), labels
+
+        for chunk, drawn in enumerate(_computed_ahead(draw_chunk) if n else ()):
+            end = min(n, (chunk + 1) * CHUNK)
+            z, digits, labels = (part[: end - chunk * CHUNK] for part in drawn)
+            yield Selection(z, digits, labels, end)
+            if end == n:
+                return
 
     def _select(self, n: int, seed: int, quotas: "_Quotas", min_confidence: float | None) -> Iterator[Selection]:
         """The same as `select`, of arguments that were checked."""
 
         def draw_chunk(chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-            shape = (CHUNK, self.config.z_dim)
-            z = draws.latent(seed, draws.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
-            digits = self._draw(z)
+            z = self._latent(seed, chunk)
+            digits = self._draw(z, self._one_hot(None, CHUNK))
             if min_confidence is None:
                 return z, digits, None, np.arange(CHUNK)
             labels, probabilities = self._classify(digits)
@@ -345,18 +429,6 @@ def _random_seed() -> int:
 
 def _value_error(message: str) -> ValueError:
     return ValueError(one_line(message))
-
-
-def _check_integer(name: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless `value` is an integer from `low` to `high`; True and False are none."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
-        raise _value_error(f"{name}: found {value!r}, expected an integer from {low} to {high}")
-
-
-def _check_digit(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is a class or None."""
-    if value is not None:
-        _check_integer(name, value, 0, CLASSES - 1)
 
 
 def _as_array(name: str, value: npt.ArrayLike) -> np.ndarray:

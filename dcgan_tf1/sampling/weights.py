@@ -22,6 +22,7 @@ import numpy as np
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.readers import open_data_file, read_npy_header, shorten
+from dcgan_tf1.data.sources import check_dataset_record
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.pictures.film import closer_early
@@ -46,7 +47,7 @@ class Weights(NamedTuple):
     step: int
     config: Config
     dataset: dict[str, Any]
-    """The `name` and the `digest` of the data that the GAN was trained on."""
+    """What the GAN was trained on, as `sources.Dataset.record` describes it."""
     arrays: dict[str, np.ndarray]
     """The values in float32, `weight_gain` included, by the name of the variable, as in `generator/dense/kernel`."""
 
@@ -57,7 +58,7 @@ WeightsSource = checkpoint.Checkpoint | Weights
 def find_weights(
     wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None]
 ) -> WeightsSource:
-    """The verified checkpoint, or the weights, that `--checkpoint` names. This takes no TensorFlow.
+    """The verified checkpoint, or the weights, that `--checkpoint` names. This needs no TensorFlow.
 
     Args:
         wanted: a step of the run in `folder`, or a folder of checkpoints (or one that has `checkpoints/`), or an .npz
@@ -123,7 +124,7 @@ def describe(found: WeightsSource) -> str:
 
 
 def read_weights(found: WeightsSource) -> Weights:
-    """The weights that `found` holds. Reading a checkpoint takes TensorFlow.
+    """The weights that `found` holds. Reading a checkpoint needs TensorFlow.
 
     Raises:
         CheckpointError: TensorFlow cannot read it.
@@ -135,7 +136,7 @@ def read_weights(found: WeightsSource) -> Weights:
     try:
         reader = tf.compat.v1.train.NewCheckpointReader(os.fsencode(found.prefix))
         saved = reader.get_variable_to_shape_map()
-        # Averages and Adam's slots are kept under their variables' names, so a variable is what is under no other.
+        # Averages and Adam's slots lie under the names of their variables, so a variable is what lies under no other.
         names = [name for name in saved if _NAME.fullmatch(name) and name.rpartition("/")[0] not in saved]
         arrays = {name: reader.get_tensor(name + _AVERAGE if name + _AVERAGE in saved else name) for name in names}
     except tf.errors.OpError as error:
@@ -210,7 +211,7 @@ def load_weights(path: Path) -> Weights:
 
 
 def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
-    """The weights in an open archive. The caller makes one line of whatever this raises."""
+    """The weights in an open archive. The caller turns whatever this raises into an error of one line."""
     members = archive.infolist()
     size = os.fstat(file.fileno()).st_size
     if len(members) > _MOST_ARRAYS or sum(member.file_size for member in members) > min(size, _LARGEST_FILE):
@@ -230,9 +231,8 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
     step, dataset = record["step"], record["dataset"]
     if record["format"] != FORMAT or type(step) is not int or step < 0:
         raise DataError(f"found format {record['format']!r}, step {step!r}, expected {FORMAT} and a step")
-    if not all(isinstance(dataset[key], str) for key in ("name", "digest")):
-        raise DataError("found no record of the data set")
     config = Config.from_json(record["config"])
+    check_dataset_record(dataset, config.conditional)
     return Weights(path, step, config, dataset, {name: array.astype(np.float32) for name, array in arrays.items()})
 
 

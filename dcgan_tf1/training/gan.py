@@ -22,6 +22,8 @@ class Gan(NamedTuple):
     """Placeholder, uint8 [batch_size, side, side]: real images."""
     z: tf.Tensor
     """Placeholder, float32 [batch_size, z_dim]: the latent vectors of the step."""
+    labels: tf.Tensor | None
+    """Placeholder, int32 [batch_size]: the classes of the real images, and of those to draw; None: unconditional."""
     train_op: tf.Operation
     """One step: an update of the discriminator, and after it `g_steps` updates of the generator.
 
@@ -35,12 +37,26 @@ class Gan(NamedTuple):
     g_variables: list[tf.Variable]
     sample_z: tf.Tensor
     """Placeholder, float32 [any number, z_dim]."""
+    sample_labels: tf.Tensor | None
+    """Placeholder, int32 [any number]: the classes to draw; None: unconditional."""
     samples: tf.Tensor
     """The digits of `sample_z` in inference mode, uint8 [any number, size, size]; for size see `Config.image_size`."""
     finite: tf.Tensor
     """Whether every variable is finite, bool []."""
     init_op: tf.Operation
     saver: tf.compat.v1.train.Saver
+
+
+class _Batch(NamedTuple):
+    """What the passes of one step share."""
+
+    z: tf.Tensor
+    """The latent vectors, float32 [batch_size, z_dim]."""
+    classes: tf.Tensor | None
+    """The classes of the real images, and of those to draw, float32 [batch_size, classes], one-hot; None:
+    unconditional."""
+    d_noise: tf.Tensor | None
+    """The noise that is added to what D sees, float32 [batch_size, size, size, 1]; None: no noise."""
 
 
 class _Output(NamedTuple):
@@ -53,17 +69,18 @@ class _Output(NamedTuple):
 
 
 class _Player(NamedTuple):
-    """One of the two networks, as something to be updated."""
+    """The variables of one of the two networks, and the optimizer that updates them."""
 
     optimizer: tf.compat.v1.train.Optimizer
     variables: list[tf.Variable]
 
 
-def build_gan(config: Config, side: int = 28) -> Gan:
+def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
     """The graph that trains `config` on images of `side` x `side` pixels.
 
     Args:
         side: 28 or 32, and not more than `config.image_size`.
+        classes: how many classes the images have, for a conditional GAN; 0: an unconditional one.
 
     Raises:
         ValueError: a trainable variable belongs to neither player, or to both.
@@ -74,13 +91,17 @@ def build_gan(config: Config, side: int = 28) -> Gan:
         images = v1.placeholder(tf.uint8, [config.batch_size, side, side], "images")
         z = v1.placeholder(tf.float32, [config.batch_size, config.z_dim], "z")
         sample_z = v1.placeholder(tf.float32, [None, config.z_dim], "sample_z")
+        labels = v1.placeholder(tf.int32, [config.batch_size], "labels") if classes else None
+        sample_labels = v1.placeholder(tf.int32, [None], "sample_labels") if classes else None
         step = v1.train.get_or_create_global_step()
 
         real = scale_images(images, config.image_size)
-        fake = _generate(z, config)
+        one_hot = tf.one_hot(labels, classes) if classes else None
+        fake = _generate(z, one_hot, config)
         d_noise = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
-        d_real = _discriminate(real, d_noise, config)
-        d_fake = _discriminate(fake.values, d_noise, config)
+        batch = _Batch(z, one_hot, d_noise)
+        d_real = _discriminate(real, batch, config)
+        d_fake = _discriminate(fake.values, batch, config)
         d_player, g_player = _players(config)
 
         d_loss_real = _cross_entropy(d_real.values, 1.0)
@@ -95,17 +116,19 @@ def build_gan(config: Config, side: int = 28) -> Gan:
             first_updated = d_player.optimizer.minimize(d_loss, var_list=d_player.variables)
         # D's averages are those of real images alone: a trained D then says whether an image would pass among these.
         d_updated = _update_averages(d_real.averages, step, after=first_updated)
-        g_updated, g_loss = _update_generator(g_player, fake, z, d_noise, g_loss, step, config, after=d_updated)
+        g_updated, g_loss = _update_generator(g_player, fake, batch, g_loss, step, config, after=d_updated)
 
         averaged, ema = _average_weights(g_player.variables, step, config, after=g_updated)
         with tf.control_dependencies([averaged]):
             train_op = step.assign_add(1).op
-        samples = _sampler(sample_z, ema, config)
+        sample_classes = tf.one_hot(sample_labels, classes) if classes else None
+        samples = _sampler(sample_z, sample_classes, ema, config)
         variables = v1.global_variables()
         return Gan(
             graph=graph,
             images=images,
             z=z,
+            labels=labels,
             train_op=train_op,
             metrics={
                 "d_loss_real": d_loss_real,
@@ -119,6 +142,7 @@ def build_gan(config: Config, side: int = 28) -> Gan:
             d_variables=d_player.variables,
             g_variables=g_player.variables,
             sample_z=sample_z,
+            sample_labels=sample_labels,
             samples=samples,
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating]),
             init_op=v1.global_variables_initializer(),
@@ -129,26 +153,27 @@ def build_gan(config: Config, side: int = 28) -> Gan:
 # Networks
 
 
-def _generate(z: tf.Tensor, config: Config) -> _Output:
+def _generate(z: tf.Tensor, classes: tf.Tensor | None, config: Config) -> _Output:
     """The generator's images of `z`, in training mode."""
-    return _apply("generator", z, config)
+    return _apply("generator", config, z, classes)
 
 
-def _discriminate(images: tf.Tensor, d_noise: tf.Tensor | None, config: Config) -> _Output:
+def _discriminate(images: tf.Tensor, batch: _Batch, config: Config) -> _Output:
     """The discriminator's logits of `images`, in training mode.
 
-    Adding the noise `d_noise` hides from D what no eye sees, such as how near to -1 a background is, and leaves the
-    strokes to be seen (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees another's images.
+    Adding the noise hides from D what no eye sees, such as how near to -1 a background is, and leaves the strokes to be
+    seen (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees another's images.
     """
-    return _apply("discriminator", images if d_noise is None else images + d_noise, config)
+    seen = images if batch.d_noise is None else images + batch.d_noise
+    return _apply("discriminator", config, seen, batch.classes)
 
 
-def _apply(player: str, inputs: tf.Tensor, config: Config) -> _Output:
+def _apply(player: str, config: Config, *inputs: tf.Tensor | None) -> _Output:
     """A network in training mode. Its first call makes its variables; later calls reuse them."""
     reuse = bool(v1.trainable_variables(player))  # explicit, so that a misspelt variable fails in the second call
     known = len(v1.get_collection(MOVING_AVERAGES))
     with v1.variable_scope(player, reuse=reuse, custom_getter=_amplify(config.weight_gain)):
-        values = getattr(load_family(config.model), player)(inputs, True, config)
+        values = getattr(load_family(config.model), player)(*inputs, True, config)
     return _Output(values, v1.get_collection(MOVING_AVERAGES)[known:])
 
 
@@ -223,8 +248,7 @@ def _update_together(players: list[tuple[_Player, tf.Tensor]]) -> tf.Operation:
 def _update_generator(
     player: _Player,
     fake: _Output,
-    z: tf.Tensor,
-    d_noise: tf.Tensor | None,
+    batch: _Batch,
     loss: tf.Tensor | None,
     step: tf.Variable,
     config: Config,
@@ -234,6 +258,7 @@ def _update_generator(
 
     Args:
         fake: G(z) with the weights that G has before the step.
+        batch: what all passes of the step share.
         loss: G's loss in the update that was made together with D's; None if there was no such update.
         after: the op that the updates wait for.
 
@@ -244,8 +269,8 @@ def _update_generator(
         # Resource variables are read where the read op stands, so each pass sees the update before it.
         with tf.control_dependencies([after]):
             if update > 0:  # D's update leaves G as it is, so the first G(z) is the one that D was shown
-                fake = _generate(z, config)
-            loss = _generator_loss(_discriminate(fake.values, d_noise, config).values)
+                fake = _generate(batch.z, batch.classes, config)
+            loss = _generator_loss(_discriminate(fake.values, batch, config).values)
             moved = player.optimizer.minimize(loss, var_list=player.variables)
         after = _update_averages(fake.averages, step, after=moved)
     return after, loss
@@ -292,7 +317,12 @@ def _average_weights(
 # Sampler
 
 
-def _sampler(z: tf.Tensor, ema: tf.compat.v1.train.ExponentialMovingAverage | None, config: Config) -> tf.Tensor:
+def _sampler(
+    z: tf.Tensor,
+    classes: tf.Tensor | None,
+    ema: tf.compat.v1.train.ExponentialMovingAverage | None,
+    config: Config,
+) -> tf.Tensor:
     """The digits of `z` in inference mode, uint8 [n, size, size], drawn with averaged weights where `ema` has them."""
     with v1.variable_scope("generator", reuse=True, custom_getter=_amplify(config.weight_gain, ema)):
-        return to_uint8(load_family(config.model).generator(z, False, config))
+        return to_uint8(load_family(config.model).generator(z, classes, False, config))

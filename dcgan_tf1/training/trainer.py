@@ -27,6 +27,8 @@ v1 = tf.compat.v1
 _MEASURED_CHUNKS = 10
 _MEASURED_DIGITS = _MEASURED_CHUNKS * draws.CHUNK
 """How many digits are drawn for `--eval_every`, and how many images of the data set they are compared with at most."""
+_MOST_COLUMNS = 32
+"""How many classes the snapshots of a conditional GAN show at most."""
 
 
 def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int:
@@ -46,7 +48,8 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
     """
     stopwatch = stopwatch or Stopwatch()
     run = with_precision(run)
-    gan = build_gan(run.config, dataset.images.shape[1])
+    classes = len(dataset.classes().names) if run.config.conditional else 0
+    gan = build_gan(run.config, dataset.images.shape[1], classes)
     with open_session(gan, run.config) as sess, ExitStack() as stack:
         trainer = Trainer(run, dataset, gan, sess, stack)
         with Signals() as signals:
@@ -81,6 +84,7 @@ class Trainer:
         """
         config, logs = run.config, run.folders.logs
         self._run, self._config, self._dataset, self._gan, self._sess = run, config, dataset, gan, sess
+        self._classes = dataset.classes() if config.conditional else None
         self._machine = checkpoint.machine_record()
         self.global_step = run.start.step if run.start else 0
         """The number of steps that the variables have taken."""
@@ -98,10 +102,10 @@ class Trainer:
             classifier = stack.enter_context(Classifier.load())
             self._scorer = Scorer(classifier, images.fit(dataset.images[-_MEASURED_DIGITS:], SIDE))
         self._snapshot_every = min(config.sample_every, config.iterations)
-        self._snapshot_z = self._latent(Stream.SNAPSHOT, 0, config.sample_grid**2)
+        self._snapshot_z, self._snapshot_labels = self._snapshot_inputs()
         self._last_snapshot = (time.monotonic(), self.global_step)
 
-        feeds = [gan.images, gan.z]
+        feeds = [gan.images, gan.z, *([gan.labels] if self._classes else [])]
         self._train = sess.make_callable(gan.train_op, feeds)
         self._train_and_measure = sess.make_callable((gan.train_op, gan.metrics), feeds)
         if not run.start:
@@ -126,15 +130,15 @@ class Trainer:
     def step(self) -> None:
         """Train one step, and do what is due after it: a row of metrics, a snapshot, a measurement, a commit."""
         config = self._config
-        batch = self._dataset.images[
-            draws.batch_indices(len(self._dataset.images), config.batch_size, config.seed, self.global_step)
-        ]
-        z = self._latent(Stream.TRAIN, self.global_step, config.batch_size)
+        chosen = draws.batch_indices(len(self._dataset.images), config.batch_size, config.seed, self.global_step)
+        batch = [self._dataset.images[chosen], self._latent(Stream.TRAIN, self.global_step, config.batch_size)]
+        if self._classes:
+            batch.append(self._classes.indices[chosen])
         self.global_step += 1
         if self.global_step % config.log_every:
-            self._train(batch, z)
+            self._train(*batch)
         else:
-            _, metrics = self._train_and_measure(batch, z)
+            _, metrics = self._train_and_measure(*batch)
             self._log(metrics)
         if self.global_step % self._snapshot_every == 0:
             self.snapshot()
@@ -146,7 +150,7 @@ class Trainer:
 
     def snapshot(self) -> None:
         """Draw the grid of the fixed latent vectors to sample_image/, and to TensorBoard."""
-        picture = images.grid(self._draw(self._snapshot_z), self._config.sample_grid)
+        picture = images.grid(self._draw(self._snapshot_z, self._snapshot_labels), self._snapshot_columns)
         images.save_png(self._run.folders.samples / f"{self.global_step:07d}.png", picture, images.SNAPSHOT_SCALE)
         self._events.image(self.global_step, "samples", images.png(picture), *picture.shape)
 
@@ -154,7 +158,10 @@ class Trainer:
         """Add the Frechet distance between drawn digits and the data set to distance.csv and to TensorBoard."""
         assert self._distances
         z = self._latent(Stream.EVALUATE, 0, _MEASURED_DIGITS).reshape(_MEASURED_CHUNKS, draws.CHUNK, -1)
-        digits = np.concatenate([self._draw(chunk) for chunk in z])
+        labels: list[np.ndarray | None] = [None] * _MEASURED_CHUNKS
+        if self._classes:  # those of the images that the digits are compared with
+            labels = list(np.resize(self._classes.indices[-_MEASURED_DIGITS:], (_MEASURED_CHUNKS, draws.CHUNK)))
+        digits = np.concatenate([self._draw(*chunk) for chunk in zip(z, labels, strict=True)])
         distance = self._scorer.distance(images.fit(digits, SIDE))
         self._distances.write(self.global_step, {"frechet_distance": distance})
         self._events.scalars(self.global_step, {"frechet_distance": distance})
@@ -179,7 +186,7 @@ class Trainer:
             self.global_step,
             lambda prefix: save(self._sess, self._gan, prefix),
             self._config,
-            {"name": self._dataset.name, "digest": self._dataset.digest},
+            self._dataset.record(self._config.conditional),
             self._machine,
         )
         self._committed = self.global_step
@@ -190,14 +197,36 @@ class Trainer:
         config = self._config
         return draws.latent(config.seed, stream, counter, (count, config.z_dim), config.z_distribution)
 
-    def _draw(self, z: np.ndarray) -> np.ndarray:
-        """The digits of latent vectors, uint8 [n, size, size]."""
-        return self._sess.run(self._gan.samples, {self._gan.sample_z: z})
+    def _draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """The digits of latent vectors, and of their classes where there are some: uint8 [n, size, size]."""
+        feeds = {self._gan.sample_z: z}
+        return self._sess.run(
+            self._gan.samples, feeds if labels is None else {**feeds, self._gan.sample_labels: labels}
+        )
+
+    def _snapshot_inputs(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The latent vectors of the snapshots and their classes: a column for each class, from one vector in a row."""
+        rows = self._config.sample_grid
+        if not self._classes:
+            return self._latent(Stream.SNAPSHOT, 0, rows * rows), None
+        columns = self._snapshot_columns
+        labels = np.tile(np.arange(columns, dtype=np.int32), rows)
+        return self._latent(Stream.SNAPSHOT, 0, rows).repeat(columns, 0), labels
+
+    @property
+    def _snapshot_columns(self) -> int:
+        """How many digits are in a row of a snapshot."""
+        return min(len(self._classes.names), _MOST_COLUMNS) if self._classes else self._config.sample_grid
 
     def _save_reals(self) -> None:
         """Write a grid of real images, for comparison with the snapshots."""
-        columns = self._config.sample_grid
-        reals = images.fit(self._dataset.images[: columns**2], self._config.image_size)
+        rows, columns = self._config.sample_grid, self._snapshot_columns
+        if self._classes:  # a class with fewer images than rows shows them again
+            members = [np.flatnonzero(self._classes.indices == label)[:rows] for label in range(columns)]
+            chosen = np.stack([np.resize(each, rows) for each in members], 1).ravel()
+        else:
+            chosen = np.arange(min(rows * columns, len(self._dataset.images)))
+        reals = images.fit(self._dataset.images[chosen], self._config.image_size)
         images.save_png(self._run.folders.samples / "real.png", images.grid(reals, columns), images.SNAPSHOT_SCALE)
 
     def _log(self, metrics: dict[str, float]) -> None:

@@ -4,8 +4,8 @@ Along one axis, SAME padding gives out[2 i + a] = sum over d = -1, 0, 1 of x[i +
 filters: one for the even outputs (taps 3 and 1 of the kernel) and one for the odd ones (taps 4, 2 and 0). Winograd's
 F(m, 3) computes m neighbouring outputs of a filter with three taps from m + 2 products instead of 3 m (Winograd 1980;
 Lavin and Gray 2016). Its transform of the input serves both filters, and in two dimensions all four. The transforms are
-products with small constant matrices. The rest is one product of matrices for each of the (m + 2)^2
-points. The gradients are such products too.
+products with small constant matrices. The rest is one product of matrices for each of the (m + 2)^2 points. The
+gradients are such products too.
 """
 
 from collections.abc import Callable
