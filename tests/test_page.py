@@ -57,6 +57,14 @@ def pixels(parts):
     return digits.reshape(-1, side, side)
 
 
+def shown(digits, classes=None):
+    """Digits as the page sends them to be judged: uint8 [n, side, side], and the shares of their classes."""
+    flat = digits.reshape(len(digits), -1).tolist()
+    if classes is None:
+        return [{"pixels": each} for each in flat]
+    return [{"pixels": each, "classes": shares} for each, shares in zip(flat, classes, strict=True)]
+
+
 def part(path, name):
     """A part of the page in the file `path`, by its id."""
     return re.search(f'<script[^>]* id="{name}">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)[1]
@@ -103,6 +111,9 @@ FAMILIES = {
     "one pixel": ["--g_channels", "8,4,4", "--output_kernel", "1", "--z_distribution", "normal"],
     "dcgan28": ["--model", "dcgan28"],
     "mlp": ["--model", "mlp"],
+    "conditional": ["--conditional"],
+    "conditional dcgan28": ["--conditional", "--model", "dcgan28"],
+    "conditional mlp": ["--conditional", "--model", "mlp"],
 }
 
 
@@ -118,23 +129,37 @@ def test_exactness(name, tmp_path, shipped_page):
         path = export_page(tmp_path, "--out_dir", tmp_path, "--checkpoint", file)
     with dcgan_tf1.load(file) as gan, Classifier.load() as classifier:
         digits = gan.sample(200, seed=2**60 + 1)
-        real = gan.discriminate(digits)
+        labels = np.arange(200) % 10 if gan.classes else None
+        shares = np.eye(10)[labels].tolist() if gan.classes else [[]] * 200
+        real = gan.discriminate(digits, labels)
         _, classes = classifier.features_and_probabilities(images.fit(digits, 28))
         corners = np.resize(np.array([-1, 0, 1], np.float32), (3, gan.config.z_dim))
-        drawn = gan.draw(corners)
+        drawn = gan.draw(corners, labels[:3] if gan.classes else None)
+        nines = gan.sample(3, digit=9, seed=0) if gan.classes else None
     assert digits.std() > 1 and real.std() > 0
-    found, judged, edges = paint(
+    points = [{"z": z, "classes": share} for z, share in zip(corners.tolist(), shares, strict=False)]
+    found, judged, edges, unsure = paint(
         path,
         {"kind": "sample", "seed": str(2**60 + 1), "digit": None, "count": 200, "stop": 0},
-        {"kind": "judge", "digits": digits.reshape(200, -1).tolist(), "stop": 0},
-        {"kind": "draw", "zs": corners.tolist(), "stop": 0, "judged": True},
+        {"kind": "judge", "digits": shown(digits, shares), "stop": 0},
+        {"kind": "draw", "points": points, "stop": 0, "judged": True},
+        {"kind": "judge", "digits": shown(digits[:20]), "stop": 0},  # as which class, nobody says
     )
     assert np.abs(pixels(found) - digits.astype(int)).max() <= 1
     assert np.abs(pixels(edges) - drawn.astype(int)).max() <= 1 and "real" in edges[0]["verdict"]
     verdicts = [part["verdict"] for part in judged]
     assert np.abs([verdict["real"] for verdict in verdicts] - real).max() < 1e-3
-    read = np.array([verdict["classes"] for verdict in verdicts])
+    read = np.array([verdict["read"] for verdict in verdicts])
     assert np.array_equal(read.argmax(1), classes.argmax(1)) and np.abs(read - classes).max() < 1e-3
+    if nines is None:
+        assert all(part["verdict"]["as"] is None for part in unsure)
+        return
+    with dcgan_tf1.load(file) as gan:
+        each = np.array([gan.discriminate(digits[:20], np.full(20, label)) for label in range(10)])
+    assert np.abs([part["verdict"]["real"] for part in unsure] - each.max(0)).max() < 1e-3
+    assert np.array_equal([part["verdict"]["as"] for part in unsure], each.argmax(0))
+    (asked,) = paint(path, {"kind": "sample", "seed": "0", "digit": 9, "count": 3, "stop": 0})
+    assert np.abs(pixels(asked) - nines.astype(int)).max() <= 1
 
 
 @needs_node
@@ -157,7 +182,7 @@ def test_a_drawn_digit_is_padded_for_the_discriminator(shipped_page):
     """What a hand draws has 28x28 pixels, whatever the family."""
     with dcgan_tf1.load(SHIPPED) as gan:
         digits = images.fit(gan.sample(3, seed=0), 28)
-        (judged,) = paint(shipped_page, {"kind": "judge", "digits": digits.reshape(3, -1).tolist(), "stop": 0})
+        (judged,) = paint(shipped_page, {"kind": "judge", "digits": shown(digits), "stop": 0})
         assert np.abs([part["verdict"]["real"] for part in judged] - gan.discriminate(digits)).max() < 1e-3
 
 
@@ -228,7 +253,7 @@ tell([[hook], [moved], [line], [dot], [hook, line]].map(stroke.pictureOf).concat
     assert np.flatnonzero(dot.sum(0)).size <= 4
 
 
-LIMITS = {"ways": 3, "places": 64, "steps": [0, 1000]}
+LIMITS = {"ways": 3, "places": 64, "steps": [0, 1000], "labels": [0, 3]}
 
 
 @needs_node
@@ -305,7 +330,8 @@ def test_training_by_the_runs_checkpoints(finished, tmp_path):
     assert not any("picture" in stop for stop in found["stops"])
     if NODE:
         z = draws.latent(0, draws.Stream.SAMPLE, 0, (5, 8))
-        drawn = paint(path, *({"kind": "draw", "zs": z.tolist(), "stop": stop} for stop in range(5)))
+        points = [{"z": each.tolist(), "classes": []} for each in z]
+        drawn = paint(path, *({"kind": "draw", "points": points, "stop": stop} for stop in range(5)))
         for parts, step in zip(drawn, range(0, 201, 50), strict=True):
             file = tmp_path / f"{step}.npz"
             flags = ["--format", "npz", "--half", "--out", file, "--out_dir", finished, "--checkpoint", step]
@@ -314,16 +340,20 @@ def test_training_by_the_runs_checkpoints(finished, tmp_path):
                 assert np.abs(pixels(parts) - gan.draw(z).astype(int)).max() <= 1
 
 
-def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy, tmp_path):
+def forget_early_checkpoints(folder):
     for step in (0, 50, 100):
-        for path in (finished_copy / "checkpoints").glob(f"model-{step}.*"):
+        for path in (folder / "checkpoints").glob(f"model-{step}.*"):
             path.unlink()
+
+
+def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy, tmp_path):
+    forget_early_checkpoints(finished_copy)
     (finished_copy / "sample_image" / "0000010.png").write_bytes(b"no picture")
     path = export_page(tmp_path, "--out_dir", finished_copy)
     found = record(path)
     steps = [stop["step"] for stop in found["stops"]]
     assert steps[0] == 0 and steps[-1] == 200 and 8 <= len(steps) <= 10 and 10 not in steps
-    assert found["weighed"] == 1 and found["snapshots"] == 64
+    assert found["weighed"] == 1 and found["snapshots"] == {"rows": 8, "columns": 8}
     content = base64.b64decode(found["stops"][2]["picture"])
     with (
         Image.open(io.BytesIO(content)) as column,
@@ -336,11 +366,25 @@ def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy
 @needs_node
 def test_the_digits_of_the_sample_grids(finished_copy, tmp_path):
     """What the page draws at the end of the slider is the last grid of the run."""
+    forget_early_checkpoints(finished_copy)
     path = export_page(tmp_path, "--out_dir", finished_copy)
-    (found,) = paint(path, {"kind": "snapshot", "count": 64})
+    (found,) = paint(path, {"kind": "snapshot"})
     with Image.open(finished_copy / "sample_image" / "0000200.png") as grid:
-        expected = images.tiles(grid, 32)
+        expected = images.tiles(grid, 32).reshape(-1, 32, 32)
     assert np.abs(pixels(found) - expected.astype(int)).max() <= 3  # float16
+
+
+def test_the_sample_grids_of_a_conditional_gan(tmp_path):
+    """A row of its grid is one z, drawn as each class."""
+    train(tmp_path, 100, "--conditional", "--checkpoint_every", 100, "--max_to_keep", 1)
+    path = export_page(tmp_path, "--out_dir", tmp_path)
+    assert record(path)["snapshots"] == {"rows": 6, "columns": 10} and record(path)["classes"] == list("0123456789")
+    if NODE:
+        (found,) = paint(path, {"kind": "snapshot"})
+        with Image.open(tmp_path / "sample_image" / "0000100.png") as grid:
+            expected = images.tiles(grid, 32)[:6].reshape(-1, 32, 32)
+        far = np.abs(pixels(found)[:, np.newaxis] - expected.astype(int)).mean((2, 3))
+        assert np.array_equal(far.argmin(1), range(60)) and far.diagonal().max() < 2  # float16
 
 
 def test_a_damaged_early_checkpoint_is_left_out(finished_copy, tmp_path):

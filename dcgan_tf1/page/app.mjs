@@ -53,11 +53,13 @@ async function show(model, painter) {
   const { side, directions, stops, config } = model;
   const newest = stops.length - 1, pictured = stops.length - model.weighed; // the first stops have pictures alone
   const steps = stops.map((stop) => stop.step), tilesOf = await Promise.all(stops.map((stop) => readTiles(stop, side)));
-  const limits = { ways: directions.length, places: model.digits, steps };
+  const { labels, classes } = model, limits = { ways: directions.length, places: model.digits, steps, labels };
+  const names = classes.length ? classes : NAMES.map((_, digit) => String(digit));
+  const ofDigits = names.every((name, digit) => name === String(digit)) && names.length === NAMES.length;
 
   // All that the page shows follows from this.
   const state = { seed: 0n, digit: null, place: 0, stop: newest, fixed: false, other: 1, tab: "walk" };
-  let sheet = []; // the digits: { z, pixels, verdict }
+  let sheet = []; // the digits: { z, classes, pixels, verdict }
   let subject = null; // the picture above the tabs
   let film = [], playing = null;
 
@@ -87,7 +89,8 @@ async function show(model, painter) {
   };
 
   function loadSheet() {
-    const count = state.fixed ? model.snapshots : model.digits;
+    const { rows, columns } = model.snapshots, count = state.fixed ? rows * columns : model.digits;
+    byId("tiles").style.gridTemplateColumns = state.fixed && classes.length ? `repeat(${columns}, 1fr)` : "";
     sheet = Array.from({ length: count }, () => ({}));
     tiles.forEach((tile, place) => { tile.hidden = place >= count; });
     state.place = Math.min(state.place, count - 1);
@@ -109,41 +112,48 @@ async function show(model, painter) {
       painter.drop("grid");
       tilesOf[state.stop].forEach((pixels, index) => took({ index, pixels, done: index === count - 1 }));
     } else if (state.fixed) {
-      painter.ask("grid", { kind: "snapshot", count }, took);
+      painter.ask("grid", { kind: "snapshot" }, took);
     } else {
-      painter.ask("grid", { kind: "sample", seed: state.seed, digit: state.digit, count, stop: stopOfWeights() }, took);
+      const { seed, digit } = state, index = digit === null ? null : labels.indexOf(digit);
+      painter.ask("grid", { kind: "sample", seed, digit: index, count, stop: stopOfWeights() }, took);
     }
     showStep();
   }
 
-  function setTile(place, { z, pixels }) {
-    sheet[place] = { z: z ?? sheet[place].z, pixels };
+  function setTile(place, { z, classes, pixels }) {
+    sheet[place] = { z: z ?? sheet[place].z, classes: classes ?? sheet[place].classes, pixels };
     paint(tiles[place].firstElementChild, [pixels], side);
     tiles[place].classList.add("drawn");
   }
 
   function sayCaption(found, drawn, { done, fruitless }) {
-    const wanted = state.digit === null ? "digits" : NAMES[state.digit], of = `Seed ${state.seed}: `;
+    const wanted = nameOf(state.digit), searched = state.digit !== null && !classes.length, of = `Seed ${state.seed}: `;
     const among = `${drawn.toLocaleString("en")} digits`;
     let sentence = `${of}its first ${sheet.length} ${wanted}. Choose one.`;
     if (state.fixed) sentence = `The same ${sheet.length} points, as they were drawn after ${stepsOf(state.stop)} steps.`;
     else if (fruitless) sentence = `${of}${found} ${wanted} among its first ${among}. This network seldom draws them.`;
-    else if (!done) sentence = state.digit === null ? "Drawing…" : `Looking for ${wanted}: ${found} of ${among}.`;
-    else if (state.digit !== null) sentence = `${of}its first ${sheet.length} ${wanted}, found among ${among}.`;
+    else if (!done) sentence = !searched ? "Drawing…" : `Looking for ${wanted}: ${found} of ${among}.`;
+    else if (searched) sentence = `${of}its first ${sheet.length} ${wanted}, found among ${among}.`;
     if (byId("caption").textContent !== sentence) byId("caption").textContent = sentence;
+  }
+
+  // What digits of a label are called, or all of them.
+  function nameOf(label) {
+    if (label === null) return ofDigits ? "digits" : "pictures";
+    return ofDigits ? NAMES[label] : `pictures of “${names[labels.indexOf(label)]}”`;
   }
 
   // Ask what the networks say of each digit, once there is time.
   function judgeSheet() {
-    const digits = sheet.map(({ pixels }) => pixels).filter(Boolean); // a search in vain leaves the last ones out
+    const digits = sheet.filter(({ pixels }) => pixels); // a search in vain leaves the last ones out
     painter.ask("verdicts", { kind: "judge", digits, stop: stopOfWeights() }, ({ index: place, verdict, done }) => {
       if (verdict) {
         sheet[place].verdict = verdict;
-        tiles[place].setAttribute("aria-label", `Digit ${place + 1}: looks like a ${mostProbable(verdict.classes)}`);
+        tiles[place].setAttribute("aria-label", `Digit ${place + 1}: looks like a ${mostProbable(verdict.read)}`);
       }
       if (done) {
         showOthers(reals());
-        if (subject?.verdict) showVerdict(subject.verdict, reals());
+        if (subject?.verdict) showVerdict(subject.verdict, names, reals());
       }
     });
   }
@@ -175,7 +185,10 @@ async function show(model, painter) {
 
   const pad = new Pad(directions.length, () => showWalk(), () => { showMap(); keepLink(); });
 
-  const walkFrom = (amounts) => walk(sheet[state.place].z, directions, amounts, config.z_distribution);
+  const walkFrom = (amounts) => {
+    const { z, classes } = sheet[state.place];
+    return { z: walk(z, directions, amounts, config.z_distribution), classes };
+  };
 
   function showDigit() {
     byId("walk").inert = byId("path").inert = !hasZ();
@@ -193,22 +206,22 @@ async function show(model, painter) {
     subject = { pixels, verdict };
     paint(byId("digit"), [pixels], Math.sqrt(pixels.length));
     if (!verdict) return;
-    showVerdict(verdict, reals());
+    showVerdict(verdict, names, reals());
     byId("digit").setAttribute("aria-label", `The chosen digit. ${byId("read-answer").textContent}`);
   }
 
   function showWalk() {
-    const { pixels } = sheet[state.place], stop = stopOfWeights();
+    const { pixels, classes } = sheet[state.place], stop = stopOfWeights();
     const took = (part) => part.pixels && showSubject(part.pixels, part.verdict);
-    if (hasZ()) painter.ask("digit", { kind: "draw", zs: [walkFrom(pad.walk)], stop, judged: true }, took);
-    else painter.ask("digit", { kind: "judge", digits: [pixels], stop }, took);
+    if (hasZ()) painter.ask("digit", { kind: "draw", points: [walkFrom(pad.walk)], stop, judged: true }, took);
+    else painter.ask("digit", { kind: "judge", digits: [{ pixels, classes }], stop }, took);
   }
 
   function showMap() {
     if (!hasZ()) return;
     const pictures = [];
-    const zs = mapWalks(pad.walk).map(walkFrom);
-    painter.ask("map", { kind: "draw", zs, stop: stopOfWeights() }, (part) => {
+    const points = mapWalks(pad.walk).map(walkFrom);
+    painter.ask("map", { kind: "draw", points, stop: stopOfWeights() }, (part) => {
       if (part.pixels) pictures[part.index] = part.pixels;
       if (part.done || part.index % 7 === 6) pad.paintMap(pictures, side);
     });
@@ -226,8 +239,12 @@ async function show(model, painter) {
     stopFilm();
     film = [];
     byId("time").value = 0;
-    const zs = path(walkFrom(pad.walk), sheet[state.other].z, FILM, config.z_distribution);
-    painter.ask("film", { kind: "draw", zs, stop: stopOfWeights(), judged: true }, (part) => {
+    const start = walkFrom(pad.walk), end = sheet[state.other];
+    const points = path(start.z, end.z, FILM, config.z_distribution).map((z, i) => {
+      const t = i / (FILM - 1); // the class changes evenly
+      return { z, classes: start.classes.map((share, j) => (1 - t) * share + t * end.classes[j]) };
+    });
+    painter.ask("film", { kind: "draw", points, stop: stopOfWeights(), judged: true }, (part) => {
       if (part.pixels) film[part.index] = part;
       if (part.index === Number(byId("time").value)) showFrame();
       if (part.done || part.index % 4 === 0) {
@@ -261,7 +278,7 @@ async function show(model, painter) {
 
   // The next place on the sheet with a digit that is read as another class, or just the next one.
   function anotherDigit() {
-    const classOf = (place) => sheet[place]?.verdict && mostProbable(sheet[place].verdict.classes);
+    const classOf = (place) => sheet[place]?.verdict && mostProbable(sheet[place].verdict.read);
     const others = sheet.map((_, i) => (state.place + 1 + i) % sheet.length);
     return others.find((place) => classOf(place) !== classOf(state.place)) ?? others[0];
   }
@@ -281,7 +298,7 @@ async function show(model, painter) {
   const hand = new Hand((strokes) => {
     const pixels = pictureOf(strokes);
     if (!pixels) return showBlank();
-    painter.ask("digit", { kind: "judge", digits: [pixels], stop: stopOfWeights() }, (part) =>
+    painter.ask("digit", { kind: "judge", digits: [{ pixels }], stop: stopOfWeights() }, (part) =>
       part.pixels && showSubject(part.pixels, part.verdict));
   });
 
@@ -325,10 +342,10 @@ async function show(model, painter) {
 
   // ---- what to draw
 
-  for (let digit = 0; digit < 10; digit++) {
+  for (const [index, digit] of labels.entries()) {
     const [label, input, name] = ["label", "input", "span"].map((tag) => document.createElement(tag));
     Object.assign(input, { type: "radio", name: "class", value: digit });
-    name.textContent = digit;
+    name.textContent = names[index];
     label.append(input, name);
     byId("classes").append(label);
   }
@@ -378,7 +395,7 @@ async function show(model, painter) {
       loadSheet();
     } else { // the same z with other weights
       showOthers([]);
-      painter.ask("grid", { kind: "draw", zs: sheet.map((digit) => digit.z), stop: stopOfWeights() }, (part) => {
+      painter.ask("grid", { kind: "draw", points: sheet, stop: stopOfWeights() }, (part) => {
         if (part.pixels) setTile(part.index, part);
         if (part.done) judgeSheet();
       });
@@ -446,6 +463,7 @@ async function show(model, painter) {
   byId("intro").textContent = `A neural network looked at ${from} until it could make its own. ` +
     `It makes each one out of ${config.z_dim} random numbers, here in your browser.`;
   makeBars();
+  for (const id of ["read-question", "read", "read-answer"]) byId(id).hidden = !ofDigits; // the classifier reads digits
   say("");
   byId("main").hidden = false;
   followLink();

@@ -36,6 +36,17 @@ export function dense(x, weights, name) {
   return addBias({ side: 1, channels: units, data: out }, weights, name);
 }
 
+// The last layer of a discriminator: a logit. Where there are classes, float32 [classes], one vector of weights for
+// each is added to those that all classes share.
+export function judge(x, classes, weights, name) {
+  let logit = dense(x, weights, name).data[0];
+  const { data: own } = weights["projection/kernel"] ?? {}, width = x.data.length;
+  classes.forEach((share, i) => {
+    if (share) logit += x.data.reduce((sum, value, j) => sum + share * value * own[i * width + j], 0);
+  });
+  return logit;
+}
+
 // A SAME convolution. A row of the window lies in one piece in `x`, and so do its weights in the kernel.
 export function conv(x, weights, name, stride) {
   const { data: kernel, shape: [width, , ins, outs] } = weights[`${name}/kernel`];
@@ -85,6 +96,13 @@ export function batchNorm(x, weights, name) {
   const scale = variance.map((v, i) => (gamma ? gamma[i] : 1) / Math.sqrt(v + 1e-3));
   const shift = mean.map((m, i) => beta[i] - m * scale[i]);
   return everyNumber(x, (value, channel) => value * scale[channel] + shift[channel]);
+}
+
+// Every channel is scaled and shifted as its class has learned to, where there are classes, float32 [classes].
+export function scaleByClass(x, classes, weights, name) {
+  const [scale, offset] = ["class_scale", "class_offset"].map((key) =>
+    classes.length && dense({ data: classes }, weights, `${name}/${key}`).data);
+  return classes.length ? everyNumber(x, (value, channel) => value * (1 + scale[channel]) + offset[channel]) : x;
 }
 
 function addBias(x, weights, name) {

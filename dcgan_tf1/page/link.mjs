@@ -4,9 +4,9 @@ import { LARGEST_SEED } from "./latent.mjs";
 
 // What the query of an address asks for, and a sentence for each thing that it asks for in vain.
 //
-// `seed` is a BigInt or null, `digit` a class or null, `place` an index, `walk` a list of `ways` numbers from -1 to 1,
-// `step` a step of training or null.
-export function readLink(query, { ways, places, steps }) {
+// `seed` is a BigInt or null, `digit` one of the labels of the classes or null, `place` an index, `walk` a list of `ways`
+// numbers from -1 to 1, `step` a step of training or null.
+export function readLink(query, { ways, places, steps, labels }) {
   const given = new URLSearchParams(query), problems = [];
   const read = (name, expected, convert) => {
     const text = given.get(name);
@@ -21,13 +21,18 @@ export function readLink(query, { ways, places, steps }) {
   });
   return {
     seed: read("seed", `an integer from 0 to ${LARGEST_SEED}`, readSeed),
-    digit: read("class", "a digit from 0 to 9", (text) => (/^\d$/.test(text) ? Number(text) : null)),
+    digit: read("class", `one of ${labels.join(", ")}`, (text) => oneOf(labels, text)),
     place: (read("place", `an integer from 1 to ${places}`, (text) =>
       /^\d{1,3}$/.test(text) && text >= 1 && Number(text) <= places ? Number(text) : null) ?? 1) - 1,
     walk: Array.from({ length: ways }, (_, i) => walk?.[i] ?? 0),
-    step: read("step", `one of ${steps.join(", ")}`, (text) => steps.find((step) => String(step) === text) ?? null),
+    step: read("step", `one of ${steps.join(", ")}`, (text) => oneOf(steps, text)),
     problems,
   };
+}
+
+// The number of a list that is written as `text`, or null.
+function oneOf(numbers, text) {
+  return numbers.find((number) => String(number) === text) ?? null;
 }
 
 // The seed that a text names, a BigInt, or null if it names none.

@@ -1,16 +1,18 @@
 // The networks of dcgan_tf1/networks/ and the classifier of dcgan_tf1/quality/classifier.py, for one digit.
 
-import { batchNorm, conv, deconv, dense, pad, relu, reshape, tanh } from "./layers.mjs";
+import { batchNorm, conv, deconv, dense, judge, pad, relu, reshape, scaleByClass, tanh } from "./layers.mjs";
 
 // A family has a generator, which turns a vector into an image in (-1, 1), and a discriminator, which turns an image in
-// [-1, 1] into a logit of being real. `w` holds the weights of that network, `config` the settings of the run.
+// [-1, 1] into what its `last` layer judges. The vector is z with the shares of the classes behind it; `classes` are these
+// alone. `w` holds the weights of that network, `config` the settings of the run.
 const FAMILIES = {
   dcgan32: {
-    generator(z, w, config) {
+    generator(z, classes, w, config) {
       let x = reshape(relu(batchNorm(dense(z, w, "dense"), w, "dense")), 4);
       for (let i = 1; i < config.g_channels.length; i++) {
-        x = deconv(x, w, `deconv${i}`, 2);
-        x = relu(config.g_batch_norm === "all" ? batchNorm(x, w, `deconv${i}`) : x);
+        const name = `deconv${i}`;
+        x = deconv(x, w, name, 2);
+        x = relu(config.g_batch_norm === "all" ? scaleByClass(batchNorm(x, w, name), classes, w, name) : x);
       }
       return tanh(deconv(x, w, "output", 32 / x.side));
     },
@@ -19,49 +21,56 @@ const FAMILIES = {
         x = conv(x, w, `conv${i}`, 2);
         x = relu(i > 1 ? batchNorm(x, w, `conv${i}`) : x, 0.2);
       }
-      return dense(x, w, "dense");
+      return x;
     },
+    last: "dense",
   },
 
   dcgan28: {
-    generator(z, w, config) {
+    generator(z, classes, w, config) {
       let x = reshape(relu(batchNorm(dense(z, w, "dense"), w, "dense"), 0.3), 7);
       for (let i = 1; i < config.g_channels.length; i++) {
-        x = deconv(x, w, `deconv${i}`, i === config.g_channels.length - 1 ? 2 : 1);
-        x = relu(batchNorm(x, w, `deconv${i}`), 0.3);
+        const name = `deconv${i}`;
+        x = deconv(x, w, name, i === config.g_channels.length - 1 ? 2 : 1);
+        x = relu(scaleByClass(batchNorm(x, w, name), classes, w, name), 0.3);
       }
       return tanh(deconv(x, w, "output", 28 / x.side));
     },
     discriminator(x, w, config) {
       for (let i = 1; i <= config.d_channels.length; i++) x = relu(conv(x, w, `conv${i}`, 2), 0.3);
-      return dense(x, w, "dense");
+      return x;
     },
+    last: "dense",
   },
 
   mlp: {
-    generator(x, w, config) {
+    generator(x, classes, w, config) {
       for (let i = 1; i <= config.g_channels.length; i++) x = relu(dense(x, w, `dense${i}`));
       return reshape(tanh(dense(x, w, "output")), 28);
     },
     discriminator(x, w, config) {
       for (let i = 1; i <= config.d_channels.length; i++) x = relu(dense(x, w, `dense${i}`), 0.2);
-      return dense(x, w, "output");
+      return x;
     },
+    last: "output",
   },
 };
 
-// The digit of a latent vector float32 [z_dim]: grey levels, Uint8Array [side * side].
-export function draw(z, weights, config) {
-  const input = { side: 1, channels: z.length, data: z.slice() };
-  const { data } = FAMILIES[config.model].generator(input, scope(weights, "generator/"), config);
-  return Uint8Array.from(data, (value) => Math.round((value + 1) * 127.5));
+// The digit of a point, grey levels, Uint8Array [side * side]. A point is { z, classes }: float32 [z_dim], and the
+// shares of the classes, float32 [classes], which are one-hot but on the way between two. Without classes it is empty.
+export function draw({ z, classes }, weights, config) {
+  const data = Float32Array.of(...z, ...classes), input = { side: 1, channels: data.length, data };
+  const image = FAMILIES[config.model].generator(input, classes, scope(weights, "generator/"), config);
+  return Uint8Array.from(image.data, (value) => Math.round((value + 1) * 127.5));
 }
 
-// The probability, as the discriminator sees it, that a digit, grey levels [side * side], is real.
-export function discriminate(digit, weights, config, side) {
+// The probability, as the discriminator sees it, that a digit, grey levels [side * side], is a real one of each of some
+// classes: a list of numbers, one for each of a list of classes as in a point.
+export function discriminate(digit, classes, weights, config, side) {
   const seen = pad(asImage(digit, (level) => level / 127.5 - 1), (side - Math.sqrt(digit.length)) / 2, side, -1);
-  const logit = FAMILIES[config.model].discriminator(seen, scope(weights, "discriminator/"), config).data[0];
-  return 1 / (1 + Math.exp(-logit));
+  const { discriminator, last } = FAMILIES[config.model], w = scope(weights, "discriminator/");
+  const features = discriminator(seen, w, config);
+  return classes.map((each) => 1 / (1 + Math.exp(-judge(features, each, w, last))));
 }
 
 // The probabilities of the ten classes, as the classifier sees a digit: Float32Array [10].

@@ -5,8 +5,8 @@ import { byId } from "./dom.mjs";
 const percent = (share) => `${share > 0.995 && share < 1 ? 99 : Math.round(100 * share)}%`;
 
 // The class that the classifier finds most probable.
-export function mostProbable(classes) {
-  return classes.indexOf(Math.max(...classes));
+export function mostProbable(read) {
+  return read.indexOf(Math.max(...read));
 }
 
 // Make the bars of the ten classes.
@@ -18,15 +18,17 @@ export function makeBars() {
   }
 }
 
-// Show a verdict, { real, classes }. `others` are the probabilities of being real of the digits on the sheet.
-export function showVerdict({ real, classes }, others) {
+// Show a verdict, { real, as, read }. `names` are those of the classes, and `others` the probabilities of being real of
+// the digits on the sheet.
+export function showVerdict({ real, as, read }, names, others) {
   byId("real").firstElementChild.style.left = `${100 * real}%`;
   const below = others.filter((other) => other < real).length;
   const rank = others.length ? ` It finds ${below} of the ${others.length} on the sheet less real.` : "";
-  byId("real-answer").textContent = `The discriminator says: ${percent(real)} real.${rank}`;
-  const best = mostProbable(classes), sure = classes[best];
+  const seenAs = as === null ? "" : ` as “${names[as]}”`;
+  byId("real-answer").textContent = `The discriminator says: ${percent(real)} real${seenAs}.${rank}`;
+  const best = mostProbable(read), sure = read[best];
   [...byId("read").children].forEach((bar, digit) => {
-    bar.firstElementChild.style.height = `${100 * classes[digit]}%`;
+    bar.firstElementChild.style.height = `${100 * read[digit]}%`;
     bar.classList.toggle("best", digit === best);
   });
   const doubt = sure > 0.9 ? "" : sure > 0.5 ? ", but it is not sure" : ", but that is a guess";

@@ -15,15 +15,22 @@ let model, weights;
 const jobs = new Map();
 
 const kinds = {
-  // The first `count` digits of a seed, of one class if that is asked for. They are chosen by the newest weights, and
-  // drawn with those of `stop`.
+  // The first `count` digits of a seed, of one class if that is asked for by its index. A conditional GAN draws it, or
+  // all classes in turns. Otherwise digits are chosen by the newest weights, and drawn with those of `stop`.
   *sample({ seed, digit, count, stop }) {
+    const classes = model.classes.length;
+    for (let index = 0; classes && index < count; index++) {
+      const point = { z: latentOfDigit(seed, index, model.config), classes: oneHot(digit ?? index % classes) };
+      yield { index, ...point, pixels: drawAt(stop, point), drawn: index + 1 };
+    }
+    if (classes) return;
     let found = 0, fruitless = 0;
     for (let index = 0; found < count; index++) {
-      const z = latentOfDigit(seed, index, model.config);
-      const pixels = drawAt(newest(), z);
+      const point = { z: latentOfDigit(seed, index, model.config), classes: oneHot() };
+      const pixels = drawAt(newest(), point);
       if (digit === null || isSurely(pixels, digit)) {
-        yield { index: found++, z, pixels: stop === newest() ? pixels : drawAt(stop, z), drawn: index + 1 };
+        const shown = stop === newest() ? pixels : drawAt(stop, point);
+        yield { index: found++, ...point, pixels: shown, drawn: index + 1 };
         fruitless = 0;
       } else if (++fruitless === MAX_FRUITLESS) {
         yield { drawn: index + 1, fruitless: true };
@@ -35,26 +42,28 @@ const kinds = {
   },
 
   // The digits of the sample grids of training, which are always of the same z.
-  *snapshot({ count }) {
-    const { seed, z_dim, z_distribution } = model.config;
-    const all = latent(BigInt(seed), SNAPSHOT, 0, 0, count * z_dim, z_distribution);
-    for (let index = 0; index < count; index++) {
-      const z = all.slice(index * z_dim, (index + 1) * z_dim);
-      yield { index, z, pixels: drawAt(newest(), z) };
+  *snapshot() {
+    const { seed, z_dim, z_distribution } = model.config, { rows, columns } = model.snapshots;
+    for (let index = 0; index < rows * columns; index++) {
+      const number = model.classes.length ? Math.floor(index / columns) : index; // a row is one z, drawn as each class
+      const z = latent(BigInt(seed), SNAPSHOT, 0, number * z_dim, z_dim, z_distribution);
+      const point = { z, classes: oneHot(index % columns) };
+      yield { index, ...point, pixels: drawAt(newest(), point) };
     }
   },
 
-  // The digits of given z, each with its verdict if that is asked for.
-  *draw({ zs, stop, judged }) {
-    for (const [index, z] of zs.entries()) {
-      const pixels = drawAt(stop, z);
-      yield { index, pixels, verdict: judged ? judge(pixels, stop) : undefined };
+  // The digits of given points, each with its verdict if that is asked for.
+  *draw({ points, stop, judged }) {
+    for (const [index, point] of points.entries()) {
+      const pixels = drawAt(stop, point);
+      yield { index, pixels, verdict: judged ? verdictOn(pixels, point.classes, stop) : undefined };
     }
   },
 
-  // The verdicts on given digits.
+  // The verdicts on given digits, { pixels, classes }.
   *judge({ digits, stop }) {
-    for (const [index, pixels] of digits.entries()) yield { index, pixels, verdict: judge(pixels, stop) };
+    for (const [index, { pixels, classes }] of digits.entries())
+      yield { index, pixels, verdict: verdictOn(pixels, classes, stop) };
   },
 };
 
@@ -62,15 +71,23 @@ function newest() {
   return weights.stops.length - 1;
 }
 
-function drawAt(stop, z) {
-  return draw(z, weights.stops[stop], model.config);
+// The shares of the classes where all is class number `index`; no shares where there are no classes.
+function oneHot(index) {
+  return Float32Array.from(model.classes, (_, i) => Number(i === index));
 }
 
-function judge(pixels, stop) {
-  return {
-    real: discriminate(pixels, weights.stops[stop], model.config, model.side),
-    classes: classify(pixels, weights.classifier, model.classifier.strides),
-  };
+function drawAt(stop, point) {
+  return draw(point, weights.stops[stop], model.config);
+}
+
+// What the networks say of a digit. Where its class is not known, the discriminator judges it as each of the classes,
+// and the one that it finds most real counts: `as` is its index.
+function verdictOn(pixels, classes, stop) {
+  const tried = classes ? [classes] : model.classes.length ? model.classes.map((_, i) => oneHot(i)) : [oneHot()];
+  const reals = discriminate(pixels, tried, weights.stops[stop], model.config, model.side);
+  const real = Math.max(...reals);
+  const read = classify(pixels, weights.classifier, model.classifier.strides);
+  return { real, as: tried.length > 1 ? reals.indexOf(real) : null, read };
 }
 
 function isSurely(pixels, digit) {

@@ -27,7 +27,7 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 
 
 def tiles(snapshot: Image.Image, side: int) -> np.ndarray:
-    """The images of a sample grid as `grid` and `save_png` make it: uint8 [n, side, side].
+    """The images of a sample grid as `grid` and `save_png` make it: uint8 [rows, columns, side, side].
 
     Raises:
         ValueError: it has no whole number of such images.
@@ -36,7 +36,7 @@ def tiles(snapshot: Image.Image, side: int) -> np.ndarray:
     picture = np.asarray(snapshot)[middle::SNAPSHOT_SCALE, middle::SNAPSHOT_SCALE]
     rows, columns = (length // (side + 1) for length in picture.shape)
     parts = picture[1:, 1:].reshape(rows, side + 1, columns, side + 1).swapaxes(1, 2)
-    return parts[:, :, :side, :side].reshape(-1, side, side)
+    return parts[:, :, :side, :side]
 
 
 def fit(images: np.ndarray, side: int) -> np.ndarray:

@@ -23,8 +23,9 @@ from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.networks.frozen import session_options
 from dcgan_tf1.pictures import film, images
-from dcgan_tf1.quality import classifier
+from dcgan_tf1.quality import CLASSES, classifier
 from dcgan_tf1.sampling.export import frozen_generator
+from dcgan_tf1.sampling.labels import labels_of
 from dcgan_tf1.sampling.paths import normal_to_uniform
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 from dcgan_tf1.sampling.weights import Weights, rounded
@@ -32,7 +33,7 @@ from dcgan_tf1.sampling.weights import Weights, rounded
 v1 = tf.compat.v1
 
 Grid = tuple[int, np.ndarray]
-"""A step of training, and the digits of its sample grid, uint8 [n, side, side]."""
+"""A step of training, and the digits of its sample grid, uint8 [rows, columns, side, side]."""
 
 FAMILIES = ("dcgan32", "dcgan28", "mlp")
 """The families of networks that `page/networks.mjs` has."""
@@ -81,11 +82,13 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid])
     stops = [rounded(each, "float16") for each in (*earlier, weights)]
     kind = classifier.KINDS["a"]
     judging = {name: array.astype(np.float16) for name, array in classifier.read_weights(kind).items()}
-    count = min([DIGITS, *(len(digits) for _, digits in grids)])
+    rows, columns = min([digits.shape[:2] for _, digits in grids], default=(0, 1))
+    rows = min(rows, max(1, DIGITS // columns))
     pictures = [
-        {"step": step, "picture": _base64(images.png(digits[:count].reshape(-1, config.image_size)))}
+        {"step": step, "picture": _base64(images.png(digits[:rows].reshape(-1, config.image_size)))}
         for step, digits in grids
     ]
+    classes = weights.dataset.get("classes", ())
     record = {
         "config": {name: getattr(config, name) for name in _CONFIG} | {"seed": str(config.seed)},
         "side": config.image_size,
@@ -99,7 +102,9 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid])
         },
         "directions": (_directions(weights) * _REACH * config.z_dim**0.5).round(4).tolist(),
         "digits": DIGITS,
-        "snapshots": count,
+        "snapshots": {"rows": rows, "columns": columns},
+        "classes": list(classes),
+        "labels": (labels_of(classes) if classes else np.arange(CLASSES)).tolist(),
     }
     numbers = b"".join(array.tobytes() for arrays in (*stops, judging) for array in arrays.values())
     return record | {"bytes": len(numbers)}, numbers
