@@ -309,6 +309,25 @@ def test_training_by_weights(browser, finished, tmp_path):
     assert (browser.sheet() != middle).any()
 
 
+def test_a_conditional_gan(browser, tmp_path):
+    from conftest import train
+
+    train(tmp_path, 100, "--conditional", "--checkpoint_every", 100, "--max_to_keep", 1)
+    path = export_page(tmp_path, "--out_dir", tmp_path)
+    with dcgan_tf1.load(tmp_path) as gan:
+        browser.open(path, "?seed=3")
+        assert np.abs(browser.sheet() - gan.sample(64, seed=3).astype(int)).max() <= 8  # float16, and few steps
+        browser.click("#classes [value='7']")
+        browser.wait("document.getElementById('caption').textContent.startsWith('Seed 3: its first 64 sevens. ')")
+        assert np.abs(browser.sheet() - gan.sample(64, digit=7, seed=3).astype(int)).max() <= 8
+    browser.click("#tab-hand")
+    browser.drag("#paper", (0.5, 0.1), (0.5, 0.5), (0.5, 0.9))
+    browser.wait("document.getElementById('real-answer').textContent.includes('real as “')")
+    browser.open(path, "?step=0")
+    columns = "getComputedStyle(document.getElementById('tiles')).gridTemplateColumns.split(' ').length"
+    assert browser.js(f"return {columns}") == 10 and len(browser.sheet()) == 60  # a column for each class
+
+
 def test_saved_pictures(browser, shipped_page, gan):
     from PIL import Image
 
