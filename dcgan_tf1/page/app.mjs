@@ -110,7 +110,10 @@ async function show(model, painter) {
     };
     if (!hasZ()) {
       painter.drop("grid");
-      tilesOf[state.stop].forEach((pixels, index) => took({ index, pixels, done: index === count - 1 }));
+      tilesOf[state.stop].forEach((pixels, index) => {
+        const shares = Float32Array.from(classes, (_, i) => Number(i === index % columns)); // a column for each class
+        took({ index, pixels, classes: shares, done: index === count - 1 });
+      });
     } else if (state.fixed) {
       painter.ask("grid", { kind: "snapshot" }, took);
     } else {
