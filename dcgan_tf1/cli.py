@@ -17,13 +17,14 @@ from dcgan_tf1.commands.animate import animate
 from dcgan_tf1.commands.compare import compare
 from dcgan_tf1.commands.curves import curves
 from dcgan_tf1.commands.evaluate import evaluate
+from dcgan_tf1.commands.explore import explore
 from dcgan_tf1.commands.export import export
 from dcgan_tf1.commands.generate import generate
 from dcgan_tf1.commands.interpolate import interpolate
 from dcgan_tf1.commands.train import train
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line
 
-COMMANDS = (train, generate, interpolate, animate, curves, evaluate, compare, export)
+COMMANDS = (train, generate, interpolate, animate, curves, evaluate, compare, export, explore)
 
 
 class _Commands(click.Group):

@@ -18,6 +18,7 @@ TINY = ["--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z
 TINY += ["--precision", "float32"]  # the same on every machine
 TINY += ["--log_every", "1", "--sample_every", "10", "--checkpoint_every", "50", "--max_to_keep", "100"]
 STEPS = 200
+SHIPPED = ROOT / "checkpoints" / "pretrained"
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs the signals, limits, links or pipes of POSIX")
 
 
@@ -43,6 +44,14 @@ def train(folder, iterations, *flags):
     result = run(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
     assert (result.code, result.err) == (0, ""), result
     return result
+
+
+def export_page(folder, *flags):
+    """The path of the page that `run.py export --format html` writes to `folder`."""
+    path = folder / "digits.html"
+    result = run("export", "--format", "html", "--out", path, *flags)
+    assert (result.code, result.err) == (0, "") and result.out.endswith(f"\n{path}\n"), result
+    return path
 
 
 def environment():
@@ -86,3 +95,9 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def finished_copy(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def shipped_page(tmp_path_factory):
+    """The page of the weights that ship."""
+    return export_page(tmp_path_factory.mktemp("page"), "--checkpoint", SHIPPED)

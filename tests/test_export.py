@@ -19,7 +19,7 @@ import dcgan_tf1
 from dcgan_tf1.sampling import weights
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
-FORMATS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx"}
+FORMATS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
 needs_onnx = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("tf2onnx", "onnxruntime"))), reason="the extra onnx is not installed"
 )
@@ -132,7 +132,7 @@ def test_npz_is_a_checkpoint(finished, tmp_path, half):
         assert file["generator/dense/kernel"].dtype == (np.float16 if half else np.float32)
 
 
-@pytest.mark.parametrize("form", ["saved_model", "npz"])
+@pytest.mark.parametrize("form", ["saved_model", "npz", "html"])
 def test_the_same_weights_give_the_same_bytes(form, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -140,7 +140,7 @@ def test_the_same_weights_give_the_same_bytes(form, tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b") != {}
 
 
-@pytest.mark.parametrize("form", ["saved_model", "npz"])
+@pytest.mark.parametrize("form", ["saved_model", "npz", "html"])
 def test_nothing_is_replaced_unless_by_force(form, tmp_path):
     path = export(tmp_path, form)
     (path / "1" if path.is_dir() else path.parent).joinpath("mine").write_bytes(b"mine")
@@ -156,7 +156,7 @@ def test_nothing_is_replaced_unless_by_force(form, tmp_path):
     assert all(content == b"mine" if name.endswith("mine") else len(content) > 10**6 for name, content in after.items())
 
 
-@pytest.mark.parametrize("form", ["saved_model", "npz"])
+@pytest.mark.parametrize("form", ["saved_model", "npz", "html"])
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_failure_leaves_nothing(form, call, tmp_path, monkeypatch):
     def refuse(*arguments):
@@ -168,7 +168,7 @@ def test_a_failure_leaves_nothing(form, call, tmp_path, monkeypatch):
     assert contents(tmp_path) == {} and not (tmp_path / "out" / "it").exists()
 
 
-@pytest.mark.parametrize("form", ["saved_model", "npz"])
+@pytest.mark.parametrize("form", ["saved_model", "npz", "html"])
 def test_a_file_in_the_folders_place(form, tmp_path):
     (tmp_path / "file").write_bytes(b"mine")
     result = run("export", "--format", form, "--out", tmp_path / "file" / "it")

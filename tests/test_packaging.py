@@ -49,7 +49,9 @@ def built(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_everything_is_in_the_packages(built):
-    files = {name for name in tracked("dcgan_tf1") if name.endswith((".py", ".npz", "py.typed"))}
+    files = {
+        name for name in tracked("dcgan_tf1") if name.endswith((".py", ".npz", "py.typed", ".html", ".css", ".mjs"))
+    }
     assert {"dcgan_tf1/py.typed", "dcgan_tf1/cli.py", "dcgan_tf1/quality/classifier.npz"} <= files
     sdist, wheel = built
     with zipfile.ZipFile(wheel) as archive:

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,7 +10,10 @@ from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import WeightsChoice, choice, force, option, switch, text, weights_options
 from dcgan_tf1.errors import UsageError
 
-_NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx"}
+if TYPE_CHECKING:
+    from dcgan_tf1.sampling.weights import WeightsSource
+
+_NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
 """The usual name of the file or the folder, by format."""
 
 
@@ -17,7 +21,8 @@ _NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator
 @option(
     "--format",
     choice(list(_NAMES)),
-    "saved_model: for TensorFlow and TensorFlow Serving; npz: for NumPy; onnx: for ONNX runtimes",
+    "saved_model: for TensorFlow and TensorFlow Serving; npz: for NumPy; onnx: for ONNX runtimes; "
+    "html: a page for the browser",
     default="saved_model",
     name="form",
 )
@@ -38,13 +43,17 @@ def export(choice: WeightsChoice, form: str, half: bool, out: str | None, force:
     if not force:
         refuse_existing(*((target, ["1"]) if form == "saved_model" else (target.parent, [target.name])))
     source = choice.find()
+    make_folder(target.parent)
+    if form == "html":
+        write_html(source, target)
+        print(target)
+        return 0
 
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.sampling import weights
     from dcgan_tf1.sampling.export import write_onnx, write_saved_model
 
     found = weights.read_weights(source)
-    make_folder(target.parent)
     if form == "npz":
         weights.save_weights(target, found, "float16" if half else "float32")
     elif form == "onnx":
@@ -53,3 +62,13 @@ def export(choice: WeightsChoice, form: str, half: bool, out: str | None, force:
         write_saved_model(found, target)
     print(target)
     return 0
+
+
+def write_html(source: "WeightsSource", path: Path) -> None:
+    """Write the page of the weights that `source` holds, with what is left of their training, to the file `path`."""
+    tensorflow_import.import_tensorflow()
+    from dcgan_tf1.sampling import page, weights
+
+    found = weights.read_weights(source)
+    earlier = weights.read_earlier(source, page.STOPS - 1)
+    page.write_page(path, found, earlier, [] if earlier else page.earlier_grids(found))

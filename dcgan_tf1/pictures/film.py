@@ -37,15 +37,14 @@ def animate(folder: Path, target: Path, frames: int) -> str:
         DataError: there is no grid, or a grid is damaged or of another size than the ones before it.
         OutputError: `target` cannot be written, or ffmpeg is missing or fails.
     """
-    paths = _snapshots(folder)
-    last, frames = len(paths) - 1, min(frames, len(paths))
-    chosen = [max(i, round(last * (i / max(1, frames - 1)) ** 2)) for i in range(frames)]
+    paths = snapshots(folder)
+    chosen = closer_early(len(paths), frames)
     film: list[np.ndarray] = []
     size = None
     for i in tqdm(chosen, unit="frame", leave=False, disable=not sys.stderr.isatty()):
-        picture = _read(paths[i], size)
+        picture = read_snapshot(paths[i], size)
         size = picture.size
-        film.append(_frame(picture, int(paths[i].stem), int(paths[last].stem)))
+        film.append(_frame(picture, int(paths[i].stem), int(paths[-1].stem)))
     if target.suffix == ".mp4":
         content = _mp4(np.array(film))
     else:
@@ -55,8 +54,18 @@ def animate(folder: Path, target: Path, frames: int) -> str:
     return f"{target}: {len(film)} of {len(paths)} sample grids, {len(content) / 1024:.0f} KiB"
 
 
-def _snapshots(folder: Path) -> list[Path]:
-    """The sample grids of a run, in the order of their steps."""
+def closer_early(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers 0 to count - 1, the first and the last among them, closer together at first."""
+    last, most = count - 1, min(most, count)
+    return [max(i, round(last * (i / max(1, most - 1)) ** 2)) for i in range(most)]
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """The sample grids of a run, in the order of their steps.
+
+    Raises:
+        DataError: there is none.
+    """
     try:
         paths = [path for path in folder.iterdir() if _SNAPSHOT.fullmatch(path.name)]
     except OSError as error:
@@ -66,8 +75,12 @@ def _snapshots(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.stem))
 
 
-def _read(path: Path, size: tuple[int, int] | None) -> Image.Image:
-    """The picture in `path`, in greys. Where `size`, (width, height), is given, the picture must have it."""
+def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
+    """The picture in `path`, in greys. Where `size`, (width, height), is given, the picture must have it.
+
+    Raises:
+        DataError: the file is damaged or is no sample grid.
+    """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
             if size and image.size != size:

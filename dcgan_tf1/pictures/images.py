@@ -26,6 +26,19 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     return picture
 
 
+def tiles(snapshot: Image.Image, side: int) -> np.ndarray:
+    """The images of a sample grid as `grid` and `save_png` make it: uint8 [rows, columns, side, side].
+
+    Raises:
+        ValueError: it has no whole number of such images.
+    """
+    middle = SNAPSHOT_SCALE // 2
+    picture = np.asarray(snapshot)[middle::SNAPSHOT_SCALE, middle::SNAPSHOT_SCALE]
+    rows, columns = (length // (side + 1) for length in picture.shape)
+    parts = picture[1:, 1:].reshape(rows, side + 1, columns, side + 1).swapaxes(1, 2)
+    return parts[:, :, :side, :side]
+
+
 def fit(images: np.ndarray, side: int) -> np.ndarray:
     """Crop uint8 [n, height, height] to [n, side, side], or pad it with black, equally on all sides."""
     margin = (side - images.shape[1]) // 2

@@ -86,7 +86,7 @@ class Classifier:
         Raises:
             CheckpointError: its file is missing, or is not the one that was published.
         """
-        return cls.open(KINDS[name], _read(KINDS[name]))
+        return cls.open(KINDS[name], read_weights(KINDS[name]))
 
     @classmethod
     @contextlib.contextmanager
@@ -111,7 +111,7 @@ class Classifier:
         return float((self.features_and_probabilities(images)[1].argmax(1) == labels).mean())
 
 
-def _read(kind: Kind) -> dict[str, np.ndarray]:
+def read_weights(kind: Kind) -> dict[str, np.ndarray]:
     """The published weights of `kind`, by variable."""
     try:
         content = kind.path.read_bytes()

@@ -102,9 +102,9 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
         CheckpointError: there is a run, but none of its checkpoints is good.
         VersionError: the newest checkpoint that is not damaged is of another version.
     """
-    steps = _steps(folder)
+    found = steps(folder)
     problem = None
-    for step in steps:
+    for step in found:
         try:
             return load(folder, step)
         except VersionError:
@@ -113,7 +113,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
             problem = problem or error
             warn(f"{error}; trying the one before it")
     # A first commit that was cut short leaves files of step 0 alone: nothing is lost by starting again.
-    if any(step > 0 for step in steps):
+    if any(step > 0 for step in found):
         raise CheckpointError(f"{folder}: no good checkpoint left; restore its files or use --out_dir ({problem})")
     return None
 
@@ -201,7 +201,7 @@ def commit(
         load(folder, step)
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'.encode()
         write_whole(folder / "checkpoint", lambda file: file.write(state))
-        for later in _steps(folder):
+        for later in steps(folder):
             if later > step:  # it is damaged, since restoring passed it over: it must not count as one of those to keep
                 _remove(folder, later)
         rotate(folder, config.max_to_keep)
@@ -223,8 +223,8 @@ def rotate(folder: Path, keep: int) -> None:
 
     On Windows, files that another process reads cannot be removed. They stay until the next rotation.
     """
-    complete = [step for step in _steps(folder) if (folder / f"model-{step}.json").exists()]
-    for step in _steps(folder):
+    complete = [step for step in steps(folder) if (folder / f"model-{step}.json").exists()]
+    for step in steps(folder):
         if len(complete) > keep and step < complete[keep - 1]:
             with contextlib.suppress(PermissionError):
                 _remove(folder, step)
@@ -251,7 +251,7 @@ def machine_record() -> dict[str, Any]:
     }
 
 
-def _steps(folder: Path) -> list[int]:
+def steps(folder: Path) -> list[int]:
     """The steps that have any file in `folder`, newest first."""
     matches = (_MODEL_FILE.fullmatch(name) for name in os.listdir(folder))
     return sorted({int(match[1]) for match in matches if match}, reverse=True)

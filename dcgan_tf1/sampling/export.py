@@ -29,7 +29,7 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
         CheckpointError: the weights are not those of the networks that their config describes.
         OutputError: the file cannot be written; nothing is left behind.
     """
-    graph, inputs, outputs = _generator(weights)
+    graph, inputs, outputs = frozen_generator(weights)
     with graph.as_default():
         meta = v1.train.export_meta_graph(collection_list=[])
     meta.meta_info_def.tags.append(v1.saved_model.tag_constants.SERVING)
@@ -61,7 +61,7 @@ def write_onnx(weights: Weights, path: Path) -> None:
     import tf2onnx
 
     tf.get_logger().setLevel("ERROR")  # tf2onnx calls what TensorFlow warns of
-    graph, inputs, outputs = _generator(weights)
+    graph, inputs, outputs = frozen_generator(weights)
     names = {tensor.name: tensor.op.name for tensor in (*inputs, *outputs)}
     model, _ = tf2onnx.convert.from_graph_def(
         graph.as_graph_def(),
@@ -74,7 +74,7 @@ def write_onnx(weights: Weights, path: Path) -> None:
     write_whole(path, lambda file: file.write(model.SerializeToString()))
 
 
-def _generator(weights: Weights) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Tensor]]:
+def frozen_generator(weights: Weights) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Tensor]]:
     """A frozen graph of the generator, its inputs `z` and `label`, and its outputs `images` and `pixels`."""
     config, classes = weights.config, len(weights.dataset.get("classes", ()))
     graph = tf.Graph()

@@ -34,7 +34,7 @@ def latent_path(start: np.ndarray, stop: np.ndarray, steps: int, distribution: s
     angle = np.arccos(np.clip(cosine, -1, 1)).clip(1e-6, math.pi - 1e-6)  # [n, 1, 1]
     t = np.linspace(0, 1, steps)[:, np.newaxis]
     way = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
-    way = (way if normal else _normal_to_uniform(way)).astype(np.float32)
+    way = (way if normal else normal_to_uniform(way)).astype(np.float32)
     way[:, 0], way[:, -1] = start, stop  # exactly, in spite of rounding
     return way
 
@@ -44,5 +44,6 @@ def _uniform_to_normal(z: np.ndarray) -> np.ndarray:
     return np.vectorize(_STANDARD_NORMAL.inv_cdf, otypes=[float])(shares)
 
 
-def _normal_to_uniform(x: np.ndarray) -> np.ndarray:
+def normal_to_uniform(x: np.ndarray) -> np.ndarray:
+    """Standard normal numbers -> numbers that are uniform over [-1, 1], in the same order."""
     return 2 * np.vectorize(_STANDARD_NORMAL.cdf, otypes=[float])(x) - 1

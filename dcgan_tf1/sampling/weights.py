@@ -6,6 +6,7 @@ and of a uint8 array `metadata`, which holds JSON. Such a file is untrusted. It 
 so reading it takes no more memory than its size.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from dcgan_tf1.data.readers import open_data_file, read_npy_header, shorten
 from dcgan_tf1.data.sources import check_dataset_record
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
+from dcgan_tf1.pictures.film import closer_early
 from dcgan_tf1.runs import checkpoint
 
 FORMAT = 1
@@ -152,17 +154,46 @@ def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
         CheckpointError: float16 cannot hold them.
         OutputError: the file cannot be written.
     """
-    with np.errstate(over="ignore"):  # looked for below
-        arrays = {name: weights.arrays[name].astype(dtype) for name in sorted(weights.arrays)}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{weights.path}: {name} has values beyond {dtype}")
+    arrays = rounded(weights, dtype)
     # Where the data was on the machine that trained is nobody else's business.
     config = weights.config.replace(data_dir="", dataset=weights.dataset["name"])
     record = {"format": FORMAT, "step": weights.step, "config": config.to_json(), "dataset": weights.dataset}
     record["sha256"] = _seal(record, arrays)
     metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)
     write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))  # type: ignore[arg-type]
+
+
+def read_earlier(found: WeightsSource, count: int) -> list[Weights]:
+    """The weights of up to `count` earlier checkpoints of the run of `found`, oldest first.
+
+    There are none where the run keeps its last checkpoints alone: the oldest must be from the first half of training.
+    Damaged ones are left out.
+    """
+    if isinstance(found, Weights):
+        return []
+    folder = found.prefix.parent
+    steps = [step for step in reversed(checkpoint.steps(folder)) if step < found.step]
+    if not steps or steps[0] > found.step / 2:
+        return []
+    earlier = []
+    for i in closer_early(len(steps), count):
+        with contextlib.suppress(CheckpointError):
+            earlier.append(read_weights(checkpoint.load(folder, steps[i])))
+    return earlier
+
+
+def rounded(weights: Weights, dtype: str) -> dict[str, np.ndarray]:
+    """The arrays of `weights` in `float32` or `float16`, in the order of their names.
+
+    Raises:
+        CheckpointError: float16 cannot hold them.
+    """
+    with np.errstate(over="ignore"):  # looked for below
+        arrays = {name: weights.arrays[name].astype(dtype) for name in sorted(weights.arrays)}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{weights.path}: {name} has values beyond {dtype}")
+    return arrays
 
 
 def load_weights(path: Path) -> Weights:

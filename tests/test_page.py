@@ -1,0 +1,436 @@
+"""The page without a browser: its arithmetic in Node, beside NumPy and TensorFlow, and the file that is written."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import webbrowser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, SHIPPED, contents, export_page, run, train
+from PIL import Image
+
+import dcgan_tf1
+from dcgan_tf1.data import draws
+from dcgan_tf1.pictures import images
+from dcgan_tf1.quality.classifier import Classifier
+from dcgan_tf1.sampling import page, paths, weights
+
+SOURCES = ROOT / "dcgan_tf1" / "page"
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="needs Node.js")
+
+
+def javascript(code, **values):
+    """What JavaScript that has `values` and the exports of all modules without a page of their own gives to `tell`."""
+    names = ("latent", "weights", "layers", "networks", "walk", "stroke", "gif", "link")
+    modules = "".join(f'import * as {name} from "./{name}.mjs";\n' for name in names)
+    plain = "(key, value) => ArrayBuffer.isView(value) ? [...value] : typeof value === 'bigint' ? String(value) : value"
+    tell = f"const tell = (value) => process.stdout.write(JSON.stringify(value, {plain}));\n"
+    given = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
+    command = [NODE, "--input-type=module", "-"]
+    done = subprocess.run(command, input=modules + tell + given + code, cwd=SOURCES, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def paint(path, *requests):
+    """The answers of the page's worker to each request, without the one that ends them."""
+    command = [NODE, ROOT / "tests" / "painter.mjs", path]
+    done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ready, *answers = json.loads(done.stdout)
+    assert ready == [{"ready": True}]
+    assert all(parts[-1].get("done") for parts in answers), answers
+    return [[part for part in parts if "pixels" in part] for parts in answers]
+
+
+def pixels(parts):
+    """uint8 [n, side, side]."""
+    digits = np.array([part["pixels"] for part in parts], np.uint8)
+    side = round(digits.shape[1] ** 0.5)
+    return digits.reshape(-1, side, side)
+
+
+def shown(digits, classes=None):
+    """Digits as the page sends them to be judged: uint8 [n, side, side], and the shares of their classes."""
+    flat = digits.reshape(len(digits), -1).tolist()
+    if classes is None:
+        return [{"pixels": each} for each in flat]
+    return [{"pixels": each, "classes": shares} for each, shares in zip(flat, classes, strict=True)]
+
+
+def part(path, name):
+    """A part of the page in the file `path`, by its id."""
+    return re.search(f'<script[^>]* id="{name}">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)[1]
+
+
+def record(path):
+    return json.loads(part(path, "model"))
+
+
+@needs_node
+@pytest.mark.parametrize("seed", [0, 3, 2**53 + 1, 2**63 - 1])
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_random_numbers(seed, distribution):
+    for counter, first in ((0, 0), (1, 7), (2**33, 498)):
+        expected = draws.latent(seed, draws.Stream.SAMPLE, counter, (600,), distribution)[first:]
+        code = "tell(latent.latent(BigInt(seed), latent.SAMPLE, counter, first, 600 - first, distribution));"
+        found = javascript(code, seed=str(seed), counter=counter, first=first, distribution=distribution)
+        if distribution == "uniform":
+            assert np.array_equal(np.array(found, np.float32), expected)
+        else:  # logarithm and cosine are other programs'
+            assert np.allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@needs_node
+def test_every_digit_of_a_seed_has_its_latent_vector():
+    config = {"z_dim": 7, "z_distribution": "uniform"}
+    code = "tell([0, 3, 499, 500, 1234].map((i) => latent.latentOfDigit(5n, i, config)));"
+    chunks = [draws.latent(5, draws.Stream.SAMPLE, chunk, (500, 7)) for chunk in range(3)]
+    expected = np.concatenate(chunks)[[0, 3, 499, 500, 1234]]
+    assert np.array_equal(np.array(javascript(code, config=config), np.float32), expected)
+
+
+@needs_node
+def test_every_float16():
+    expected = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    found = javascript("tell([...weights.float16Table()].map(String));")
+    assert np.array_equal(np.array(found, np.float32), expected, equal_nan=True)
+
+
+FAMILIES = {
+    "default": [],
+    "reference": ["--preset", "reference", "--g_channels", "16,8,8,4"],  # biases, and the wide kernel
+    "stride 8": ["--g_channels", "8", "--output_kernel", "3"],
+    "one pixel": ["--g_channels", "8,4,4", "--output_kernel", "1", "--z_distribution", "normal"],
+    "dcgan28": ["--model", "dcgan28"],
+    "mlp": ["--model", "mlp"],
+    "conditional": ["--conditional"],
+    "conditional dcgan28": ["--conditional", "--model", "dcgan28"],
+    "conditional mlp": ["--conditional", "--model", "mlp"],
+}
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["shipped", *FAMILIES])
+def test_exactness(name, tmp_path, shipped_page):
+    """The digits of a seed and the verdicts on them are those of the weights that are in the page."""
+    path, file = shipped_page, SHIPPED
+    if name != "shipped":
+        train(tmp_path, 40, *FAMILIES[name])
+        file = tmp_path / "weights.npz"
+        assert run("export", "--format", "npz", "--half", "--out", file, "--out_dir", tmp_path).code == 0
+        path = export_page(tmp_path, "--out_dir", tmp_path, "--checkpoint", file)
+    with dcgan_tf1.load(file) as gan, Classifier.load() as classifier:
+        digits = gan.sample(200, seed=2**60 + 1)
+        labels = np.arange(200) % 10 if gan.classes else None
+        shares = np.eye(10)[labels].tolist() if gan.classes else [[]] * 200
+        real = gan.discriminate(digits, labels)
+        _, classes = classifier.features_and_probabilities(images.fit(digits, 28))
+        corners = np.resize(np.array([-1, 0, 1], np.float32), (3, gan.config.z_dim))
+        drawn = gan.draw(corners, labels[:3] if gan.classes else None)
+        nines = gan.sample(3, digit=9, seed=0) if gan.classes else None
+    assert digits.std() > 1 and real.std() > 0
+    points = [{"z": z, "classes": share} for z, share in zip(corners.tolist(), shares, strict=False)]
+    found, judged, edges, unsure = paint(
+        path,
+        {"kind": "sample", "seed": str(2**60 + 1), "digit": None, "count": 200, "stop": 0},
+        {"kind": "judge", "digits": shown(digits, shares), "stop": 0},
+        {"kind": "draw", "points": points, "stop": 0, "judged": True},
+        {"kind": "judge", "digits": shown(digits[:20]), "stop": 0},  # as which class, nobody says
+    )
+    assert np.abs(pixels(found) - digits.astype(int)).max() <= 1
+    assert np.abs(pixels(edges) - drawn.astype(int)).max() <= 1 and "real" in edges[0]["verdict"]
+    verdicts = [part["verdict"] for part in judged]
+    assert np.abs([verdict["real"] for verdict in verdicts] - real).max() < 1e-3
+    read = np.array([verdict["read"] for verdict in verdicts])
+    assert np.array_equal(read.argmax(1), classes.argmax(1)) and np.abs(read - classes).max() < 1e-3
+    if nines is None:
+        assert all(part["verdict"]["as"] is None for part in unsure)
+        return
+    with dcgan_tf1.load(file) as gan:
+        each = np.array([gan.discriminate(digits[:20], np.full(20, label)) for label in range(10)])
+    assert np.abs([part["verdict"]["real"] for part in unsure] - each.max(0)).max() < 1e-3
+    assert np.array_equal([part["verdict"]["as"] for part in unsure], each.argmax(0))
+    (asked,) = paint(path, {"kind": "sample", "seed": "0", "digit": 9, "count": 3, "stop": 0})
+    assert np.abs(pixels(asked) - nines.astype(int)).max() <= 1
+
+
+@needs_node
+def test_digits_of_a_class(shipped_page):
+    found, one = paint(
+        shipped_page,
+        {"kind": "sample", "seed": "3", "digit": 7, "count": 12, "stop": 0},
+        {"kind": "sample", "seed": str(2**63 - 1), "digit": 0, "count": 3, "stop": 0},
+    )
+    with dcgan_tf1.load(SHIPPED) as gan:
+        assert np.abs(pixels(found) - gan.sample(12, digit=7, seed=3).astype(int)).max() <= 1
+        assert np.abs(pixels(one) - gan.sample(3, digit=0, seed=2**63 - 1).astype(int)).max() <= 1
+        (selection,) = gan.select(12, 3, 7)
+    assert [part["drawn"] for part in found][-1] == selection.drawn
+    assert np.array_equal(np.array([part["z"] for part in found], np.float32), selection.z)
+
+
+@needs_node
+def test_a_drawn_digit_is_padded_for_the_discriminator(shipped_page):
+    """What a hand draws has 28x28 pixels, whatever the family."""
+    with dcgan_tf1.load(SHIPPED) as gan:
+        digits = images.fit(gan.sample(3, seed=0), 28)
+        (judged,) = paint(shipped_page, {"kind": "judge", "digits": shown(digits), "stop": 0})
+        assert np.abs([part["verdict"]["real"] for part in judged] - gan.discriminate(digits)).max() < 1e-3
+
+
+@needs_node
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_paths_are_those_of_interpolate(distribution):
+    start, stop = draws.latent(1, draws.Stream.SAMPLE, 0, (2, 30), distribution)
+    start[:2] = -1, 1 - 2**-23  # the ends of the range of uniform numbers
+    expected = paths.latent_path(start[np.newaxis], stop[np.newaxis], 9, distribution)[0]
+    code = "tell(walk.path(Float32Array.from(start), Float32Array.from(stop), 9, distribution));"
+    found = javascript(code, start=start.tolist(), stop=stop.tolist(), distribution=distribution)
+    assert np.allclose(found, expected, atol=2e-6)
+    assert np.array_equal(np.array(found, np.float32)[[0, -1]], [start, stop])
+
+
+@needs_node
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_a_walk_stays_where_digits_are(distribution):
+    z = draws.latent(1, draws.Stream.SAMPLE, 0, (30,), distribution)
+    ways = np.eye(30)[:2] * 4
+    code = "tell([[0, 0], [0.5, 0], [1, -1]].map((by) => walk.walk(Float32Array.from(z), ways, by, distribution)));"
+    stays, near, far = np.array(
+        javascript(code, z=z.tolist(), ways=ways.tolist(), distribution=distribution), np.float32
+    )
+    assert np.array_equal(stays, z)
+    assert near[0] > z[0] and far[0] > near[0] and far[1] < z[1]
+    if distribution == "uniform":
+        assert np.abs(far).max() <= 1
+    else:
+        assert np.allclose([np.linalg.norm(near), np.linalg.norm(far)], np.linalg.norm(z), rtol=1e-5)
+        assert np.allclose(near[1:] / near[1], z[1:] / z[1], rtol=1e-4)
+
+
+@needs_node
+def test_a_gif_shows_its_frames():
+    rng = np.random.default_rng(0)
+    flat, noise = np.zeros((70, 90)), rng.integers(0, 256, (70, 90))  # the noise takes more codes than there are
+    ramp = np.arange(70 * 90).reshape(70, 90) // 25 % 256
+    code = """
+const palette = Array.from({ length: 256 }, (_, i) => [i, 255 - i, 7]);
+tell(gif.gif(frames.map((frame) => Uint8Array.from(frame)), 90, 70, palette, 5));"""
+    frames = [array.astype(int) for array in (flat, noise, ramp)]
+    content = bytes(javascript(code, frames=[frame.ravel().tolist() for frame in frames]))
+    with Image.open(io.BytesIO(content)) as film:
+        assert (film.n_frames, film.size, film.info["loop"]) == (3, (90, 70), 0)
+        for i, frame in enumerate(frames):
+            film.seek(i)
+            assert film.info["duration"] == 50
+            assert np.array_equal(np.asarray(film.convert("RGB")), np.stack([frame, 255 - frame, 0 * frame + 7], -1))
+
+
+@needs_node
+def test_a_drawn_stroke_becomes_a_picture_like_mnists():
+    code = """
+const hook = [[10, 10], [200, 10], [100, 400]], line = [[30, 5], [30, 90]], dot = [[7, 7]];
+const moved = hook.map(([x, y]) => [x / 3 + 50, y / 3 - 20]);
+tell([[hook], [moved], [line], [dot], [hook, line]].map(stroke.pictureOf).concat([stroke.pictureOf([])]));"""
+    *found, nothing = javascript(code)
+    assert nothing is None
+    hook, moved, line, dot, both = np.array(found).reshape(5, 28, 28)
+    assert np.array_equal(hook, moved) and not np.array_equal(hook, both)
+    for picture in (hook, line, dot, both):
+        assert picture.max() >= 250
+        centre = [(picture.sum(axis) * (np.arange(28) + 0.5)).sum() / picture.sum() for axis in (0, 1)]
+        assert np.abs(np.array(centre) - 14).max() < 0.15
+    height, width = (np.flatnonzero(line.sum(axis)).size for axis in (1, 0))
+    assert 19 <= height <= 22 and 2 <= width <= 4
+    assert np.flatnonzero(dot.sum(0)).size <= 4
+
+
+LIMITS = {"ways": 3, "places": 64, "steps": [0, 1000], "labels": [0, 3]}
+
+
+@needs_node
+def test_links():
+    code = """
+const state = { seed: 9007199254740993n, digit: 0, place: 12, walk: [0.5, 0, -1], step: 0 };
+const plain = { seed: 0n, digit: null, place: 0, walk: [0, 0, 0], step: null };
+tell([link.writeLink(state), link.writeLink(plain), link.readLink(link.writeLink(state), limits),
+      link.readLink("", limits)]);"""
+    address, plain, found, none = javascript(code, limits=LIMITS)
+    assert address == "?seed=9007199254740993&class=0&place=13&step=0&walk=0.5,0,-1" and plain == "?seed=0"
+    assert found == {"seed": str(2**53 + 1), "digit": 0, "place": 12, "walk": [0.5, 0, -1], "step": 0, "problems": []}
+    assert none == {"seed": None, "digit": None, "place": 0, "walk": [0, 0, 0], "step": None, "problems": []}
+
+
+@needs_node
+@pytest.mark.parametrize(
+    "query",
+    ["seed=-1", "seed=abc", "seed=9223372036854775808", "seed=" + "9" * 400, "seed=", "class=10", "class=x", "place=0"]
+    + ["place=65", "place=1e1", "walk=2", "walk=0,0,0,0", "walk=x", "walk=NaN", "step=7", "step=1e3"],
+)
+def test_a_link_that_asks_for_what_there_is_not(query):
+    code = 'tell(link.readLink("?class=3&" + query, limits));'
+    found = javascript(code, query=query, limits=LIMITS)
+    (sentence,) = found["problems"] if not query.startswith("class") else ["class expected"]
+    assert query.partition("=")[0] in sentence and "expected" in sentence and len(sentence) < 120
+    assert found["seed"] is None and found["place"] == 0 and found["walk"] == [0, 0, 0] and found["step"] is None
+
+
+def test_the_file_asks_no_host_for_anything(shipped_page):
+    text = shipped_page.read_text("utf-8")
+    assert len(text) < 8e6 and text.startswith("<!doctype html>")
+    assert not re.search(r"{{|https?:(?!//www\.w3\.org/2000/svg)|@import|url\(|^import |^export ", text, re.MULTILINE)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy.startswith("default-src 'none';") and "unsafe" not in policy
+    for tag in ("script", "style"):
+        content = re.search(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert text.count("<script") == text.count("</script>") == 4
+
+
+def test_every_module_is_in_the_page(shipped_page):
+    text = shipped_page.read_text("utf-8")
+    for path in SOURCES.glob("*.mjs"):
+        assert path.read_text("utf-8").partition("\n")[0] in text, path
+
+
+def test_the_weights_are_those_of_half_an_npz(shipped_page):
+    found = np.frombuffer(base64.b64decode(part(shipped_page, "weights")), np.float16)
+    arrays = weights.rounded(weights.shipped_weights(), "float16")
+    assert [name for name, _ in record(shipped_page)["arrays"]] == list(arrays)
+    expected = np.concatenate([array.ravel() for array in arrays.values()])
+    assert np.array_equal(found[: len(expected)], expected) and 2 * len(found) == record(shipped_page)["bytes"]
+
+
+def test_directions_are_the_strongest(shipped_page):
+    """Digits differ more along the first directions than along the last, and than along chance ones."""
+    directions = np.array(record(shipped_page)["directions"])
+    assert directions.shape == (6, 100) and np.allclose(np.linalg.norm(directions, axis=1), 4, atol=0.01)
+    normal = draws.latent(1, draws.Stream.SAMPLE, 0, (100, 100), "normal")
+    chance = np.random.default_rng(0).normal(size=100)
+    with dcgan_tf1.load(SHIPPED) as gan:
+        here = gan.draw(paths.normal_to_uniform(normal)).astype(int)
+        ways = [*directions, 4 * chance / np.linalg.norm(chance)]
+        change = [np.abs(gan.draw(paths.normal_to_uniform(normal + way)) - here).mean() for way in ways]
+    assert min(change[:6]) > 1.3 * change[6], change
+
+
+def test_training_by_the_runs_checkpoints(finished, tmp_path):
+    path = export_page(tmp_path, "--out_dir", finished)
+    found = record(path)
+    assert [stop["step"] for stop in found["stops"]] == [0, 50, 100, 150, 200] and found["weighed"] == 5
+    assert not any("picture" in stop for stop in found["stops"])
+    if NODE:
+        z = draws.latent(0, draws.Stream.SAMPLE, 0, (5, 8))
+        points = [{"z": each.tolist(), "classes": []} for each in z]
+        drawn = paint(path, *({"kind": "draw", "points": points, "stop": stop} for stop in range(5)))
+        for parts, step in zip(drawn, range(0, 201, 50), strict=True):
+            file = tmp_path / f"{step}.npz"
+            flags = ["--format", "npz", "--half", "--out", file, "--out_dir", finished, "--checkpoint", step]
+            assert run("export", *flags).code == 0
+            with dcgan_tf1.load(file) as gan:
+                assert np.abs(pixels(parts) - gan.draw(z).astype(int)).max() <= 1
+
+
+def forget_early_checkpoints(folder):
+    for step in (0, 50, 100):
+        for path in (folder / "checkpoints").glob(f"model-{step}.*"):
+            path.unlink()
+
+
+def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy, tmp_path):
+    forget_early_checkpoints(finished_copy)
+    (finished_copy / "sample_image" / "0000010.png").write_bytes(b"no picture")
+    path = export_page(tmp_path, "--out_dir", finished_copy)
+    found = record(path)
+    steps = [stop["step"] for stop in found["stops"]]
+    assert steps[0] == 0 and steps[-1] == 200 and 8 <= len(steps) <= 10 and 10 not in steps
+    assert found["weighed"] == 1 and found["snapshots"] == {"rows": 8, "columns": 8}
+    content = base64.b64decode(found["stops"][2]["picture"])
+    with (
+        Image.open(io.BytesIO(content)) as column,
+        Image.open(finished_copy / "sample_image" / f"{steps[2]:07d}.png") as grid,
+    ):
+        assert np.array_equal(np.asarray(column)[:32], np.asarray(grid)[1::3, 1::3][1:33, 1:33])
+        assert np.array_equal(np.asarray(column)[9 * 32 : 10 * 32], np.asarray(grid)[1::3, 1::3][34:66, 34:66])
+
+
+@needs_node
+def test_the_digits_of_the_sample_grids(finished_copy, tmp_path):
+    """What the page draws at the end of the slider is the last grid of the run."""
+    forget_early_checkpoints(finished_copy)
+    path = export_page(tmp_path, "--out_dir", finished_copy)
+    (found,) = paint(path, {"kind": "snapshot"})
+    with Image.open(finished_copy / "sample_image" / "0000200.png") as grid:
+        expected = images.tiles(grid, 32).reshape(-1, 32, 32)
+    assert np.abs(pixels(found) - expected.astype(int)).max() <= 3  # float16
+
+
+def test_the_sample_grids_of_a_conditional_gan(tmp_path):
+    """A row of its grid is one z, drawn as each class."""
+    train(tmp_path, 100, "--conditional", "--checkpoint_every", 100, "--max_to_keep", 1)
+    path = export_page(tmp_path, "--out_dir", tmp_path)
+    assert record(path)["snapshots"] == {"rows": 6, "columns": 10} and record(path)["classes"] == list("0123456789")
+    if NODE:
+        (found,) = paint(path, {"kind": "snapshot"})
+        with Image.open(tmp_path / "sample_image" / "0000100.png") as grid:
+            expected = images.tiles(grid, 32)[:6].reshape(-1, 32, 32)
+        far = np.abs(pixels(found)[:, np.newaxis] - expected.astype(int)).mean((2, 3))
+        assert np.array_equal(far.argmin(1), range(60)) and far.diagonal().max() < 2  # float16
+
+
+def test_a_damaged_early_checkpoint_is_left_out(finished_copy, tmp_path):
+    (finished_copy / "checkpoints" / "model-50.index").write_bytes(b"damaged")
+    found = record(export_page(tmp_path, "--out_dir", finished_copy))
+    assert [stop["step"] for stop in found["stops"]] == [0, 100, 150, 200]
+
+
+def test_weights_elsewhere_have_no_training(tmp_path):
+    shutil.copy(SHIPPED / "weights.npz", tmp_path)
+    found = record(export_page(tmp_path, "--checkpoint", tmp_path / "weights.npz"))
+    assert found["stops"] == [{"step": 150000}] and found["weighed"] == 1
+
+
+def test_explore_opens_the_browser(monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    result = run("explore", "--checkpoint", SHIPPED)
+    assert (result.code, result.err) == (0, ""), result
+    path = Path(result.out.splitlines()[-1])
+    assert opened == [path.as_uri()] and path.read_bytes().startswith(b"<!doctype html>")
+    shutil.rmtree(path.parent)
+
+
+def test_explore_without_a_browser(monkeypatch):
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    result = run("explore", "--checkpoint", SHIPPED)
+    assert result.code == 0 and "found no browser" in result.out
+    shutil.rmtree(Path(result.out.splitlines()[-2]).parent)
+
+
+def test_explore_without_weights(tmp_path):
+    result = run("explore", "--out_dir", tmp_path)
+    assert result.code == 4 and "--checkpoint" in result.err and result.err.count("\n") == 1
+
+
+def test_a_family_that_the_page_does_not_know(monkeypatch, tmp_path):
+    monkeypatch.setattr(page, "FAMILIES", ("mlp",))
+    result = run("export", "--format", "html", "--checkpoint", SHIPPED, "--out", tmp_path / "it")
+    assert result.code == 4 and "dcgan32" in result.err and "expected" in result.err and result.err.count("\n") == 1
+    assert contents(tmp_path) == {}
+
+
+def test_a_name_of_a_data_set_cannot_leave_its_place(finished, tmp_path):
+    source = weights.read_weights(weights.find_weights(None, finished / "checkpoints", print))
+    name = "</script><script>alert(1)</script>{{weights}}"
+    path = tmp_path / "it.html"
+    page.write_page(path, source._replace(dataset={**source.dataset, "name": name}))
+    assert path.read_text("utf-8").count("<script") == 4 and record(path)["dataset"] == name

@@ -1,0 +1,466 @@
+"""The page in a real browser, opened from disk: what one can do there, and what it says when something is missing."""
+
+import contextlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from conftest import SHIPPED, export_page
+
+import dcgan_tf1
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not importlib.util.find_spec("selenium"), reason="the extra browser is not installed"),
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"),
+]
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+)
+
+
+class Browser:
+    """Chromium, and what tests ask of the page in it."""
+
+    def __init__(self, folder):
+        from selenium import webdriver
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
+            options.add_argument(flag)
+        several = {"profile.default_content_setting_values.automatic_downloads": 1}
+        options.add_experimental_option("prefs", {"download.default_directory": str(folder), **several})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        self.driver.set_script_timeout(60)
+        self.folder = folder
+        self.resize(1280, 860)
+
+    def resize(self, width, height):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def media(self, **features):
+        features = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def open(self, path, query=""):
+        """Open a page afresh, and wait until its sheet is drawn and judged."""
+        self.driver.get("about:blank")
+        self.driver.get(path.as_uri() + query)
+        self.settle()
+
+    def settle(self):
+        """Wait until the sheet is drawn and judged."""
+        self.wait("document.querySelectorAll('#real line').length >= 36")
+
+    def js(self, code, *values):
+        return self.driver.execute_script(code, *values)
+
+    def wait(self, condition, seconds=60):
+        """Wait until a JavaScript expression holds, and return its value."""
+        end = time.monotonic() + seconds
+        while True:
+            value = self.js(f"return {condition}")
+            if value:
+                return value
+            assert time.monotonic() < end, (condition, self.text("notice"), self.text("caption"))
+            time.sleep(0.02)
+
+    def text(self, name):
+        return self.js("return document.getElementById(arguments[0])?.textContent.trim()", name)
+
+    def click(self, selector):
+        self.js("document.querySelector(arguments[0]).click()", selector)
+
+    def levels(self, selector):
+        """The grey levels on a canvas: ink has them as its opacity."""
+        width, height, levels = self.js(
+            "const canvas = document.querySelector(arguments[0]), { width, height } = canvas;"
+            "const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });"
+            "copy.drawImage(canvas, 0, 0);"
+            "const { data } = copy.getImageData(0, 0, width, height);"
+            "return [width, height, Array.from(data.filter((_, i) => i % 4 === 3))];",
+            selector,
+        )
+        return np.array(levels).reshape(height, width)
+
+    def sheet(self):
+        """The digits on the sheet, integers [n, side, side]."""
+        shown = self.js("return [...document.querySelectorAll('#tiles button')].filter((tile) => !tile.hidden).length")
+        return np.array([self.levels(f"#tiles button:nth-child({i}) canvas") for i in range(1, shown + 1)])
+
+    def drag(self, selector, *points):
+        """Press the pointer at the first of `points`, [x, y] in shares of the element, and move it over the others."""
+        box = self.js(
+            "const element = document.querySelector(arguments[0]); element.scrollIntoView({ block: 'center' });"
+            "const { left, top, width, height } = element.getBoundingClientRect(); return [left, top, width, height];",
+            selector,
+        )
+        kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
+            place = {"x": box[0] + x * box[2], "y": box[1] + y * box[3]}
+            event = {"type": kind, **place, "button": "left", "buttons": int(kind != "mouseReleased"), "clickCount": 1}
+            self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
+    def press(self, *keys):
+        from selenium.webdriver.common.keys import Keys
+
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
+
+    def downloaded(self, name):
+        end = time.monotonic() + 30
+        while not (self.folder / name).exists():
+            assert time.monotonic() < end, list(self.folder.iterdir())
+            time.sleep(0.05)
+        return self.folder / name
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    yield browser
+    browser.driver.quit()
+
+
+@pytest.fixture(autouse=True)
+def quiet(browser):
+    """No test may leave an error in the console, or have asked a host for anything."""
+    browser.resize(1280, 860)
+    browser.media()
+    browser.driver.get("about:blank")
+    for log in ("browser", "performance"):  # of what came before
+        browser.driver.get_log(log)
+    yield
+    errors = [entry for entry in browser.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    events = [json.loads(entry["message"])["message"] for entry in browser.driver.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert not errors
+    assert asked and all(address.startswith(("file:", "data:", "blob:", "about:")) for address in asked), asked
+
+
+@pytest.fixture(scope="module")
+def gan():
+    with dcgan_tf1.load(SHIPPED) as gan:
+        yield gan
+
+
+def near(found, expected):
+    return found.shape == expected.shape and np.abs(found - expected.astype(int)).max() <= 1
+
+
+def test_it_draws_the_digits_of_a_seed(browser, shipped_page, gan):
+    browser.open(shipped_page, "?seed=3&place=6")
+    digits = gan.sample(64, seed=3)
+    assert near(browser.sheet(), digits) and near(browser.levels("#digit"), digits[5])
+    real = gan.discriminate(digits)
+    marks = browser.js("return [...document.querySelectorAll('#real line')].map((line) => +line.getAttribute('x1'))")
+    assert np.abs(np.array(marks) - 100 * real).max() < 0.1
+    assert f"{100 * real[5]:.0f}% real" in browser.text("real-answer")
+    assert "Seed 3: its first 64 digits" in browser.text("caption")
+    assert not browser.js("return document.getElementById('notice').textContent")
+
+
+def test_a_link_shows_the_same_again(browser, shipped_page, gan):
+    browser.open(shipped_page, "?seed=9007199254740993&class=7&place=2&walk=0.25,-0.5")
+    assert near(browser.sheet(), gan.sample(64, digit=7, seed=2**53 + 1))
+    walked = browser.levels("#digit")
+    assert not near(walked, browser.sheet()[1])
+    address = browser.driver.current_url
+    browser.open(shipped_page, "?" + address.partition("?")[2])
+    assert (browser.levels("#digit") == walked).all() and browser.js(
+        "return document.querySelector('#seed').value"
+    ) == str(2**53 + 1)
+
+
+def test_new_digits_and_back(browser, shipped_page):
+    browser.open(shipped_page, "?seed=3")
+    before = browser.sheet()
+    browser.click("#new")
+    browser.wait("document.querySelectorAll('#real line').length === 0")
+    browser.settle()
+    assert "seed=3" not in browser.driver.current_url and (browser.sheet() != before).any()
+    browser.driver.back()
+    browser.wait("document.getElementById('caption').textContent.startsWith('Seed 3: its first')")
+    browser.settle()
+    assert (browser.sheet() == before).all()
+
+
+def test_a_class_may_be_changed_while_it_is_looked_for(browser, shipped_page, gan):
+    browser.open(shipped_page, "?seed=3")
+    for digit in (4, 8, 1):
+        browser.click(f"#classes [value='{digit}']")
+    browser.wait("document.getElementById('caption').textContent.includes('64 ones, found among')")
+    assert near(browser.sheet()[:20], gan.sample(20, digit=1, seed=3)) and "class=1" in browser.driver.current_url
+
+
+def test_walking_on_the_map(browser, shipped_page):
+    browser.open(shipped_page, "?seed=3")
+    start = browser.levels("#digit")
+    browser.wait("document.getElementById('map').width === 224")
+    browser.drag("#pad", (0.5, 0.5), (0.7, 0.6), (0.9, 0.8))
+    browser.wait("location.search.includes('walk=0.8,0.6')")
+    time.sleep(0.3)
+    walked = browser.levels("#digit")
+    assert (walked != start).any()
+    sliders = browser.js("return [...document.querySelectorAll('#sliders input')].map((slider) => +slider.value)")
+    assert np.allclose(sliders, [0.8, 0.6, 0, 0, 0, 0], atol=0.011)
+    browser.js("document.getElementById('pad').focus()")
+    browser.press("ARROW_LEFT", "ARROW_UP")
+    browser.wait("location.search.includes('walk=0.75,0.55')")
+    browser.click("#back")
+    browser.wait("!location.search.includes('walk')")
+    time.sleep(0.3)
+    assert (browser.levels("#digit") == start).all()
+
+
+def test_a_slider_walks(browser, shipped_page):
+    browser.open(shipped_page, "?seed=3")
+    start = browser.levels("#digit")
+    browser.js("document.querySelectorAll('#sliders input')[3].focus()")
+    browser.press("END")
+    browser.wait("location.search.includes('walk=0,0,0,1,0,0')")
+    time.sleep(0.3)
+    assert (browser.levels("#digit") != start).any()
+
+
+def test_a_path_is_a_film(browser, shipped_page, gan):
+    browser.media(prefers_reduced_motion="reduce")
+    browser.open(shipped_page, "?seed=3&place=1")
+    browser.click("#tab-path")
+    browser.click("#tiles button:nth-child(9)")
+    browser.wait("document.querySelector('#tiles .end') === document.querySelector('#tiles button:nth-child(9)')")
+    time.sleep(2)
+    assert browser.text("play") == "Play"  # nothing moves by itself
+    with contextlib.suppress(StopIteration):
+        z = next(gan.select(64, 3)).z
+    from dcgan_tf1.sampling.paths import latent_path
+
+    expected = gan.draw(latent_path(z[:1], z[8:9], 33)[0])
+    for at in (0, 16, 32):
+        browser.js(
+            "const time = document.getElementById('time'); time.value = arguments[0];"
+            "time.dispatchEvent(new Event('input'))",
+            at,
+        )
+        assert near(browser.levels("#digit"), expected[at])
+    strip = browser.levels("#strip").reshape(32, 9, 32).swapaxes(0, 1)
+    assert near(strip, expected[::4])
+    browser.click("#save-film")
+    from PIL import Image
+
+    with Image.open(browser.downloaded("path-seed-3.gif")) as film:
+        assert film.n_frames == 64 and film.size == (256, 256)
+    browser.click("#play")
+    at = browser.js("return document.getElementById('time').value")
+    browser.wait(f"document.getElementById('time').value !== '{at}'")
+    browser.click("#play")
+    assert browser.text("play") == "Play"
+
+
+def test_a_drawn_stroke_is_judged(browser, shipped_page):
+    browser.open(shipped_page)
+    browser.click("#tab-hand")
+    browser.drag("#paper", *((0.52, y / 10) for y in range(1, 10)))
+    browser.wait("document.getElementById('read-answer').textContent.includes('reads a 1')")
+    assert browser.levels("#digit").shape == (28, 28) and "real" in browser.text("real-answer")
+    browser.click("#wipe")
+    angles = np.linspace(0, 2 * np.pi, 40)
+    browser.drag("#paper", *((0.5 + 0.25 * np.sin(a), 0.5 - 0.4 * np.cos(a)) for a in angles))
+    browser.wait("document.getElementById('read-answer').textContent.includes('reads a 0')")
+    browser.click("#wipe")
+    assert browser.text("read-answer") == "" and browser.levels("#paper").max() == 0
+
+
+def test_training_by_pictures(browser, shipped_page, gan):
+    browser.open(shipped_page, "?step=0")
+    noise = browser.sheet()
+    assert "after 0 steps" in browser.text("caption") and browser.js("return document.getElementById('walk').inert")
+    browser.js("document.getElementById('stop').focus()")
+    browser.press("END")
+    browser.wait("document.getElementById('caption').textContent.includes('after 150,000 steps')")
+    browser.settle()
+    from dcgan_tf1.data import draws
+
+    z = draws.latent(gan.config.seed, draws.Stream.SNAPSHOT, 0, (64, gan.config.z_dim))
+    assert near(browser.sheet(), gan.draw(z)) and np.abs(browser.sheet() - noise).mean() > 20
+    assert not browser.js("return document.getElementById('walk').inert")
+
+
+def test_training_by_weights(browser, finished, tmp_path):
+    path = export_page(tmp_path, "--out_dir", finished)
+    browser.open(path, "?seed=4&step=100")
+    assert browser.text("step") == "step 100"
+    middle = browser.sheet()
+    browser.js("document.getElementById('stop').focus()")
+    browser.press("END")
+    browser.wait("document.getElementById('step').textContent === 'step 200'")
+    browser.settle()
+    with dcgan_tf1.load(finished) as gan:
+        assert np.abs(browser.sheet() - gan.sample(64, seed=4).astype(int)).max() <= 3  # float16
+    assert (browser.sheet() != middle).any()
+
+
+def test_a_conditional_gan(browser, tmp_path):
+    from conftest import train
+
+    train(tmp_path, 100, "--conditional", "--checkpoint_every", 100, "--max_to_keep", 1)
+    path = export_page(tmp_path, "--out_dir", tmp_path)
+    with dcgan_tf1.load(tmp_path) as gan:
+        browser.open(path, "?seed=3")
+        assert np.abs(browser.sheet() - gan.sample(64, seed=3).astype(int)).max() <= 8  # float16, and few steps
+        browser.click("#classes [value='7']")
+        browser.wait("document.getElementById('caption').textContent.startsWith('Seed 3: its first 64 sevens. ')")
+        assert np.abs(browser.sheet() - gan.sample(64, digit=7, seed=3).astype(int)).max() <= 8
+    browser.click("#tab-hand")
+    browser.drag("#paper", (0.5, 0.1), (0.5, 0.5), (0.5, 0.9))
+    browser.wait("document.getElementById('real-answer').textContent.includes('real as “')")
+    browser.open(path, "?step=0")
+    columns = "getComputedStyle(document.getElementById('tiles')).gridTemplateColumns.split(' ').length"
+    assert browser.js(f"return {columns}") == 10 and len(browser.sheet()) == 60  # a column for each class
+
+
+def test_saved_pictures(browser, shipped_page, gan):
+    from PIL import Image
+
+    browser.open(shipped_page, "?seed=3&class=5")
+    browser.click("#save-digit")
+    with Image.open(browser.downloaded("digit-seed-3-class-5.png")) as picture:
+        assert picture.size == (400, 400)
+        levels = np.asarray(picture.convert("L"))[40:-40:10, 40:-40:10].astype(float)
+    expected = gan.sample(1, digit=5, seed=3)[0]
+    assert np.corrcoef(levels.ravel(), expected.ravel())[0, 1] < -0.999  # dark ink on light paper
+    browser.click("#save-sheet")
+    with Image.open(browser.downloaded("digits-seed-3-class-5.png")) as picture:
+        assert picture.size == ((256 + 8) * 3, (256 + 8) * 3)
+
+
+def test_the_keyboard_alone(browser, shipped_page):
+    browser.open(shipped_page, "?seed=3")
+    browser.js("document.querySelector('#tiles button').focus()")
+    browser.press("ARROW_RIGHT", "ARROW_DOWN", "ENTER")
+    browser.wait("location.search.includes('place=10')")
+    assert "looks like a" in browser.js("return document.activeElement.getAttribute('aria-label')")
+    browser.js("document.getElementById('tab-walk').focus()")
+    browser.press("ARROW_RIGHT", "ARROW_RIGHT")
+    assert browser.js("return document.activeElement.id") == "tab-hand"
+    assert browser.js("return !document.getElementById('hand').hidden && document.getElementById('walk').hidden")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 2000])
+def test_nothing_is_wider_than_the_window(browser, shipped_page, width):
+    browser.resize(width, 800)
+    browser.open(shipped_page, "?seed=9223372036854775807")
+    for tab in ("walk", "path", "hand"):
+        browser.click(f"#tab-{tab}")
+        assert browser.js("return document.documentElement.scrollWidth") <= width
+
+
+def test_dark_and_light(browser, shipped_page):
+    inks = {}
+    for scheme in ("light", "dark"):
+        browser.media(prefers_color_scheme=scheme)
+        browser.open(shipped_page)
+        inks[scheme] = browser.js(
+            "const data = document.getElementById('digit').getContext('2d').getImageData(0, 0, 32, 32).data;"
+            "return Math.max(...data.filter((_, i) => i % 4 === 0 && data[i + 3] === 255));"
+        )
+    assert inks["light"] < 64 < 192 < inks["dark"]
+    browser.media(prefers_color_scheme="light")  # while the page is open
+    browser.wait(
+        "[...document.querySelector('#tiles canvas').getContext('2d').getImageData(0, 0, 32, 32).data]"
+        ".every((value, i) => i % 4 === 3 || value < 64)"
+    )
+
+
+@pytest.mark.parametrize("query", ["seed=-1", "seed=99999999999999999999", "class=12", "place=99", "walk=9", "step=1"])
+def test_a_bad_link_is_a_sentence(browser, shipped_page, query):
+    browser.open(shipped_page, f"?{query}")
+    sentence = browser.text("notice")
+    assert query.partition("=")[0] in sentence and "expected" in sentence
+    assert browser.driver.find_element("id", "notice").is_displayed()
+
+
+def test_a_bad_seed_in_the_field(browser, shipped_page):
+    browser.open(shipped_page, "?seed=3")
+    seed = browser.driver.find_element("id", "seed")
+    seed.clear()
+    seed.send_keys("seven\n")
+    browser.wait("document.getElementById('notice').textContent.includes('“seven”')")
+    seed.clear()
+    seed.send_keys("8\n")
+    browser.wait("document.getElementById('caption').textContent.startsWith('Seed 8: its first')")
+    assert browser.text("notice") == ""
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999, 0.99999])
+def test_a_file_cut_short_is_a_sentence(browser, shipped_page, tmp_path, share):
+    content = shipped_page.read_bytes()
+    path = tmp_path / "cut.html"
+    path.write_bytes(content[: int(len(content) * share)])
+    browser.driver.get(path.as_uri())
+    browser.wait("document.getElementById('notice')?.textContent.includes('cut short')")
+    assert browser.driver.find_element("id", "notice").is_displayed()
+    assert not browser.driver.find_element("id", "main").is_displayed()
+
+
+@pytest.mark.parametrize("missing", ["Worker", "BigInt"])
+def test_a_browser_that_lacks_something_is_a_sentence(browser, shipped_page, missing):
+    remove = browser.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": f"delete globalThis.{missing};"}
+    )
+    try:
+        browser.driver.get(shipped_page.as_uri())
+        browser.wait("document.getElementById('notice').textContent.includes('browser')")
+        assert browser.driver.find_element("id", "notice").is_displayed()
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", remove)
+
+
+def test_it_is_fast(browser, shipped_page):
+    """The bounds are far above what is measured (docs/page.md), since other tests run at the same time."""
+    browser.open(shipped_page, "?seed=3")
+    took = browser.driver.execute_async_script(
+        "const done = arguments[0], began = performance.now();"
+        "const caption = document.getElementById('caption');"
+        "new MutationObserver(() => caption.textContent.includes('its first') && done(performance.now() - began))"
+        ".observe(caption, { childList: true, characterData: true, subtree: true });"
+        "document.getElementById('new').click();"
+    )
+    assert took < 5000
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The accessibility rules of axe-core."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    if not npm:
+        pytest.skip("needs npm, which brings axe-core")
+    try:
+        subprocess.run([npm, "install", "axe-core@4"], cwd=folder, capture_output=True, check=True, timeout=120)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        pytest.skip("axe-core is not to be had")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_accessibility(browser, shipped_page, axe, scheme, width):
+    browser.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    browser.resize(width, 900)
+    browser.open(shipped_page, "?seed=3&step=1000&class=a")  # a sentence is shown too
+    browser.js(axe)
+    for tab in ("walk", "path", "hand"):
+        browser.click(f"#tab-{tab}")
+        found = browser.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+        assert found["passes"]
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
