@@ -84,7 +84,7 @@ def heavy():
     return sorted({"tensorflow", "numpy", "keras", "matplotlib", "PIL", "sklearn", "scipy", "tqdm"} & set(sys.modules))
 for line in ("--help", "train --help", "curves --help", "generate --help", "compare --help",
              "--version", "--lr_g nan", "--unknown",
-             "fly", "train --z_dim 0", "curves --step 1", "generate --digit 10", "interpolate --rows 0",
+             "fly", "train --z_dim 0", "curves --step 1", "generate --digit x", "interpolate --rows 0",
              "animate --frames 1", "animate --out film.avi", "export --half", "compare --models fly"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
         try:

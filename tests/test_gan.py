@@ -310,13 +310,13 @@ print(new_threads(halves.THREADS), new_threads({"inter_op_parallelism_threads": 
 
 
 def test_every_session_shares_the_gpu_and_has_threads_of_its_own(monkeypatch):
-    open_any, settings = v1.Session, []
+    start, settings = v1.Session.__init__, []
 
-    def note_settings(*arguments, config=None, **options):
+    def note_settings(session, *arguments, config=None, **options):
         settings.append(config)
-        return open_any(*arguments, config=config, **options)
+        start(session, *arguments, config=config, **options)
 
-    monkeypatch.setattr(v1, "Session", note_settings)
+    monkeypatch.setattr(v1.Session, "__init__", note_settings)
     with TrainedGan(shipped_weights()) as gan:  # a session for the GAN, and one for the classifier
         gan.sample(1, digit=3, seed=0)
     open_session(build_gan(TINY), TINY).close()
@@ -422,7 +422,7 @@ def moments(x):
 
 def test_moving_averages_by_hand():
     """The decay is (1 + step) / (10 + step) in a young run, and D's averages are those of real images alone."""
-    pair = Pair(TINY.replace(d_noise=0.0))
+    pair = Pair(TINY.replace(d_noise=0.0, ema_decay=0.0))
     for step in range(3):
         pair.copy()
         before = values(pair.gan, pair.sess)
@@ -448,16 +448,39 @@ def test_moving_averages_by_hand():
     pair.close()
 
 
-def test_moving_averages_of_an_old_run(trained):
+def test_moving_averages_of_an_old_run():
+    config = TINY.replace(ema_decay=0.0)
+    gan = build_gan(config)
+    with open_session(gan, config) as sess:
+        sess.run(gan.init_op)
+        assign = gan.global_step.initializer
+        sess.run(assign, {assign.inputs[1]: 10**6})
+        before = values(gan, sess)
+        images, z = inputs(config, 10)
+        sess.run(gan.train_op, {gan.images: images, gan.z: z})
+        name = "generator/dense/moving_mean"
+        expected = 0.999 * before[name] + 0.001 * moments(z @ before["generator/dense/kernel"])[0]
+        assert np.allclose(values(gan, sess)[name], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_calibration_by_hand(trained):
+    """Batch norm takes the statistics of what averaged weights make; training neither does so nor depends on it."""
     gan, sess = trained
-    assign = gan.global_step.initializer
-    sess.run(assign, {assign.inputs[1]: 10**6})
     before = values(gan, sess)
-    images, z = inputs(TINY, 10)
-    sess.run(gan.train_op, {gan.images: images, gan.z: z})
-    name = "generator/dense/moving_mean"
-    expected = 0.999 * before[name] + 0.001 * moments(z @ before["generator/dense/kernel"])[0]
-    assert np.allclose(values(gan, sess)[name], expected, rtol=1e-5, atol=1e-7)
+    z = draws.latent(1, draws.Stream.CALIBRATE, 0, (400, TINY.z_dim))
+    sess.run(gan.calibrate_op, {gan.sample_z: z})
+    after = values(gan, sess)
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    layers = ("dense", "deconv1")
+    assert changed == {f"generator/{layer}/moving_{each}" for layer in layers for each in ("mean", "variance")}
+    (average,) = (before[name] for name in before if name.startswith("generator/dense/kernel/Exponential"))
+    assert not np.allclose(average, before["generator/dense/kernel"], rtol=1e-2)
+    mean, variance = moments(z @ average)
+    assert np.allclose(after["generator/dense/moving_mean"], mean, rtol=1e-4, atol=1e-6)
+    assert np.allclose(after["generator/dense/moving_variance"], variance * 400 / 399, rtol=1e-4)
+    sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, 10), strict=True)))
+    trained_on = values(gan, sess)
+    assert all(np.array_equal(trained_on[name], after[name]) for name in changed)
 
 
 def test_averaged_weights_by_hand_and_in_use(trained):
@@ -545,6 +568,7 @@ def test_a_digit_does_not_depend_on_its_neighbours(name, tmp_path):
         sess.run(gan.init_op)
         for step in range(5):
             sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, step), strict=True)))
+        sess.run(gan.calibrate_op, {gan.sample_z: z})
         digits = draw(gan, sess, z)
         assert digits.dtype == np.uint8 and digits.shape == (36, 32, 32)
         assert len(np.unique(digits.reshape(36, -1), axis=0)) == 36 and digits.std() > 1

@@ -228,7 +228,7 @@ class TestEvaluate:
 
         def stand_in(dataset, data_dir, split="train"):
             chosen = slice(split == "test", None, 2)
-            return digits._replace(images=digits.images[chosen], labels=digits.labels[chosen])
+            return digits._replace(images=digits.images[chosen], labels=digits.labels[chosen], digest=split)
 
         monkeypatch.setattr(sources, "load", stand_in)
         assert run(*TINY, "--out_dir", tmp_path, "--dataset", "mnist", "--iterations", 2).code == 0
@@ -238,7 +238,9 @@ class TestEvaluate:
         table = record["metrics"]
         assert (record["step"], record["num_digits"]) == (2, 300)
         assert list(table) == ["generated", "floor", "noise", "blurred"]
-        assert all(np.isfinite(list(values.values())).all() for values in table.values())
+        unknown = {column: [key for key, value in values.items() if value is None] for column, values in table.items()}
+        assert unknown == {column: ["label_agreement"] * (column != "floor") for column in table}
+        assert all(np.isfinite([x for x in values.values() if x is not None]).all() for values in table.values())
         floor = table["floor"]
         assert floor["copies"] == 300 and floor["neighbour_ratio"] == 0
         for worse in (table["generated"], table["noise"], table["blurred"]):
@@ -266,7 +268,34 @@ class TestEvaluate:
     def test_other_data(self, finished):
         result = run("evaluate", "--out_dir", finished)
         assert result.code == 3 and result.out.startswith("weights: step 200, trained on digits")
-        assert "trained on digits, expected mnist" in result.err and result.err.count("\n") == 1
+        assert "found no test split" in result.err and result.err.count("\n") == 1
+
+    def test_a_conditional_gan_of_other_data(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(train_classifier, "_LEAST_SHOWN", 10_000)  # enough to learn from
+        digits = sources.load("digits", "")
+        parts = {"train": slice(0, 400), "test": slice(400, 800)}
+        arrays = {f"x_{split}": digits.images[part] for split, part in parts.items()}
+        arrays |= {f"y_{split}": digits.labels[part] + 3 for split, part in parts.items()}
+        np.savez(tmp_path / "data.npz", **arrays)
+        flags = [flag for flag in TINY if flag not in ("--dataset", "digits")]
+        flags += ["--conditional", "--dataset", tmp_path / "data.npz"]
+        assert run(*flags, "--out_dir", tmp_path, "--iterations", 2).code == 0
+        result = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300, "--cas")
+        assert result.code == 0 and "training a classifier of data.npz once" in result.out
+        record = json.loads((tmp_path / "logs" / "evaluation.json").read_text())
+        assert record["classifier"] == "trained on the data set"
+        generated, floor = record["metrics"]["generated"], record["metrics"]["floor"]
+        assert generated["label_agreement"] < 0.5 < floor["label_agreement"]
+        drawn, real = record["accuracy_scores"]["drawn"], record["accuracy_scores"]["real"]
+        assert len(drawn) == len(real) == 3 and max(drawn) < min(real) and len(set(real)) > 1
+        assert len(list((tmp_path / "logs").glob("classifier-*.npz"))) == 1
+        again = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)
+        assert again.code == 0 and "training a classifier" not in again.out
+        assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == record["metrics"]
+
+        np.savez(tmp_path / "other.npz", **{**arrays, "x_train": arrays["x_test"]})
+        other = run("evaluate", "--out_dir", tmp_path, "--dataset", tmp_path / "other.npz")
+        assert other.code == 3 and "--dataset: found other.npz" in other.err and other.err.count("\n") == 1
 
     @pytest.mark.parametrize("folder", ["", "absent"])
     def test_no_run(self, folder, tmp_path):

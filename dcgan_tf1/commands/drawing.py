@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, WeightsChoice, force, integer, option, text, weights_options
 from dcgan_tf1.errors import SIGNAL_BASE, UsageError
-from dcgan_tf1.sampling.labels import check_label
 
 if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
@@ -41,6 +40,8 @@ def open_trained_gan(choice: WeightsChoice, classes: Mapping[str, int | None]) -
         CheckpointError: there is no such GAN, or it is damaged.
         UsageError: it does not draw one of `classes`.
     """
+    from dcgan_tf1.sampling.labels import check_label  # takes NumPy
+
     source = choice.find()
     for flag, label in classes.items():
         try:

@@ -28,6 +28,8 @@ v1 = tf.compat.v1
 _HELD_OUT = 5000
 _BATCH = 100
 _EPOCHS = 14
+_LEAST_SHOWN = 60_000
+"""How many images are shown at least in a training, however few there are."""
 _RATE = 2e-3
 """The learning rate of the first step; it falls to 0 in a straight line."""
 
@@ -63,17 +65,18 @@ def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict
     Args:
         images: uint8 [n, 28, 28].
         labels: integers [n], each from 0 to kind.classes - 1.
-        epochs: passes over the images.
+        epochs: passes over the images; of few images there are more, so that _LEAST_SHOWN are shown in all.
 
     Returns:
         The weights in float16, by variable.
     """
-    steps = epochs * (len(images) // _BATCH)
+    batch = min(_BATCH, len(images))
+    steps = max(epochs, _LEAST_SHOWN // len(images)) * (len(images) // batch)
     with tf.Graph().as_default() as graph:
         v1.set_random_seed(kind.seed)
-        image = v1.placeholder(tf.uint8, [_BATCH, SIDE, SIDE])
-        label = v1.placeholder(tf.int32, [_BATCH])
-        transform = v1.placeholder(tf.float32, [_BATCH, 8])
+        image = v1.placeholder(tf.uint8, [batch, SIDE, SIDE])
+        label = v1.placeholder(tf.int32, [batch])
+        transform = v1.placeholder(tf.float32, [batch, 8])
         rate = v1.placeholder(tf.float32, [])
         moved = tf.raw_ops.ImageProjectiveTransformV3(
             images=image[..., tf.newaxis],
@@ -87,16 +90,18 @@ def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=logits))
         weights = {variable.op.name: variable for variable in v1.global_variables()}
         entries = v1.get_collection(MOVING_AVERAGES)
-        averages = [average.assign_sub((average - value) * 0.01) for average, value, _ in entries]
+        share = v1.placeholder(tf.float32, [])
+        averages = [average.assign_sub((average - value) * share) for average, value, _ in entries]
         train_op = tf.group(v1.train.AdamOptimizer(rate).minimize(loss), *averages)
         init_op = v1.global_variables_initializer()
     with v1.Session(graph=graph, config=session_options()) as session:
         session.run(init_op)
-        train_step = session.make_callable((loss, train_op), [image, label, transform, rate])
+        train_step = session.make_callable((loss, train_op), [image, label, transform, rate, share])
         for step in (progress := tqdm(range(steps), mininterval=5)):
-            chosen = draws.batch_indices(len(images), _BATCH, kind.seed, step)
-            moves = _transforms(np.random.default_rng([kind.seed, step]), _BATCH)
-            found, _ = train_step(images[chosen], labels[chosen], moves, _RATE * (1 - step / steps))
+            chosen = draws.batch_indices(len(images), batch, kind.seed, step)
+            moves = _transforms(np.random.default_rng([kind.seed, step]), batch)
+            latest = max(0.01, 1 / (1 + step))  # the share of the batch in the moving averages
+            found, _ = train_step(images[chosen], labels[chosen], moves, _RATE * (1 - step / steps), latest)
             if step % 100 == 0:
                 progress.set_postfix(loss=f"{found:.3f}")
         return {name: value.astype(np.float16) for name, value in session.run(weights).items()}

@@ -1,0 +1,388 @@
+"""GANs that draw and judge by class: their data, their graph, their runs, and what is drawn with them."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import TINY, contents, run, train, weights
+from PIL import Image
+
+import dcgan_tf1
+from dcgan_tf1.config import Config
+from dcgan_tf1.data import draws, sources
+from dcgan_tf1.data.sources import Dataset, check_dataset_record
+from dcgan_tf1.errors import DataError
+from dcgan_tf1.networks import layers
+from dcgan_tf1.sampling.labels import labels_of
+from dcgan_tf1.sampling.weights import load_weights
+from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.session import open_session
+
+v1 = tf.compat.v1
+FAMILIES = {
+    "dcgan32": {"g_channels": (16, 8), "d_channels": (4, 8)},
+    "reference": {"preset": "reference", "g_channels": (16, 8, 8, 8), "d_channels": (4, 8)},
+    "dcgan28": {"model": "dcgan28", "g_channels": (16, 8), "d_channels": (4, 8)},
+    "mlp": {"model": "mlp"},
+}
+
+
+def dataset(labels, name="mine"):
+    labels = np.asarray(labels)
+    return Dataset(name, np.zeros((len(labels), 28, 28), np.uint8), labels, "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """A tiny conditional run of scikit-learn's digits. Shared: copy it before changing anything."""
+    folder = tmp_path_factory.mktemp("conditional")
+    train(folder, 20, "--conditional", "--checkpoint_every", "10", "--eval_every", "20")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gan(conditional):
+    with dcgan_tf1.load(conditional) as opened:
+        yield opened
+
+
+# Data
+
+
+def test_classes_are_the_labels_in_order():
+    names, indices = dataset([7, 3, 3, 7, 12, 12]).classes()
+    assert names == ("3", "7", "12") and indices.dtype == np.int32
+    assert indices.tolist() == [1, 0, 0, 1, 2, 2]
+    assert labels_of(names).tolist() == [3, 7, 12] and labels_of(names).dtype == np.uint8
+    assert labels_of(("0", "300")).tolist() == [0, 300] and labels_of(("0", "300")).dtype == np.int32
+    assert labels_of(("cat", "7")).tolist() == [0, 1] == labels_of(("1", "9" * 10)).tolist()
+    assert labels_of(()).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    {
+        "none": (None, "found no labels in mine, expected labels of 2 to 1000 classes"),
+        "one": ([4, 4, 4], "found 1 class in mine, expected labels of 2"),
+        "many": (np.repeat(np.arange(1001), 2), "found 1001 classes in mine"),
+        "alone": ([1, 1, 5, 2, 2], "of which 5 has a single image"),
+    }.values(),
+)
+def test_what_a_conditional_gan_cannot_learn_is_refused(labels, found):
+    data = dataset([0])._replace(labels=None) if labels is None else dataset(labels)
+    with pytest.raises(DataError, match=found) as refused:
+        data.classes()
+    assert str(refused.value).startswith("--conditional: ")
+    assert data.record(conditional=False) == {"name": "mine", "digest": "0" * 64}
+
+
+def test_a_thousand_classes():
+    data = dataset(np.repeat(np.arange(1000), 2))
+    assert len(data.classes().names) == 1000
+    check_dataset_record(data.record(conditional=True), conditional=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["0"]},
+        {"classes": ["0", "0"]},
+        {"classes": [0, 1]},
+        {"classes": "01"},
+        {"classes": [str(n) for n in range(1001)]},
+        {"classes": ["0", "1" * 101]},
+        {"labels_digest": 5},
+        {"name": None},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_a_record_of_no_data_set_is_refused(change):
+    good = dataset([0, 0, 1, 1]).record(conditional=True)
+    check_dataset_record(good, conditional=True)
+    with pytest.raises(ValueError, match="found"):
+        check_dataset_record({**good, **change}, conditional=True)
+    with pytest.raises(ValueError, match="2 classes"):
+        check_dataset_record(good, conditional=False)
+
+
+def idx(array, code=0x08):
+    head = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
+    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+@pytest.mark.parametrize(("dtype", "code"), [("uint8", 0x08), ("int16", 0x0B), ("int32", 0x0C)])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_folder_of_idx_files_has_both_splits_and_labels(tmp_path, dtype, code, zipped):
+    digits = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
+    labels = np.arange(12, dtype=dtype) % 3
+    labels = labels if dtype == "uint8" else labels + 300
+    for split, part in (("train", slice(8)), ("t10k", slice(8, None))):
+        for name, content in ((f"{split}-images-idx3-ubyte", idx(digits[part])),
+                              (f"{split}-labels-idx1-ubyte", idx(labels[part], code))):  # fmt: skip
+            (tmp_path / (name + ".gz" * zipped)).write_bytes(gzip.compress(content) if zipped else content)
+    for split, part in (("train", slice(8)), ("test", slice(8, None))):
+        data = sources.load(str(tmp_path), "", split)
+        assert data.name == tmp_path.name and np.array_equal(data.images, digits[part])
+        assert np.array_equal(data.labels, labels[part]) and data.labels.dtype == labels.dtype.newbyteorder("=")
+
+
+def test_labels_of_an_npz_file_may_be_any_integers(tmp_path):
+    digits = np.zeros((6, 28, 28), np.uint8)
+    labels = np.array([-1, -1, 5, 5, 70000, 70000])
+    np.savez(tmp_path / "data.npz", images=digits, labels=labels)
+    assert sources.load(str(tmp_path / "data.npz"), "").classes().names == ("-1", "5", "70000")
+
+
+# Graph
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_both_networks_know_the_class(name):
+    """The same z gives other images of another class, and the same image other logits, in training and in drawing."""
+    config = Config(**FAMILIES[name], batch_size=4)
+    gan = build_gan(config, classes=3)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (4, 28, 28), np.uint8)
+    z = np.repeat(draws.latent(0, draws.Stream.TRAIN, 0, (1, config.z_dim)), 3, 0)
+    with open_session(gan, config) as sess:
+        sess.run(gan.init_op)
+        batch = {gan.images: images, gan.z: draws.latent(0, draws.Stream.TRAIN, 0, (4, config.z_dim))}
+        for step in range(12):
+            sess.run(gan.train_op, {**batch, gan.labels: (np.arange(4) + step) % 3})
+        losses = [sess.run(gan.metrics, {**batch, gan.labels: labels}) for labels in ([0, 0, 0, 0], [1, 1, 1, 1])]
+        digits = sess.run(gan.samples, {gan.sample_z: z, gan.sample_labels: [0, 1, 0]})
+    assert losses[0]["d_loss_real"] != losses[1]["d_loss_real"]
+    assert np.array_equal(digits[0], digits[2]) and not np.array_equal(digits[0], digits[1])
+
+
+def test_layers_by_hand():
+    classes = np.eye(3, dtype=np.float32)[[2, 0]]
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 5, 4, 4)).astype(np.float32)
+    features = random.normal(size=(2, 6)).astype(np.float32)
+    with tf.Graph().as_default(), v1.Session() as sess:
+        joined = layers.with_classes(features, classes)
+        scaled = layers.scale_by_class(tf.constant(x), classes, "layer")
+        logits = layers.judge(tf.constant(features), classes, "verdict")
+        names = {variable.op.name: variable for variable in v1.global_variables()}
+        sess.run(v1.global_variables_initializer())
+        assert np.array_equal(sess.run(joined), np.concatenate([features, classes], 1))
+        assert np.array_equal(sess.run(scaled), x)  # at first the layer changes nothing
+        values = {name: random.normal(size=variable.shape) for name, variable in names.items()}
+        sess.run([variable.assign(values[name]) for name, variable in names.items()])
+        scale, offset = (values[f"layer/class_{each}/kernel"][[2, 0]][:, None, None] for each in ("scale", "offset"))
+        assert np.allclose(sess.run(scaled), x * (1 + scale) + offset, atol=1e-5)
+        weight = values["verdict/kernel"][:, 0] + values["projection/kernel"][[2, 0]]
+        expected = (features * weight).sum(1, keepdims=True) + values["verdict/bias"]
+        assert np.allclose(sess.run(logits), expected, atol=1e-5)
+
+
+def test_without_classes_the_layers_are_as_they_were():
+    with tf.Graph().as_default():
+        x = tf.zeros([2, 3])
+        assert layers.with_classes(x, None) is x and layers.scale_by_class(x, None, "layer") is x
+        layers.judge(x, None, "verdict")
+        assert [variable.op.name for variable in v1.global_variables()] == ["verdict/kernel", "verdict/bias"]
+
+
+def test_defaults_of_conditional_gans():
+    assert Config(conditional=True).z_dim == 64 != Config().z_dim
+    assert Config(conditional=True, z_dim=9).z_dim == 9
+    assert Config(conditional=True, preset="reference").z_dim == 100
+    assert Config(conditional=True, model="mlp").z_dim == Config(model="mlp").z_dim
+
+
+# Runs
+
+
+def test_a_resume_is_exact(conditional, tmp_path):
+    flags = ["--conditional", "--checkpoint_every", "10", "--eval_every", "20"]
+    train(tmp_path, 10, *flags)
+    assert weights(tmp_path, 10) == weights(conditional, 10)
+    train(tmp_path, 20)  # the run knows by itself that it is conditional
+    assert weights(tmp_path, 20) == weights(conditional, 20)
+    for name in ("0000000.png", "0000020.png", "real.png"):
+        assert (tmp_path / "sample_image" / name).read_bytes() == (conditional / "sample_image" / name).read_bytes()
+
+
+def test_snapshots_have_a_column_for_each_class(conditional):
+    digits = sources.load("digits", "")
+    reals = np.asarray(Image.open(conditional / "sample_image" / "real.png"))[::3, ::3]
+    assert reals.shape == (8 * 33 + 1, 10 * 33 + 1)
+    for column in range(10):
+        members = digits.images[digits.labels == column]
+        for row in range(8):
+            tile = reals[1 + 33 * row :, 1 + 33 * column :][:32, :32]
+            assert np.array_equal(tile[2:-2, 2:-2], members[row])
+    assert np.asarray(Image.open(conditional / "sample_image" / "0000020.png")).shape == (3 * 265, 3 * 331)
+
+
+def test_labels_are_part_of_the_data_set(tmp_path):
+    digits = sources.load("digits", "")
+    flags = [flag for flag in TINY if flag not in ("--dataset", "digits")]
+    np.savez(tmp_path / "data.npz", images=digits.images, labels=digits.labels)
+    arguments = ["--dataset", tmp_path / "data.npz", "--conditional", "--out_dir", tmp_path / "run"]
+    assert run(*flags, *arguments, "--iterations", "2").code == 0
+    before = contents(tmp_path / "run")
+    np.savez(tmp_path / "data.npz", images=digits.images, labels=9 - digits.labels)
+    result = run(*flags, *arguments, "--iterations", "4")
+    assert result.code == 4 and "labels_digest" in result.err and result.err.count("\n") == 1
+    assert contents(tmp_path / "run") == before
+
+
+def test_an_unconditional_run_stays_so(finished_copy):
+    result = run("--out_dir", finished_copy, "--conditional", "--iterations", "300")
+    assert result.code == 4 and result.err.startswith("error: --conditional: found True, expected False")
+
+
+def test_data_without_labels_is_refused_before_anything_is_trained(tmp_path):
+    np.savez(tmp_path / "data.npz", images=np.zeros((9, 28, 28), np.uint8))
+    result = run("--dataset", tmp_path / "data.npz", "--conditional", "--out_dir", tmp_path / "run", "--batch_size", 4)
+    assert result.code == 3 and result.err.startswith("error: --conditional: found no labels in data.npz")
+    assert result.err.count("\n") == 1 and not list((tmp_path / "run").rglob("*.json"))
+
+
+# Drawing
+
+
+def test_a_class_is_drawn_directly(gan):
+    z = gan.latent(1200, 5)
+    sevens = gan.sample(1200, digit=7, seed=5)
+    assert np.array_equal(sevens, gan.draw(z, np.full(1200, 7)))
+    assert np.array_equal(gan.sample(3, digit=7, seed=5), sevens[:3])
+    assert not np.array_equal(sevens, gan.sample(1200, digit=8, seed=5))
+
+
+def test_any_class_is_drawn_in_turns(gan):
+    parts = list(gan.select(1203, 2))
+    assert [part.drawn for part in parts] == [500, 1000, 1203]
+    labels = np.concatenate([part.labels for part in parts])
+    assert np.array_equal(labels, np.arange(1203) % 10) and labels.dtype == np.uint8
+    digits = np.concatenate([part.digits for part in parts])
+    assert np.array_equal(digits, gan.draw(gan.latent(1203, 2), labels))
+    balanced = np.concatenate([part.digits for part in gan.select(1203, 2, balanced=True)])
+    assert np.array_equal(balanced, digits) and np.array_equal(gan.sample(1203, seed=2), digits)
+    assert gan.sample(0, seed=2).shape == (0, 32, 32) and list(gan.select(0, 0)) == []
+
+
+def test_latent_vectors_are_those_that_digits_are_drawn_from(gan):
+    assert np.array_equal(gan.latent(700, 9), np.concatenate([part.z for part in gan.select(700, 9)]))
+    assert gan.latent(0, 9).shape == (0, 8)
+
+
+def test_paths_lead_from_class_to_class(gan):
+    paths = gan.interpolate(5, rows=2, digits=(3, 8), seeds=(0, 1))
+    assert np.array_equal(paths[:, 0], gan.sample(2, digit=3, seed=0))
+    assert np.array_equal(paths[:, -1], gan.sample(2, digit=8, seed=1))
+    still = gan.interpolate(3, digits=(3, 3), seeds=(4, 4))
+    assert np.array_equal(still[0, 0], still[0, 1])
+
+
+def test_the_discriminator_judges_digit_and_class(gan):
+    digits = gan.sample(6, digit=2, seed=0)
+    as_two, as_five = (gan.discriminate(digits, np.full(6, label)) for label in (2, 5))
+    assert as_two.shape == (6,) and not np.allclose(as_two, as_five)
+    assert np.array_equal(gan.discriminate(digits[2:3], [2]), as_two[2:3])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    {
+        "no labels": (lambda gan: gan.draw(np.zeros((2, 8))), "labels: found none, expected 2 of the classes 0, 1,"),
+        "too few": (lambda gan: gan.draw(np.zeros((2, 8)), [1]), "labels: found int64 [1]"),
+        "numbers": (lambda gan: gan.draw(np.zeros((1, 8)), [1.0]), "labels: found float64 [1]"),
+        "unknown": (lambda gan: gan.draw(np.zeros((2, 8)), [1, 12]), "labels: found 12, expected 2 of the classes"),
+        "ragged": (lambda gan: gan.draw(np.zeros((2, 8)), [[1], [2, 3]]), "labels: found list"),
+        "judge": (lambda gan: gan.discriminate(np.zeros((2, 28, 28), np.uint8)), "labels: found none"),
+        "digit": (lambda gan: gan.sample(1, digit=10), "digit: found 10, expected one of the classes 0, 1, 2,"),
+        "bool": (lambda gan: gan.sample(1, digit=True), "digit: found True"),
+        "path": (lambda gan: gan.interpolate(2, digits=(1, -1)), "digits: found -1"),
+        "confidence": (lambda gan: gan.select(1, 0, min_confidence=0.5), "min_confidence: found 0.5, expected None"),
+        "latent": (lambda gan: gan.latent(-1, 0), "n: found -1"),
+    }.values(),
+)
+def test_misuse(gan, call, message):
+    with pytest.raises(ValueError) as error:
+        call(gan)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_labels_for_an_unconditional_gan(finished):
+    with dcgan_tf1.load(finished) as gan, pytest.raises(ValueError, match="labels: found some, expected None"):
+        gan.draw(np.zeros((1, 8)), [1])
+
+
+# The command line
+
+
+def test_generate(conditional, gan, tmp_path):
+    result = run("generate", "--out_dir", conditional, "--digit", 7, "--num_digits", 3, "--out", tmp_path / "sevens")
+    assert (result.code, result.err) == (0, "") and "kept" not in result.out
+    assert sorted(path.name for path in (tmp_path / "sevens").iterdir()) == [f"7_0000{i}.png" for i in range(3)]
+    flags = ["--num_digits", 25, "--labels", "--size", 32, "--seed", 3, "--out_dir", conditional]
+    assert run("generate", *flags, "--format", "npz", "--out", tmp_path).code == 0
+    with np.load(tmp_path / "digits.npz") as arrays:
+        assert np.array_equal(arrays["images"], gan.sample(25, seed=3))
+        assert np.array_equal(arrays["labels"], np.arange(25) % 10) and arrays["labels"].dtype == np.uint8
+    assert run("generate", *flags, "--format", "idx", "--out", tmp_path / "idx").code == 0
+    with gzip.open(tmp_path / "idx" / "train-labels-idx1-ubyte.gz") as file:
+        assert file.read() == idx((np.arange(25) % 10).astype(np.uint8))
+
+
+def test_labels_beyond_a_byte_survive_the_round_trip(tmp_path):
+    digits = sources.load("digits", "")
+    np.savez(tmp_path / "data.npz", images=digits.images, labels=300 + digits.labels.astype(np.int64))
+    flags = [flag for flag in TINY if flag not in ("--dataset", "digits")]
+    folders = ["--out_dir", tmp_path / "run"]
+    assert run(*flags, "--dataset", tmp_path / "data.npz", "--conditional", "--iterations", 2, *folders).code == 0
+    for form in ("idx", "npz"):
+        result = run("generate", "--format", form, "--labels", "--num_digits", 20, "--out", tmp_path / form, *folders)
+        assert (result.code, result.err) == (0, "")
+    with gzip.open(tmp_path / "idx" / "train-labels-idx1-ubyte.gz") as file:
+        assert file.read() == idx((300 + np.arange(20) % 10).astype(np.int32), 0x0C)
+    assert np.array_equal(sources.load(str(tmp_path / "npz" / "digits.npz"), "").labels, 300 + np.arange(20) % 10)
+    result = run("generate", "--digit", 7, "--out", tmp_path / "none", *folders)
+    assert result.code == 2 and "--digit: found 7, expected one of the classes 300, 301" in result.err
+    assert run("generate", "--digit", 307, "--num_digits", 1, "--out", tmp_path / "one", *folders).code == 0
+
+
+def test_a_grid_in_turns_and_paths(conditional, tmp_path):
+    flags = ["--out_dir", conditional, "--out", tmp_path]
+    assert run("generate", "--grid", "--num_digits", 30, *flags).code == 0
+    assert run("interpolate", "--from", 3, "--to", 8, "--rows", 2, "--steps", 3, *flags).code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "interpolation.gif", "interpolation.png"}
+
+
+def test_min_confidence_is_refused(conditional, tmp_path):
+    flags = ["--digit", 1, "--min_confidence", 0.5, "--out", tmp_path]
+    result = run("generate", "--out_dir", conditional, *flags)
+    assert result.code == 2 and result.err.startswith("error: --min_confidence: found, expected none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_survive_the_export(conditional, gan, tmp_path):
+    assert run("export", "--format", "npz", "--out_dir", conditional, "--out", tmp_path / "weights.npz").code == 0
+    found = load_weights(tmp_path / "weights.npz")
+    assert found.config.conditional and found.dataset["classes"] == [str(n) for n in range(10)]
+    with dcgan_tf1.load(tmp_path / "weights.npz") as again:
+        assert again.classes == gan.classes and np.array_equal(again.sample(20, seed=1), gan.sample(20, seed=1))
+
+
+def test_a_saved_model_takes_labels(conditional, gan, tmp_path):
+    assert run("export", "--out_dir", conditional, "--out", tmp_path / "model").code == 0
+    z, labels = gan.latent(20, 3), np.arange(20) % 10
+    function = tf.saved_model.load(str(tmp_path / "model" / "1")).signatures["serving_default"]
+    drawn = function(z=tf.constant(z), label=tf.constant(labels, tf.int32))["images"].numpy()
+    assert np.abs(drawn.astype(int) - gan.draw(z, labels)).max() <= 1
+
+
+def test_an_onnx_file_takes_labels(conditional, gan, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    assert run("export", "--format", "onnx", "--out_dir", conditional, "--out", tmp_path / "model.onnx").code == 0
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    z, labels = gan.latent(20, 3), np.arange(20, dtype=np.int32) % 10
+    (drawn,) = session.run(["images"], {"z": z, "label": labels})
+    assert np.abs(drawn.astype(int) - gan.draw(z, labels)).max() <= 1
