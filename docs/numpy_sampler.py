@@ -28,8 +28,14 @@ def latent(seed, chunk, z_dim):
     return (bits * 2.0**-23 - 1).astype(np.float32).reshape(CHUNK, z_dim)
 
 
-def generate(z, config, arrays):
-    """Turn latent vectors, float32 [n, z_dim], into digits, uint8 [n, 32, 32]."""
+def generate(z, config, arrays, labels=None):
+    """Turn latent vectors, float32 [n, z_dim], into digits, uint8 [n, 32, 32].
+
+    A conditional GAN takes `labels` too, integers [n]: the places of the classes in its list of classes.
+    """
+    first = arrays["generator/dense/kernel"]
+    one_hot = np.eye(len(first) - config["z_dim"], dtype=np.float32)
+    classes = np.zeros((len(z), 0), np.float32) if labels is None else one_hot[labels]
 
     def deconv(x, name, stride):  # each input pixel adds the kernel, multiplied by its value, to the output
         kernel = arrays[f"generator/{name}/kernel"]  # [width, width, out channels, in channels]
@@ -40,22 +46,26 @@ def generate(z, config, arrays):
         margin = max(width - stride, 0) // 2
         return out[:, margin : margin + reach, margin : margin + reach]
 
-    def activate(x, name):  # batch normalisation by the moving averages of training, or a bias; then ReLU
-        mean, variance, beta, bias = (arrays.get(f"generator/{name}/{key}") for key in KEYS)
-        return np.maximum(x + bias if mean is None else (x - mean) / np.sqrt(variance + 1e-3) + beta, 0)
+    def activate(x, name):  # batch normalisation by moving averages, or a bias; what the class adds; then ReLU
+        mean, variance, beta, bias, scale, offset = (arrays.get(f"generator/{name}/{key}") for key in KEYS)
+        x = x + bias if mean is None else (x - mean) / np.sqrt(variance + 1e-3) + beta
+        if scale is not None:
+            x = x * (1 + classes @ scale)[:, None, None] + (classes @ offset)[:, None, None]
+        return np.maximum(x, 0)
 
-    x = activate(z @ arrays["generator/dense/kernel"], "dense").reshape(len(z), 4, 4, -1)
+    x = activate(np.concatenate([z, classes], 1) @ first, "dense").reshape(len(z), 4, 4, -1)
     for i in range(1, len(config["g_channels"])):
         x = activate(deconv(x, f"deconv{i}", 2), f"deconv{i}")
     x = np.tanh(deconv(x, "output", 32 // x.shape[1]))
     return np.round((x[..., 0] + 1) * 127.5).astype(np.uint8)
 
 
-KEYS = ("moving_mean", "moving_variance", "beta", "bias")
+KEYS = ("moving_mean", "moving_variance", "beta", "bias", "class_scale/kernel", "class_offset/kernel")
 
 if __name__ == "__main__":
     config, arrays = load(sys.argv[1])
-    digits = generate(latent(0, 0, config["z_dim"])[:64], config, arrays)
+    count = len(arrays["generator/dense/kernel"]) - config["z_dim"]  # of classes, which are drawn in turns
+    digits = generate(latent(0, 0, config["z_dim"])[:64], config, arrays, np.arange(64) % count if count else None)
     picture = digits.reshape(8, 8, 32, 32).swapaxes(1, 2)  # a grid of 256 x 256 pixels
     with open(sys.argv[2], "wb") as file:
         file.write(b"P5 256 256 255\n" + picture.tobytes())

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import TINY, contents, run, train, weights
+from conftest import TINY, contents, numpy_sampler, run, train, weights
 from PIL import Image
 
 import dcgan_tf1
@@ -368,6 +368,15 @@ def test_weights_survive_the_export(conditional, gan, tmp_path):
     assert found.config.conditional and found.dataset["classes"] == [str(n) for n in range(10)]
     with dcgan_tf1.load(tmp_path / "weights.npz") as again:
         assert again.classes == gan.classes and np.array_equal(again.sample(20, seed=1), gan.sample(20, seed=1))
+
+
+def test_the_numpy_sampler_takes_labels(conditional, gan, tmp_path):
+    sampler = numpy_sampler()
+    assert run("export", "--format", "npz", "--out_dir", conditional, "--out", tmp_path / "weights.npz").code == 0
+    config, arrays = sampler.load(tmp_path / "weights.npz")
+    z, labels = gan.latent(20, 3), np.arange(20) % 10
+    drawn = sampler.generate(z, config, arrays, labels)
+    assert np.abs(drawn.astype(int) - gan.draw(z, labels)).max() <= 1
 
 
 def test_a_saved_model_takes_labels(conditional, gan, tmp_path):

@@ -13,18 +13,35 @@ _COMPARED = "reference,dcgan32,dcgan28,mlp"
 _MOST_MODELS = 8
 
 
+_CONDITIONAL = "-conditional"
+"""The end of the name of a conditional model."""
+
+
 def _read_models(value: str) -> tuple[str, ...]:
     names = tuple(value.split(","))
-    if len(names) > _MOST_MODELS or len(set(names)) < len(names) or not {*PRESETS, *MODELS}.issuperset(names):
+    known = {*PRESETS, *MODELS}.issuperset(name.removesuffix(_CONDITIONAL) for name in names)
+    if len(names) > _MOST_MODELS or len(set(names)) < len(names) or not known:
         raise ValueError
     return names
 
 
-_models = Kind("NAME,...", f"up to {_MOST_MODELS} of {', '.join([*PRESETS, *MODELS])}, each once", _read_models)
+def _config(name: str, seed: int) -> Config:
+    """The settings of the model `name`."""
+    recipe = name.removesuffix(_CONDITIONAL)
+    kind = "preset" if recipe in PRESETS else "model"
+    return Config(**{kind: recipe}, conditional=recipe != name, seed=seed, dataset="mnist")
+
+
+_expected = (
+    f"up to {_MOST_MODELS} of {', '.join([*PRESETS, *MODELS])}, each once, or with {_CONDITIONAL} behind its name"
+)
+_models = Kind("NAME,...", _expected, _read_models)
 
 
 @click.command
-@option("--models", _models, "presets or families, comma-separated", default=_COMPARED)
+@option(
+    "--models", _models, f"presets or families, comma-separated; NAME{_CONDITIONAL} draws by class", default=_COMPARED
+)
 @option("--minutes", number(0.01, 100_000), "minutes of training for each model", default=5)
 @option("--num_digits", integer(100, 50_000), "how many digits to draw for each measurement", default=10_000)
 @option("--seed", integer(0, LARGEST_SEED), "seed of training and of the measured digits", default=0)
@@ -34,9 +51,7 @@ def compare(
     models: tuple[str, ...], minutes: float, num_digits: int, seed: int, data_dir: str | None, out_dir: str
 ) -> int:
     """Train models for the same time, and measure and draw them."""
-    configs = {
-        name: Config(**{"preset" if name in PRESETS else "model": name}, seed=seed, dataset="mnist") for name in models
-    }
+    configs = {name: _config(name, seed) for name in models}
 
     from dcgan_tf1.data import sources
     from dcgan_tf1.files import make_folder

@@ -26,6 +26,7 @@ from dcgan_tf1.errors import CheckpointError, DivergedError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import ModelHistory, format_seconds, plot_comparison
+from dcgan_tf1.quality import CLASSES
 from dcgan_tf1.quality.classifier import SIDE, Classifier
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.runs import checkpoint
@@ -73,7 +74,9 @@ def compare(
     models = [_Model(name, config, out / name, count) for name, config in configs.items()]
     with Classifier.load() as classifier, _progress_bar(models, goal) as bar:
         scorer = Scorer(classifier, test.images)
-        floor = scorer.measure(training.images[draws.batch_indices(len(training.images), count, seed, 0)])
+        assert training.labels is not None  # MNIST has labels
+        chosen = draws.batch_indices(len(training.images), count, seed, 0)
+        floor, labels = scorer.measure(training.images[chosen]), training.labels[chosen]
         for fraction in _FRACTIONS:
             for model in models:
                 bar.set_description(model.name)
@@ -83,7 +86,7 @@ def compare(
                     signal_number = model.train(fraction * goal, training, bar)
                     if signal_number:
                         return signal_number
-                tqdm.write(model.measure(scorer, count, seed), file=sys.stdout)
+                tqdm.write(model.measure(scorer, labels, seed), file=sys.stdout)
                 sys.stdout.flush()
     report = {
         "minutes": minutes,
@@ -208,14 +211,20 @@ class _Model:
         self._record.write(self._path)
         return number
 
-    def measure(self, scorer: Scorer, count: int, seed: int) -> str:
-        """Measure the model as it is now, save a strip of its first digits, and say so in a line."""
+    def measure(self, scorer: Scorer, labels: np.ndarray, seed: int) -> str:
+        """Measure the model as it is now, save a strip of its first digits, and say so in a line.
+
+        Args:
+            labels: as many digits are measured; a conditional model draws these classes.
+            seed: the seed of the digits.
+        """
         step = self._record.step
         source = checkpoint.load(self._folders.checkpoints, step)
         with TrainedGan(weights.read_weights(source)) as gan:
-            digits = images.fit(gan.sample(count, seed=seed), SIDE)
-        images.save_png(self._strip(step), images.grid(digits[:_STRIP_DIGITS], _STRIP_DIGITS))
-        metrics = scorer.measure(digits)
+            drawn = gan.draw(gan.latent(len(labels), seed), labels if gan.classes else None)
+            strip = gan.sample(_STRIP_DIGITS, seed=seed)
+        images.save_png(self._strip(step), images.grid(images.fit(strip, SIDE), _STRIP_DIGITS))
+        metrics = scorer.measure(images.fit(drawn, SIDE))
         point = {"step": step, "seconds": self.seconds, **metrics}
         self._record = self._record._replace(points=(*self._record.points, point))
         self._record.write(self._path)
@@ -259,7 +268,7 @@ class _Model:
 
     def _parameters(self) -> dict[str, int]:
         """The number of trainable parameters of each player."""
-        gan = build_gan(self._config)
+        gan = build_gan(self._config, classes=CLASSES if self._config.conditional else 0)
         players = {"generator": gan.g_variables, "discriminator": gan.d_variables}
         return {name: sum(int(np.prod(v.shape)) for v in variables) for name, variables in players.items()}
 
