@@ -148,3 +148,16 @@ def test_the_stopwatch_starts_after_the_first_step():
     assert stopwatch.elapsed == 0
     stopwatch.tick()
     assert 0 < stopwatch.elapsed < 60 and not stopwatch.due
+
+
+def test_conditional_models(stand_in, tmp_path):
+    result = command(tmp_path, models="small,small-conditional,plain-conditional")
+    assert result.code == 0, result.err
+    report = json.loads((tmp_path / "compare.json").read_text())
+    assert list(report["models"]) == ["small", "small-conditional", "plain-conditional"]
+    sizes = {name: sum(model["parameters"].values()) for name, model in report["models"].items()}
+    assert sizes["small-conditional"] > sizes["small"]
+    for name in ("small", "small-conditional"):
+        found = checkpoint.newest(tmp_path / name / "checkpoints", print)
+        assert found.config.conditional is name.endswith("conditional")
+    assert command(tmp_path / "other", models="conditional").code == 2

@@ -11,8 +11,6 @@ from dcgan_tf1.errors import SIGNAL_BASE
 
 _COMPARED = "reference,dcgan32,dcgan28,mlp"
 _MOST_MODELS = 8
-
-
 _CONDITIONAL = "-conditional"
 """The end of the name of a conditional model."""
 
@@ -32,16 +30,13 @@ def _config(name: str, seed: int) -> Config:
     return Config(**{kind: recipe}, conditional=recipe != name, seed=seed, dataset="mnist")
 
 
-_expected = (
-    f"up to {_MOST_MODELS} of {', '.join([*PRESETS, *MODELS])}, each once, or with {_CONDITIONAL} behind its name"
-)
-_models = Kind("NAME,...", _expected, _read_models)
+_NAMES = ", ".join([*PRESETS, *MODELS])
+_models = Kind("NAME,...", f"up to {_MOST_MODELS} of {_NAMES}, each once, or as NAME{_CONDITIONAL}", _read_models)
+_help = f"presets or families, comma-separated; NAME{_CONDITIONAL} draws by class"
 
 
 @click.command
-@option(
-    "--models", _models, f"presets or families, comma-separated; NAME{_CONDITIONAL} draws by class", default=_COMPARED
-)
+@option("--models", _models, _help, default=_COMPARED)
 @option("--minutes", number(0.01, 100_000), "minutes of training for each model", default=5)
 @option("--num_digits", integer(100, 50_000), "how many digits to draw for each measurement", default=10_000)
 @option("--seed", integer(0, LARGEST_SEED), "seed of training and of the measured digits", default=0)
