@@ -402,7 +402,7 @@ def test_a_bad_seed_in_the_field(browser, shipped_page):
     assert browser.text("notice") == ""
 
 
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.999, 0.99999])
+@pytest.mark.parametrize("share", [0.0005, 0.02, 0.5, 0.999, 0.99999])
 def test_a_file_cut_short_is_a_sentence(browser, shipped_page, tmp_path, share):
     content = shipped_page.read_bytes()
     path = tmp_path / "cut.html"
@@ -410,7 +410,8 @@ def test_a_file_cut_short_is_a_sentence(browser, shipped_page, tmp_path, share):
     browser.driver.get(path.as_uri())
     browser.wait("document.getElementById('notice')?.textContent.includes('cut short')")
     assert browser.driver.find_element("id", "notice").is_displayed()
-    assert not browser.driver.find_element("id", "main").is_displayed()
+    assert not any(main.is_displayed() for main in browser.driver.find_elements("id", "main"))
+    browser.driver.get_log("browser")  # a style that is cut short has not the hash that the policy allows
 
 
 @pytest.mark.parametrize("missing", ["Worker", "BigInt"])

@@ -103,6 +103,8 @@ def plot_grids(runs: list[TrainedRun], path: Path) -> None:
     figure, panels = plt.subplots(
         len(steps), len(runs), figsize=(2.3 * len(runs), 2.35 * len(steps)), layout="constrained", squeeze=False
     )
+    for run, axes in zip(runs, panels[0], strict=True):
+        axes.set_title(run.name, fontsize=10)
     for step, row in zip(steps, panels, strict=True):
         for run, axes in zip(runs, row, strict=True):
             snapshot = run.folders.samples / f"{step:07d}.png"
@@ -110,8 +112,6 @@ def plot_grids(runs: list[TrainedRun], path: Path) -> None:
             if step <= run.last.step:
                 side = images.SNAPSHOT_SCALE * (GRID * (run.last.config.image_size + 1) + 1)
                 axes.imshow(np.asarray(Image.open(snapshot))[:side, :side], cmap="gray", vmin=0, vmax=255)
-            if row is panels[0]:
-                axes.set_title(run.name, fontsize=10)
         row[0].text(-0.06, 0.5, f"{step:,}", rotation=90, va="center", ha="right", transform=row[0].transAxes)
     save_figure(figure, path)
 
@@ -134,6 +134,7 @@ def plot_quality(runs: list[TrainedRun], floor: dict[str, Any], path: Path) -> N
         axes.set_yscale("log")
         use_plain_numbers(axes.yaxis)
     panels[0, 1].legend(frameon=False)
+    panels[-1, 0].set(ylim=(-0.5, 10), yticks=range(0, 11, 2))
     panels[-1, 0].set_xlabel("thousands of steps")
     panels[-1, 1].set_xlabel("hours on two cores")
     figure.align_ylabels()

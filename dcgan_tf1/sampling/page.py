@@ -126,9 +126,8 @@ def earlier_grids(weights: Weights) -> list[Grid]:
         paths = [path for path in film.snapshots(folder) if int(path.stem) < weights.step]
         for i in film.closer_early(len(paths), _GRIDS):
             with contextlib.suppress(DataError, ValueError):
-                grids.append(
-                    (int(paths[i].stem), images.tiles(film.read_snapshot(paths[i], None), weights.config.image_size))
-                )
+                tiles = images.tiles(film.read_snapshot(paths[i], None), weights.config.image_size)
+                grids.append((int(paths[i].stem), tiles))
     return grids
 
 
@@ -171,9 +170,8 @@ def _directions(weights: Weights) -> np.ndarray:
     first = next(op for op in graph.get_operations() if op.type in ("Relu", "LeakyRelu")).outputs[0]
     with v1.Session(graph=graph, config=session_options()) as session:
         shown = normal if config.z_distribution == "normal" else normal_to_uniform(normal)
-        feeds = dict(
-            zip(inputs, (shown.astype(np.float32), classes), strict=False)
-        )  # classes only where there are some
+        values = shown.astype(np.float32), classes  # there is an input for classes only where there are some
+        feeds = dict(zip(inputs, values, strict=False))
         hidden = session.run(first, feeds).reshape(_PRINCIPAL, -1)
     hidden -= hidden.mean(0)
     count = min(_DIRECTIONS, config.z_dim, hidden.shape[1])
