@@ -13,6 +13,10 @@ import pytest
 
 from dcgan_tf1.cli import main
 
+# Tests import TensorFlow by themselves. Their sessions, too, have the threads that they ask for, and so the same bits
+# whichever session of the process came first.
+os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+
 ROOT = Path(__file__).parent.parent
 TINY = ["--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8", "--dataset", "digits"]
 TINY += ["--precision", "float32"]  # the same on every machine
