@@ -270,6 +270,7 @@ class TestEvaluate:
         assert result.code == 3 and result.out.startswith("weights: step 200, trained on digits")
         assert "found no test split" in result.err and result.err.count("\n") == 1
 
+    @pytest.mark.slow
     def test_a_conditional_gan_of_other_data(self, monkeypatch, tmp_path):
         monkeypatch.setattr(train_classifier, "_LEAST_SHOWN", 10_000)  # enough to learn from
         digits = sources.load("digits", "")
