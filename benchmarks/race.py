@@ -96,7 +96,13 @@ def race(arguments: argparse.Namespace) -> dict:
                 }
             )
         reached = points[-1]["over_floor"] <= arguments.target
-    return {"seed": seed, "config": run.config.replace(data_dir="").to_json(), "floor": floor, "reached": reached, "points": points}
+    return {
+        "seed": seed,
+        "config": run.config.replace(data_dir="").to_json(),
+        "floor": floor,
+        "reached": reached,
+        "points": points,
+    }
 
 
 def main() -> None:
