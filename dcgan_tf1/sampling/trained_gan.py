@@ -230,9 +230,8 @@ class TrainedGan:
         z = latent_path(start, stop, steps, self.config.z_distribution)
         first, last = (np.concatenate([self._one_hot(part.labels, len(part.z)) for part in parts]) for parts in ends)
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
-        classes = (1 - share) * first[:, np.newaxis] + share * last[
-            :, np.newaxis
-        ]  # the class changes evenly along the path
+        # The class changes evenly along the path.
+        classes = (1 - share) * first[:, np.newaxis] + share * last[:, np.newaxis]
         shape = rows, steps, self._side, self._side
         return self._draw(z.reshape(rows * steps, -1), classes.reshape(rows * steps, -1)).reshape(shape)
 
@@ -309,7 +308,6 @@ class TrainedGan:
 
     def _select_by_class(self, n: int, seed: int, digit: int | None) -> Iterator[Selection]:
         """The same as `select` for a conditional GAN, of arguments that were checked."""
-
         turns = self._labels if digit is None else np.array([digit], self._labels.dtype)
 
         def draw_chunk(chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
