@@ -29,7 +29,7 @@ _PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0, "weight_gain": 1
 """Recipes published elsewhere do without what this project adds: averaged weights, noise on images, a gain."""
 
 MODELS: dict[str, Family] = {
-    "dcgan32": Family(32, {}, {"z_dim": 64}),
+    "dcgan32": Family(32, {}, {"z_dim": 64, "lr_decay": "linear"}),
     "dcgan28": Family(
         28,
         {
@@ -70,11 +70,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "g_steps": 2,
         "lr_g": 2e-4,
         "lr_d": 2e-4,
+        "lr_decay": "none",
         "beta1": 5e-5,
         "z_dim": 100,
         "g_channels": (256, 64, 32, 16),
         "d_channels": (16, 32, 64),
         "g_batch_norm": "first",
+        "output_bias": False,
         "output_kernel": 32,
         "precision": "float32",  # in bfloat16 its discriminator, which sees images without noise, runs ahead
         "sample_grid": 6,
@@ -83,7 +85,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
 
-OLD_RECORDS_LACK: dict[str, Any] = {"d_noise": 0.0, "precision": "float32", "weight_gain": 1.0}
+OLD_RECORDS_LACK: dict[str, Any] = {
+    "d_noise": 0.0,
+    "lr_decay": "none",
+    "output_bias": False,
+    "precision": "float32",
+    "weight_gain": 1.0,
+}
 """Values assumed for settings that older records lack, where today's default would be wrong."""
 
 
@@ -153,6 +161,11 @@ class Config:
     )
     lr_g: float = _setting(2e-4, "Adam's learning rate for the generator", low=1e-9, high=1)
     lr_d: float = _setting(2e-4, "Adam's learning rate for the discriminator", low=1e-9, high=1)
+    lr_decay: str = _setting(
+        "none",
+        "none: both rates stay as they are; linear: they fall in equal steps, to zero at --iterations",
+        choices=("none", "linear"),
+    )
     beta1: float = _setting(0.0, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
     beta2: float = _setting(0.999, "Adam's decay rate for the mean of their squares", low=0, high=0.999999)
     weight_gain: float = _setting(
@@ -223,6 +236,9 @@ class Config:
         identity=True,
         model="dcgan32",
     )
+    output_bias: bool = _setting(
+        True, "a bias in dcgan32's last generator layer, which sets the background", identity=True, model="dcgan32"
+    )
     sample_every: int = _setting(1000, "steps between two sample grids", low=1, high=10**9)
     sample_grid: int = _setting(8, "digits along each side of a sample grid", low=1, high=32)
     eval_every: int = _setting(0, "steps between two measurements of the Frechet distance; 0: none", low=0, high=10**9)
@@ -249,9 +265,9 @@ class Config:
         conditional = family.conditional_defaults if given.get("conditional") else {}
         for name, value in {**defaults, **family.defaults, **conditional, **settings, **given}.items():
             _check(fields[name], value)
-            only_model = fields[name].metadata["model"]
-            if only_model not in (None, model) and value != defaults[name]:
-                raise UsageError(f"--{name}: found {value!r}, expected none: only --model {only_model} has it")
+            if not _belongs(fields[name], model) and value != defaults[name]:
+                only = fields[name].metadata["model"]
+                raise UsageError(f"--{name}: found {value!r}, expected none: only --model {only} has it")
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -270,7 +286,9 @@ class Config:
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        return cls(**{**OLD_RECORDS_LACK, **values})
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        lacking = {name: old for name, old in OLD_RECORDS_LACK.items() if _belongs(fields[name], record["model"])}
+        return cls(**{**lacking, **values})
 
     @property
     def image_size(self) -> int:
@@ -284,6 +302,11 @@ class Config:
     def replace(self, **values: Any) -> "Config":
         """A copy in which `values` are changed and every other setting stays as it is."""
         return dataclasses.replace(self, **values)
+
+
+def _belongs(field: dataclasses.Field[Any], model: str) -> bool:
+    """Whether the family `model` has the setting."""
+    return field.metadata["model"] in (None, model)
 
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:

@@ -1,6 +1,7 @@
 """GANs that draw and judge by class: their data, their graph, their runs, and what is drawn with them."""
 
 import gzip
+import shutil
 import struct
 
 import numpy as np
@@ -198,13 +199,22 @@ def test_defaults_of_conditional_gans():
 
 
 def test_a_resume_is_exact(conditional, tmp_path):
-    flags = ["--conditional", "--checkpoint_every", "10", "--eval_every", "20"]
-    train(tmp_path, 10, *flags)
-    assert weights(tmp_path, 10) == weights(conditional, 10)
-    train(tmp_path, 20)  # the run knows by itself that it is conditional
+    shutil.copytree(conditional, tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / "checkpoints").glob("model-20.*"):  # as if it had been stopped at step 10
+        path.unlink()
+    assert "resumed at step 10 of 20" in train(tmp_path, 20).out  # it knows by itself that it is conditional
     assert weights(tmp_path, 20) == weights(conditional, 20)
     for name in ("0000000.png", "0000020.png", "real.png"):
         assert (tmp_path / "sample_image" / name).read_bytes() == (conditional / "sample_image" / name).read_bytes()
+
+
+def test_another_end_is_another_run(conditional, tmp_path):
+    flags = ["--conditional", "--checkpoint_every", "10"]
+    train(tmp_path, 10, *flags)
+    assert weights(tmp_path, 10) != weights(conditional, 10)
+    line = "learning rates: they fall to zero at step 12 now, and no longer at step 10"
+    assert line in train(tmp_path, 12, "--lr_decay", "linear").out
+    assert "learning rates:" not in train(tmp_path, 13, "--lr_decay", "none").out
 
 
 def test_snapshots_have_a_column_for_each_class(conditional):

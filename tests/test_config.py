@@ -127,10 +127,14 @@ def test_a_setting_that_a_record_lacks_has_its_default(name):
         assert Config.from_json(record) == (default.replace(precision="float32") if name == "precision" else default)
 
 
-def test_older_runs_had_no_noise_no_gain_and_one_precision():
-    record = Config().to_json()
-    assert record.pop("d_noise") > 0 and record.pop("weight_gain") > 1 and record.pop("precision") == "auto"
-    assert Config.from_json(record) == Config(d_noise=0.0, weight_gain=1.0, precision="float32")
+def test_older_runs_lacked_what_came_later():
+    old = {"d_noise": 0.0, "lr_decay": "none", "output_bias": False, "precision": "float32", "weight_gain": 1.0}
+    new = Config(conditional=True).to_json()
+    assert all(new[name] != value for name, value in old.items())
+    assert Config.from_json({name: new[name] for name in new.keys() - old.keys()}) == Config(conditional=True, **old)
+    other = Config(model="dcgan28").to_json()
+    del other["output_bias"], other["lr_decay"]
+    assert Config.from_json(other).to_json() == {**other, "output_bias": True, "lr_decay": "none"}
 
 
 @pytest.mark.parametrize("record", [None, [], 1, "text", {}, {"z": 1}, {**Config().to_json(), "colour": "red"}])

@@ -83,7 +83,7 @@ def test_reference_starts_as_published():
 
 def test_default_sizes():
     gan = build_gan(Config())
-    expected = 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32
+    expected = 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32 + 1
     assert count(gan.g_variables) == expected
     expected = 16 * 16 + 16 * 16 * 32 + 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 2 * 2 * 128 + 1
     assert count(gan.d_variables) == expected
@@ -124,6 +124,7 @@ def test_variables_are_named_for_their_player():
         "generator/deconv1/kernel",
         "generator/deconv1/beta",
         "generator/output/kernel",
+        "generator/output/bias",
     }
     assert {v.op.name for v in gan.d_variables} == {
         "discriminator/conv1/kernel",
@@ -617,3 +618,23 @@ def test_32x32_images_are_taken_as_they_are():
         small_sess.run(small.init_op)
         found = sess.run(gan.metrics, {gan.images: padded, gan.z: z})
         assert found == small_sess.run(small.metrics, {small.images: images, small.z: z})
+
+
+# Learning rates
+
+
+def test_rates_fall_to_zero_at_the_last_step():
+    """Adam's first step is as long as the rate, whatever the gradient is."""
+    config = TINY.replace(lr_decay="linear", iterations=8, lr_g=1e-3, lr_d=2e-3, beta1=0.0)
+    gan = build_gan(config)
+    with open_session(gan, config) as sess:
+        for step, share in ((0, 1.0), (6, 0.25), (8, 0.0)):
+            sess.run(gan.init_op)
+            with gan.graph.as_default():
+                gan.global_step.load(step, sess)
+            before = values(gan, sess)
+            sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, step), strict=True)))
+            after = values(gan, sess)
+            for player, rate in (("generator", 1e-3), ("discriminator", 2e-3)):
+                moved = np.abs(after[f"{player}/dense/kernel"] - before[f"{player}/dense/kernel"])
+                assert np.median(moved) == pytest.approx(rate * share, rel=1e-2, abs=1e-9)

@@ -68,6 +68,9 @@ def open_run(
         run = Run(folders, start.config.replace(**given), start)
         for name in changed if not run.finished else ():
             print(f"{name}: {getattr(start.config, name)} until step {start.step}, {given[name]} from there")
+        end, planned = run.config.iterations, start.config.iterations
+        if run.config.lr_decay == "linear" and end != planned and not run.finished:
+            print(f"learning rates: they fall to zero at step {end} now, and no longer at step {planned}")
         yield run
 
 

@@ -108,7 +108,7 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
         batch = _Batch(z, one_hot, d_noise)
         d_real = _discriminate(real, batch, config)
         d_fake = _discriminate(fake.values, batch, config)
-        d_player, g_player = _players(config)
+        d_player, g_player = _players(step, config)
 
         d_loss_real = _cross_entropy(d_real.values, 1.0)
         d_loss_fake = _cross_entropy(d_fake.values, 0.0)
@@ -213,7 +213,7 @@ def _amplify(gain: float, ema: tf.compat.v1.train.ExponentialMovingAverage | Non
     return get_amplified
 
 
-def _players(config: Config) -> tuple[_Player, _Player]:
+def _players(step: tf.Variable, config: Config) -> tuple[_Player, _Player]:
     """The discriminator and the generator: an Adam optimizer each, over the variables of its scope.
 
     Raises:
@@ -224,9 +224,17 @@ def _players(config: Config) -> tuple[_Player, _Player]:
     every = sorted(v.name for v in v1.trainable_variables())
     if owned != every:
         raise ValueError(f"trainable variables outside the two players' scopes: {sorted(set(every) - set(owned))}")
-    d_adam = v1.train.AdamOptimizer(config.lr_d, config.beta1, config.beta2, name="d_adam")
-    g_adam = v1.train.AdamOptimizer(config.lr_g, config.beta1, config.beta2, name="g_adam")
+    d_rate, g_rate = (_learning_rate(rate, step, config) for rate in (config.lr_d, config.lr_g))
+    d_adam = v1.train.AdamOptimizer(d_rate, config.beta1, config.beta2, name="d_adam")
+    g_adam = v1.train.AdamOptimizer(g_rate, config.beta1, config.beta2, name="g_adam")
     return _Player(d_adam, d_variables), _Player(g_adam, g_variables)
+
+
+def _learning_rate(rate: float, step: tf.Variable, config: Config) -> float | tf.Tensor:
+    """The rate of the step after `step`: all of `rate`, or the share of `--iterations` that is left of it."""
+    if config.lr_decay == "none":
+        return rate
+    return rate * (1.0 - tf.cast(step, tf.float32) / config.iterations)
 
 
 # Losses
