@@ -76,7 +76,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "g_channels": (256, 64, 32, 16),
         "d_channels": (16, 32, 64),
         "g_batch_norm": "first",
-        "output_bias": False,
         "output_kernel": 32,
         "precision": "float32",  # in bfloat16 its discriminator, which sees images without noise, runs ahead
         "sample_grid": 6,
@@ -88,7 +87,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 OLD_RECORDS_LACK: dict[str, Any] = {
     "d_noise": 0.0,
     "lr_decay": "none",
-    "output_bias": False,
     "precision": "float32",
     "weight_gain": 1.0,
 }
@@ -237,7 +235,7 @@ class Config:
         model="dcgan32",
     )
     output_bias: bool = _setting(
-        True, "a bias in dcgan32's last generator layer, which sets the background", identity=True, model="dcgan32"
+        False, "a bias in dcgan32's last generator layer, the level of the background", identity=True, model="dcgan32"
     )
     sample_every: int = _setting(1000, "steps between two sample grids", low=1, high=10**9)
     sample_grid: int = _setting(8, "digits along each side of a sample grid", low=1, high=32)
@@ -265,9 +263,9 @@ class Config:
         conditional = family.conditional_defaults if given.get("conditional") else {}
         for name, value in {**defaults, **family.defaults, **conditional, **settings, **given}.items():
             _check(fields[name], value)
-            if not _belongs(fields[name], model) and value != defaults[name]:
-                only = fields[name].metadata["model"]
-                raise UsageError(f"--{name}: found {value!r}, expected none: only --model {only} has it")
+            only_model = fields[name].metadata["model"]
+            if only_model not in (None, model) and value != defaults[name]:
+                raise UsageError(f"--{name}: found {value!r}, expected none: only --model {only_model} has it")
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -286,9 +284,7 @@ class Config:
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        lacking = {name: old for name, old in OLD_RECORDS_LACK.items() if _belongs(fields[name], record["model"])}
-        return cls(**{**lacking, **values})
+        return cls(**{**OLD_RECORDS_LACK, **values})
 
     @property
     def image_size(self) -> int:
@@ -302,11 +298,6 @@ class Config:
     def replace(self, **values: Any) -> "Config":
         """A copy in which `values` are changed and every other setting stays as it is."""
         return dataclasses.replace(self, **values)
-
-
-def _belongs(field: dataclasses.Field[Any], model: str) -> bool:
-    """Whether the family `model` has the setting."""
-    return field.metadata["model"] in (None, model)
 
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:

@@ -83,7 +83,7 @@ def test_reference_starts_as_published():
 
 def test_default_sizes():
     gan = build_gan(Config())
-    expected = 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32 + 1
+    expected = 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32
     assert count(gan.g_variables) == expected
     expected = 16 * 16 + 16 * 16 * 32 + 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 2 * 2 * 128 + 1
     assert count(gan.d_variables) == expected
@@ -124,7 +124,6 @@ def test_variables_are_named_for_their_player():
         "generator/deconv1/kernel",
         "generator/deconv1/beta",
         "generator/output/kernel",
-        "generator/output/bias",
     }
     assert {v.op.name for v in gan.d_variables} == {
         "discriminator/conv1/kernel",

@@ -153,8 +153,8 @@ def weights_options(command: Callable) -> Callable:
         return command(choice=WeightsChoice(checkpoint, checkpoint_dir, out_dir), **values)
 
     which = (
-        "a step of the run, a folder of checkpoints, or a weights.npz "
-        "(default: the run's newest; without a run, the weights that ship)"
+        "a step of the run, a folder of checkpoints, a weights.npz, or the name of weights that ship: conditional or "
+        "fashion (default: the run's newest; without a run, the weights that ship)"
     )
     decorated: Callable = option("--out_dir", text("DIR"), "the run's folder (default: the current one)")(with_choice)
     decorated = option("--checkpoint_dir", text("DIR"), "the run's checkpoints (default: OUT_DIR/checkpoints)")(

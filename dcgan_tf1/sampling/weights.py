@@ -30,8 +30,16 @@ from dcgan_tf1.runs import checkpoint
 
 FORMAT = 1
 FILE = "weights.npz"
-SHIPPED_SHA256 = "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4"
-"""The sha256, in hex, of `checkpoints/pretrained/weights.npz`, which is in `pretrained/` in the installed package."""
+SHIPPED_SHA256 = {
+    "weights": "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4",
+    "conditional": "16380a2e6c9c2a8c87f77b16a356d7a7674780b6b60355619cd46c34c3a2a5aa",
+    "fashion": "3031dd5ed1908a977bc27c567578e603d9f777901cf3fefa6f8a94e6bf6b2aa6",
+}
+"""The sha256, in hex, of the weights that come with the project, by their names.
+
+`weights` draws digits without classes, `conditional` digits by class, and `fashion` the clothes of Fashion-MNIST. Their
+files are in `checkpoints/pretrained/`, which is `pretrained/` in the installed package.
+"""
 _AVERAGE = "/ExponentialMovingAverage"
 _BLOCK = 1 << 16
 _LARGEST_FILE = 1 << 30
@@ -62,7 +70,7 @@ def find_weights(
 
     Args:
         wanted: a step of the run in `folder`, or a folder of checkpoints (or one that has `checkpoints/`), or an .npz
-            file. None: the newest checkpoint in `folder`.
+            file, or else the name of weights that ship. None: the newest checkpoint in `folder`.
         folder: a folder of checkpoints. None: `./checkpoints`, or, where that holds no run, the weights that ship.
         warn: is told of each damaged checkpoint that is passed over.
 
@@ -84,12 +92,14 @@ def find_weights(
         if found:
             return found
         path /= FILE
-    if not os.path.exists(path):
-        raise CheckpointError(
-            f"--checkpoint: found no checkpoint at {str(wanted or here)[-80:]!r}, "
-            f"expected a step, a folder of checkpoints or a {FILE}"
-        )
-    return load_weights(path)
+    if os.path.exists(path):
+        return load_weights(path)
+    if str(path) in SHIPPED_SHA256:
+        return shipped_weights(str(path))
+    raise CheckpointError(
+        f"--checkpoint: found no checkpoint at {str(wanted or here)[-80:]!r}, "
+        f"expected a step, a folder of checkpoints, a {FILE}, or {' or '.join(SHIPPED_SHA256)}"
+    )
 
 
 def _newest(folder: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint | None:
@@ -99,21 +109,21 @@ def _newest(folder: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint 
         raise CheckpointError(f"{folder}: {error.strerror}; expected a folder that can be read") from error
 
 
-def shipped_weights() -> Weights:
-    """The weights that come with the project.
+def shipped_weights(name: str = "weights") -> Weights:
+    """The weights of SHIPPED_SHA256 that have the `name`.
 
     Raises:
         CheckpointError: the file is missing, or is not the one that was published.
     """
     package = Path(__file__).parent.parent
-    installed = package / "pretrained" / FILE
-    path = installed if installed.exists() else package.parent / "checkpoints" / "pretrained" / FILE
+    folders = package / "pretrained", package.parent / "checkpoints" / "pretrained"
+    path = next((folder for folder in folders if folder.exists()), folders[0]) / f"{name}.npz"
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}; expected the weights that ship") from error
-    if found != SHIPPED_SHA256:
-        raise CheckpointError(f"{path}: found sha256 {found[:16]}, expected {SHIPPED_SHA256[:16]}; reinstall")
+    if found != SHIPPED_SHA256[name]:
+        raise CheckpointError(f"{path}: found sha256 {found[:16]}, expected {SHIPPED_SHA256[name][:16]}; reinstall")
     return load_weights(path)
 
 
