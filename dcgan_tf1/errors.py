@@ -47,6 +47,12 @@ class BusyError(DcganError):
     exit_code = 75
 
 
+class ClusterError(DcganError):
+    """The workers of a cluster cannot go on together. Started again, they resume from the last commit."""
+
+    exit_code = 76
+
+
 SIGNAL_BASE = 128
 """A process that a signal ended exits with this number plus the signal's, as in shells."""
 LINE_WIDTH = 200

@@ -7,6 +7,7 @@ import tensorflow as tf
 from dcgan_tf1.networks.convolutions import convolve, transposed_convolution
 from dcgan_tf1.networks.convolutions.bias import add_bias
 from dcgan_tf1.networks.halves import by_halves, halve, is_halved
+from dcgan_tf1.networks.workers import joined, normalize, own_share
 
 v1 = tf.compat.v1
 
@@ -130,8 +131,11 @@ def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, dec
         shape, halved = x.shape, is_halved(x)
         if shape.rank == 2:  # the fused kernel takes images; vectors go in as images of one pixel
             x = tf.reshape(x, [-1, 1, 1, channels])
-        gamma = gamma if scale else tf.ones([channels])
-        x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3)
+        gamma, workers = gamma if scale else tf.ones([channels]), joined()
+        if workers and workers.sync_batch_norm:
+            x, batch_mean, batch_variance = normalize(x, gamma, beta, 1e-3, workers)
+        else:
+            x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3)
         v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean, decay))
         v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance, decay))
         x = tf.reshape(x, [-1, *shape[1:]])
@@ -143,13 +147,16 @@ def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
 
     The random numbers are a function of `seed`, the step and the number of the call in the graph.
     """
-    coins = tf.random.stateless_uniform(tf.shape(x), _random_key(seed), alg="philox")  # the same on every device
+    shape = x.shape if joined() else tf.shape(x)
+    key = _random_key(seed)
+    coins = own_share(lambda shape: tf.random.stateless_uniform(shape, key, alg="philox"), shape)  # alike on all devices
     return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
 
 
 def noise(shape: Sequence[int], stddev: float, seed: int) -> tf.Tensor:
     """Gaussian noise, float32 of `shape`, a function of `seed`, the step and the number of the call in the graph."""
-    return stddev * tf.random.stateless_normal(shape, _random_key(seed), alg="philox")
+    key = _random_key(seed)
+    return stddev * own_share(lambda shape: tf.random.stateless_normal(shape, key, alg="philox"), shape)
 
 
 def _random_key(seed: int) -> tf.Tensor:
