@@ -21,10 +21,11 @@ from dcgan_tf1.commands.explore import explore
 from dcgan_tf1.commands.export import export
 from dcgan_tf1.commands.generate import generate
 from dcgan_tf1.commands.interpolate import interpolate
+from dcgan_tf1.commands.launch import launch
 from dcgan_tf1.commands.train import train
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line
 
-COMMANDS = (train, generate, interpolate, animate, curves, evaluate, compare, export, explore)
+COMMANDS = (train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
 
 
 class _Commands(click.Group):
@@ -40,7 +41,7 @@ class _Commands(click.Group):
     subcommand_metavar="[COMMAND] [flags]",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 2 bad flag, 3 bad data, 4 bad checkpoint, 5 cannot write, 6 diverged, "
-    "75 the run is held by another process, 130 interrupted, 143 terminated.",
+    "75 the run is held by another process, 76 a worker was lost, 130 interrupted, 143 terminated.",
 )
 @click.version_option(__version__, message="dcgan-tf1 %(version)s")
 def run() -> None:

@@ -150,6 +150,9 @@ class Config:
     )
     iterations: int = _setting(150_000, "number of the step at which training ends", low=1, high=10**9)
     batch_size: int = _setting(64, "real images, and generated ones, in each step", low=2, high=8192)
+    sync_batch_norm: bool = _setting(
+        False, "let batch norm take the statistics of the whole batch where several workers share it"
+    )
     g_steps: int = _setting(1, "generator updates in each step", low=1, high=16)
     updates: str = _setting(
         "alternating",

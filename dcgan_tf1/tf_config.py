@@ -20,7 +20,7 @@ class Task(NamedTuple):
 
     addresses: tuple[str, ...]
     """HOST:PORT of every worker; the chief is the first."""
-    index: int
+    worker: int
     """The number of this worker."""
 
 
@@ -62,7 +62,7 @@ def read_task() -> Task | None:
 def write_task(task: Task) -> str:
     """The text of TF_CONFIG that `read_task` makes `task` of."""
     return json.dumps(
-        {"cluster": {"worker": list(task.addresses)}, "task": {"type": "worker", "index": task.index}},
+        {"cluster": {"worker": list(task.addresses)}, "task": {"type": "worker", "index": task.worker}},
     )
 
 
@@ -73,7 +73,9 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def _is_address(value: Any) -> bool:
-    match = re.fullmatch(r"[^\s:\[\]/]+:(\d{1,5})|\[[0-9a-fA-F:.]+\]:(\d{1,5})", value) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"[^\s:\[\]/]+:(\d{1,5})|\[[0-9a-fA-F:.]+\]:(\d{1,5})", value) if isinstance(value, str) else None
+    )
     return bool(match) and 1 <= int(match[1] or match[2]) <= 65535  # type: ignore[index]
 
 

@@ -1,5 +1,6 @@
 """`run.py train`, or just `run.py`: train a GAN, or go on with its training."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, folder_options, text
 from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.errors import SIGNAL_BASE
+from dcgan_tf1.tf_config import Task, read_task
 
 
 def _config_options(command: Callable) -> Callable:
@@ -50,6 +52,9 @@ def train(folders: Folders, **settings: Any) -> int:
     """Train a GAN, or go on with its training."""
     given = {name: value for name, value in settings.items() if value is not None}
     config = Config(**given)
+    task = read_task()
+    if task:
+        return _train_together(task, folders, config, given)
 
     from dcgan_tf1.data import sources
     from dcgan_tf1.runs.folder import open_run, with_dataset
@@ -67,6 +72,46 @@ def train(folders: Folders, **settings: Any) -> int:
         from dcgan_tf1.training import trainer
 
         number = trainer.train(run, dataset)
+        return SIGNAL_BASE + number if number else 0
+
+
+def _train_together(task: Task, folders: Folders, config: Config, given: dict[str, Any]) -> int:
+    """Be one of the workers that train a run together. The first one, the chief, alone holds the run and writes to it.
+
+    Raises:
+        UsageError: the workers are no cluster, or were started with different flags or data, or another program.
+    """
+    from dcgan_tf1.data import sources
+    from dcgan_tf1.runs.folder import Run, began_at, open_run, with_dataset
+
+    tensorflow_import.import_tensorflow()
+    from dcgan_tf1.training import trainer
+    from dcgan_tf1.training.cluster import Cluster, versions
+
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(open_run(folders, config, given)) if task.worker == 0 else Run(folders, config, None)
+        run = trainer.with_precision(run)
+        cluster = stack.enter_context(Cluster(task))
+        print(f"worker {cluster.index} of {cluster.count}, at {task.addresses[task.worker]}")
+        flags = {f"--{name}": value for name, value in given.items() if name not in ("dataset", "data_dir")}
+        same = {**versions(), "TF_CONFIG": list(task.addresses), **flags}
+        step = run.start.step if run.start else None
+        told = cluster.agree(same, {"config": run.config.to_json(), "step": step})
+        if not cluster.chief:
+            chosen = {**told["config"], "dataset": config.dataset, "data_dir": config.data_dir}
+            run = began_at(told["step"], folders, Config.from_json(chosen))
+        cluster.own_config(run.config)
+        if run.finished:
+            print(
+                f"already trained: step {told['step']} of {run.config.iterations}; give a higher --iterations to go on"
+            )
+            return 0
+        dataset = sources.load(run.config.dataset, run.config.data_dir)
+        run = with_dataset(run, dataset) if cluster.chief else run
+        record = dataset.record(run.config.conditional)
+        cluster.agree({"--dataset": record["digest"], "labels of --dataset": record.get("labels_digest")})
+        print(f"data: {dataset.name}, {len(dataset.images)} images", flush=True)
+        number = trainer.train(run, dataset, cluster=cluster)
         return SIGNAL_BASE + number if number else 0
 
 

@@ -149,7 +149,9 @@ def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
     """
     shape = x.shape if joined() else tf.shape(x)
     key = _random_key(seed)
-    coins = own_share(lambda shape: tf.random.stateless_uniform(shape, key, alg="philox"), shape)  # alike on all devices
+    coins = own_share(
+        lambda shape: tf.random.stateless_uniform(shape, key, alg="philox"), shape
+    )  # alike on all devices
     return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
 
 

@@ -29,6 +29,11 @@ class Run(NamedTuple):
         return self.start is not None and self.start.step >= self.config.iterations
 
 
+def began_at(step: int | None, folders: Folders, config: Config) -> Run:
+    """The run of a worker that writes nothing; the chief's began at `step`, or from scratch where that is None."""
+    return Run(folders, config, None if step is None else checkpoint.Checkpoint(step, Path(), config, {}, {}))
+
+
 @contextlib.contextmanager
 def open_run(
     folders: Folders, config: Config, given: Mapping[str, Any] | None = None, step: int | None = None

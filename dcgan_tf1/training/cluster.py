@@ -1,7 +1,7 @@
 """Several processes that train one GAN: what they exchange, and what ends them together.
 
-Tensors travel by TensorFlow's collectives alone, between one `tf.compat.v1.train.Server` a process. All workers make the
-same collectives in the same order, so that each has the same key everywhere.
+Tensors travel by TensorFlow's collectives alone, between one `tf.compat.v1.train.Server` a process. All workers make
+the same collectives in the same order, so that each has the same key everywhere.
 
 A collective waits as long as it takes, since the chief may be committing or measuring meanwhile. Whether the others are
 still there is asked beside it: a gRPC server greets whoever connects to it, however busy its worker is. A process that
@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import dcgan_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import ClusterError, DcganError, UsageError, one_line
 from dcgan_tf1.tf_config import Task, split_address
+from dcgan_tf1.training.stopping import Signals
 
 v1 = tf.compat.v1
 
@@ -68,16 +68,17 @@ class Cluster:
         Raises:
             UsageError: this worker cannot listen at its address, or another one does not come in time.
         """
-        self.index, self.count = task.index, len(task.addresses)
-        self.chief = task.index == 0
+        self.index, self.count = task.worker, len(task.addresses)
+        self.chief = task.worker == 0
         """Whether this worker commits, samples and logs."""
         self.sync_batch_norm = False
-        self.stopping = 0
+        self.number = 0
         """The number of the signal for which all workers stop after the last step; 0: they go on."""
+        self._signals = Signals()
         self._task = task
         self._agreed = False
         self._keys = itertools.count(1)
-        self._options = v1.ConfigProto(device_filters=[f"/job:worker/task:{task.index}"])
+        self._options = v1.ConfigProto(device_filters=[f"/job:worker/task:{task.worker}"])
         self._options.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
         self._sessions: list[tf.compat.v1.Session] = []
         self._sums: dict[tuple[int, float], Callable[[np.ndarray], np.ndarray]] = {}
@@ -110,11 +111,10 @@ class Cluster:
         parts = tf.split(flat, [tensor.shape.num_elements() for tensor in tensors])
         return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def make_step(self, graph: tf.Graph) -> None:
-        """Add to `graph` what lets all workers stop after the same step."""
-        with graph.as_default():
-            self._stop = v1.placeholder(tf.int32, [], "stop")
-            self._stopped = self._reduce(self._stop, "Max", "Id")
+    def make_step(self) -> None:
+        """Add what lets all workers stop after the same step. It waits for nothing else of the step."""
+        self._stop = v1.placeholder(tf.int32, [], "stop")
+        self._stopped = self._reduce(self._stop, "Max", "Id")
 
     def _reduce(self, value: tf.Tensor, merge: str, final: str, timeout: float = 0.0) -> tf.Tensor:
         with tf.device("/cpu:0"):
@@ -137,6 +137,7 @@ class Cluster:
         Raises:
             UsageError: the batch cannot be shared evenly.
         """
+        self.sync_batch_norm = config.sync_batch_norm
         share, rest = divmod(config.batch_size, self.count)
         if rest or share < 2:
             raise UsageError(
@@ -161,14 +162,22 @@ class Cluster:
         self._sessions.append(session)
         return session
 
-    def make_callable(
-        self, sess: tf.compat.v1.Session, fetches: Any, feeds: Sequence[tf.Tensor], signal_number: Callable[[], int]
-    ) -> Callable[..., Any]:
-        """`sess.make_callable` for a step, with which the workers also tell each other of signals that have come."""
+    def heed(self, signals: Signals) -> "Cluster":
+        """Stop all workers after the same step when `signals` of one of them have noted something.
+
+        Returns:
+            This object, whose `number` takes the place of that of `signals`.
+        """
+        self._signals = signals
+        return self
+
+    def make_callable(self, sess: tf.compat.v1.Session, fetches: Any, feeds: Sequence[tf.Tensor]) -> Callable[..., Any]:
+        """`sess.make_callable` for a step, with which the workers also tell each other of their signals."""
         call = sess.make_callable((fetches, self._stopped), [*feeds, self._stop])
 
         def step(*values: np.ndarray) -> Any:
-            result, self.stopping = call(*values, signal_number())
+            result, stopped = call(*values, self._signals.number)
+            self.number = int(stopped)
             return result
 
         return step
@@ -180,11 +189,12 @@ class Cluster:
         received = self._sum(flat if self.chief else np.zeros_like(flat)).tobytes()  # sums of integers keep every bit
         if self.chief:
             return
-        begin = 0
+        begin, feeds = 0, {}
         for variable, value in zip(variables, values, strict=True):
-            copy = np.frombuffer(received, value.dtype, value.size, begin).reshape(value.shape)
-            variable.load(copy, sess)
+            copy = np.frombuffer(received, value.dtype, value.size, begin)
+            feeds[variable.initializer.inputs[1]] = copy.reshape(value.shape)
             begin += value.nbytes
+        sess.run([variable.initializer for variable in variables], feeds)
 
     def compare_variables(self, sess: tf.compat.v1.Session, variables: Sequence[tf.Variable]) -> None:
         """Make sure that `variables` have the same bytes on every worker.
@@ -229,7 +239,7 @@ class Cluster:
             raise UsageError(
                 f"TF_CONFIG: found no cluster ({reason:.60}), expected the same list on all workers"
             ) from error
-        expected, told = records[0]
+        expected, chief_told = records[0]
         for worker, (found, _) in enumerate(records):
             for name in expected | found:
                 if found.get(name) != expected.get(name):
@@ -237,7 +247,7 @@ class Cluster:
                     raise UsageError(
                         f"{name}: found {values[0]} on {self._name(worker)}, expected {values[1]} as on worker 0"
                     )
-        return told
+        return chief_told
 
     # Messages
 
@@ -321,7 +331,7 @@ def _find_absent(addresses: Mapping[int, Any], patience: float) -> dict[int, str
     Args:
         addresses: what `socket.getaddrinfo` found, by the number of the worker.
     """
-    absent = {}
+    absent: dict[int, str] = {}
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
         for worker, (family, address) in addresses.items():
             connection = stack.enter_context(socket.socket(family))
@@ -355,7 +365,7 @@ def _wait_for_others(task: Task, seconds: float) -> dict[int, Any]:
     Raises:
         UsageError: one does not come within `seconds`, or leaves again.
     """
-    missing = {worker for worker in range(len(task.addresses)) if worker != task.index}
+    missing = {worker for worker in range(len(task.addresses)) if worker != task.worker}
     found: dict[int, Any] = {}
     begin, told = time.monotonic(), False
     while True:
@@ -388,16 +398,16 @@ def _start_server(task: Task, options: tf.compat.v1.ConfigProto) -> tf.compat.v1
         UsageError: the address is not of this machine, or its port is taken.
     """
     try:
-        family, address = _resolve(task.addresses[task.index])
+        family, address = _resolve(task.addresses[task.worker])
         with socket.socket(family) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
         jobs = {"worker": list(task.addresses)}
-        server = v1.train.Server(jobs, "worker", task.index, config=options, start=False)
+        server = v1.train.Server(jobs, "worker", task.worker, config=options, start=False)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or "its port is taken"
         raise UsageError(
-            f"TF_CONFIG: worker {task.index} cannot listen at {task.addresses[task.index]} ({reason}), "
+            f"TF_CONFIG: worker {task.worker} cannot listen at {task.addresses[task.worker]} ({reason}), "
             "expected a free port of an address of this machine"
         ) from error
     if sys.platform == "linux":
@@ -441,11 +451,10 @@ def _listen_at(host: str, port: int) -> None:
 def versions() -> dict[str, str]:
     """What of the program must be the same on all workers: versions, and the code itself."""
     digest = hashlib.sha256()
-    package = Path(dcgan_tf1.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return {
-        "dcgan-tf1": dcgan_tf1.__version__,
         **{name: importlib.metadata.version(name) for name in ("tensorflow", "numpy")},
         "the program's code": digest.hexdigest(),
     }

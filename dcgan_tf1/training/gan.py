@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks import load_family, workers
 from dcgan_tf1.networks.layers import MOVING_AVERAGES, noise
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
+from dcgan_tf1.training.cluster import Cluster
 
 v1 = tf.compat.v1
 
@@ -47,6 +48,8 @@ class Gan(NamedTuple):
     Only a run that averages the generator's weights needs it, before it draws samples or saves; in others it does
     nothing.
     """
+    replicated: list[tf.Variable]
+    """The variables that `train_op` moves, and which are therefore the same on all workers of a cluster."""
     finite: tf.Tensor
     """Whether every variable is finite, bool []."""
     init_op: tf.Operation
@@ -65,13 +68,16 @@ class _Batch(NamedTuple):
     """The noise that is added to what D sees, float32 [batch_size, size, size, 1]; None: no noise."""
 
 
+_Averages = list[tuple[tf.Variable, tf.Tensor, float]]
+"""Moving averages that batch norm asks for: (variable, value of this batch, decay)."""
+
+
 class _Output(NamedTuple):
     """What a network in training mode makes of its inputs."""
 
     values: tf.Tensor
     """Images of the generator, logits of the discriminator."""
-    averages: list[tuple[tf.Variable, tf.Tensor, float]]
-    """The moving averages that batch norm asks for: (variable, value of this batch, decay)."""
+    averages: _Averages
 
 
 class _Player(NamedTuple):
@@ -81,19 +87,24 @@ class _Player(NamedTuple):
     variables: list[tf.Variable]
 
 
-def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
+def build_gan(config: Config, side: int = 28, classes: int = 0, cluster: Cluster | None = None) -> Gan:
     """The graph that trains `config` on images of `side` x `side` pixels.
 
     Args:
         side: 28 or 32, and not more than `config.image_size`.
         classes: how many classes the images have, for a conditional GAN; 0: an unconditional one.
+        cluster: the workers that train it together, each on its share of every batch; None: this process alone.
 
     Raises:
+        UsageError: the batch cannot be shared evenly.
         ValueError: a trainable variable belongs to neither player, or to both.
     """
+    config = cluster.own_config(config) if cluster else config
     graph = tf.Graph()
     with graph.as_default():
         v1.set_random_seed(config.seed % 2**31)
+        if cluster:
+            workers.join(cluster)
         images = v1.placeholder(tf.uint8, [config.batch_size, side, side], "images")
         z = v1.placeholder(tf.float32, [config.batch_size, config.z_dim], "z")
         sample_z = v1.placeholder(tf.float32, [None, config.z_dim], "sample_z")
@@ -115,36 +126,42 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
         d_loss = d_loss_real + d_loss_fake
         if config.updates == "simultaneous":
             g_loss = _generator_loss(d_fake.values)
-            both_updated = _update_together([(d_player, d_loss), (g_player, g_loss)])
-            first_updated = _update_averages(fake.averages, step, after=both_updated)
+            both = [(d_player, d_loss), (g_player, g_loss)]
+            both_updated, (real_averages, fake_averages) = _update(both, [d_real, fake], cluster)
+            first_updated = _update_averages(fake_averages, step, after=both_updated)
         else:
             g_loss = None
-            first_updated = d_player.optimizer.minimize(d_loss, var_list=d_player.variables)
+            first_updated, (real_averages,) = _update([(d_player, d_loss)], [d_real], cluster)
         # D's averages are those of real images alone: a trained D then says whether an image would pass among these.
-        d_updated = _update_averages(d_real.averages, step, after=first_updated)
-        g_updated, g_loss = _update_generator(g_player, fake, batch, g_loss, step, config, after=d_updated)
+        d_updated = _update_averages(real_averages, step, after=first_updated)
+        g_updated, g_loss = _update_generator(g_player, fake, batch, g_loss, step, config, cluster, after=d_updated)
 
         averaged, ema = _average_weights(g_player.variables, step, config, after=g_updated)
         with tf.control_dependencies([averaged]):
             train_op = step.assign_add(1).op
         sample_classes = tf.one_hot(sample_labels, classes) if classes else None
         samples = _sampler(sample_z, sample_classes, ema, config)
-        calibrate_op = _calibration(sample_z, sample_classes, ema, config)
+        with workers.alone():  # the chief samples by itself
+            calibrate_op, calibrated = _calibration(sample_z, sample_classes, ema, config)
         variables = v1.global_variables()
+        metrics = {
+            "d_loss_real": d_loss_real,
+            "d_loss_fake": d_loss_fake,
+            "d_loss": d_loss,
+            "g_loss": g_loss,
+            "d_x": tf.reduce_mean(tf.sigmoid(d_real.values)),
+            "d_g_z": tf.reduce_mean(tf.sigmoid(d_fake.values)),
+        }
+        if cluster:
+            metrics = dict(zip(metrics, cluster.average(list(metrics.values())), strict=True))
+            cluster.make_step()
         return Gan(
             graph=graph,
             images=images,
             z=z,
             labels=labels,
             train_op=train_op,
-            metrics={
-                "d_loss_real": d_loss_real,
-                "d_loss_fake": d_loss_fake,
-                "d_loss": d_loss,
-                "g_loss": g_loss,
-                "d_x": tf.reduce_mean(tf.sigmoid(d_real.values)),
-                "d_g_z": tf.reduce_mean(tf.sigmoid(d_fake.values)),
-            },
+            metrics=metrics,
             global_step=step,
             d_variables=d_player.variables,
             g_variables=g_player.variables,
@@ -152,6 +169,7 @@ def build_gan(config: Config, side: int = 28, classes: int = 0) -> Gan:
             sample_labels=sample_labels,
             samples=samples,
             calibrate_op=calibrate_op,
+            replicated=[each for each in variables if not any(each is other for other in calibrated)],
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating]),
             init_op=v1.global_variables_initializer(),
             saver=v1.train.Saver(variables, max_to_keep=None),
@@ -254,12 +272,28 @@ def _generator_loss(logits_of_fakes: tf.Tensor) -> tf.Tensor:
 # Updates
 
 
-def _update_together(players: list[tuple[_Player, tf.Tensor]]) -> tf.Operation:
-    """Update all players, (player, loss), by gradients that are taken before any of them is updated."""
+def _update(
+    players: list[tuple[_Player, tf.Tensor]], outputs: list[_Output], cluster: Cluster | None
+) -> tuple[tf.Operation, list[_Averages]]:
+    """Update all players, (player, loss), by gradients that are taken before any of them is updated.
+
+    In a cluster, all workers move by the means of their gradients and of the values of their moving averages.
+
+    Returns:
+        The op that is done when they have moved, and the moving averages that each of `outputs` asks for.
+    """
     gradients = [player.optimizer.compute_gradients(loss, player.variables) for player, loss in players]
+    averages = [output.averages for output in outputs]
+    if cluster:
+        values = [gradient for pairs in gradients for gradient, _ in pairs]
+        means = iter(cluster.average(values + [value for each in averages for _, value, _ in each]))
+        gradients = [[(next(means), variable) for _, variable in pairs] for pairs in gradients]
+        averages = [[(variable, next(means), decay) for variable, _, decay in each] for each in averages]
+    if len(players) == 1:
+        return players[0][0].optimizer.apply_gradients(gradients[0]), averages
     with tf.control_dependencies([gradient for pairs in gradients for gradient, _ in pairs]):
         moves = [player.optimizer.apply_gradients(pairs) for (player, _), pairs in zip(players, gradients, strict=True)]
-        return tf.group(*moves)
+        return tf.group(*moves), averages
 
 
 def _update_generator(
@@ -269,6 +303,7 @@ def _update_generator(
     loss: tf.Tensor | None,
     step: tf.Variable,
     config: Config,
+    cluster: Cluster | None,
     after: tf.Operation,
 ) -> tuple[tf.Operation, tf.Tensor]:
     """Make the generator's updates that are left in a step, one after another.
@@ -288,17 +323,15 @@ def _update_generator(
             if update > 0:  # D's update leaves G as it is, so the first G(z) is the one that D was shown
                 fake = _generate(batch.z, batch.classes, config)
             loss = _generator_loss(_discriminate(fake.values, batch, config).values)
-            moved = player.optimizer.minimize(loss, var_list=player.variables)
-        after = _update_averages(fake.averages, step, after=moved)
+            moved, (averages,) = _update([(player, loss)], [fake], cluster)
+        after = _update_averages(averages, step, after=moved)
     return after, loss
 
 
 # Averages
 
 
-def _update_averages(
-    averages: list[tuple[tf.Variable, tf.Tensor, float]], step: tf.Variable, after: tf.Operation
-) -> tf.Operation:
+def _update_averages(averages: _Averages, step: tf.Variable, after: tf.Operation) -> tf.Operation:
     """Once `after` is done, move batch norm's moving averages towards the values of the batch.
 
     The decay is warmed up as min(decay, (1 + step) / (10 + step)), so that a young run does not sample with the
@@ -350,17 +383,20 @@ def _calibration(
     classes: tf.Tensor | None,
     ema: tf.compat.v1.train.ExponentialMovingAverage | None,
     config: Config,
-) -> tf.Operation:
+) -> tuple[tf.Operation, list[tf.Variable]]:
     """Set batch norm's moving averages in the generator to the statistics of the batch `z` under averaged weights.
 
     Averaged weights have lost the noise that weights pick up in training, so the activations that they make vary less.
     Divided by the standard deviations of training, they would make digits that are all too typical of their class.
     (Izmailov et al. 2018, section 3.2, measure the statistics anew for the same reason.)
+
+    Returns:
+        The op that does so, and the moving averages that it sets.
     """
     if ema is None:
-        return tf.no_op()
+        return tf.no_op(), []
     known = len(v1.get_collection(MOVING_AVERAGES))
     with v1.variable_scope("generator", reuse=True, custom_getter=_amplify(config.weight_gain, ema)):
         load_family(config.model).generator(z, classes, True, config)
     measured = v1.get_collection(MOVING_AVERAGES)[known:]
-    return tf.group(*[variable.assign(value) for variable, value, _ in measured])
+    return tf.group(*[variable.assign(value) for variable, value, _ in measured]), [each[0] for each in measured]

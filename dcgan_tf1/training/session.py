@@ -11,13 +11,18 @@ from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.machine import computes_in_bfloat16
 from dcgan_tf1.networks import halves
 from dcgan_tf1.networks.frozen import session_options
+from dcgan_tf1.training.cluster import Cluster
 from dcgan_tf1.training.gan import Gan
 
 v1 = tf.compat.v1
 
 
-def open_session(gan: Gan, config: Config) -> tf.compat.v1.Session:
-    """A session on the graph of `gan`. The graph is finalized: nothing can be added to it any more."""
+def open_session(gan: Gan, config: Config, cluster: Cluster | None = None) -> tf.compat.v1.Session:
+    """A session on the graph of `gan`. The graph is finalized: nothing can be added to it any more.
+
+    Args:
+        cluster: the one that the graph was made for; None: this process alone.
+    """
     gan.graph.finalize()
     options = session_options()
     if halves.are_used(gan.graph):
@@ -26,7 +31,7 @@ def open_session(gan: Gan, config: Config) -> tf.compat.v1.Session:
         options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
     if config.xla:
         options.graph_options.optimizer_options.global_jit_level = v1.OptimizerOptions.ON_1
-    return v1.Session(graph=gan.graph, config=options)
+    return cluster.open_session(gan.graph, options) if cluster else v1.Session(graph=gan.graph, config=options)
 
 
 def fastest_precision() -> str:

@@ -18,6 +18,7 @@ from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.runs.log import Events, Progress, Table
+from dcgan_tf1.training.cluster import Cluster
 from dcgan_tf1.training.gan import Gan, build_gan
 from dcgan_tf1.training.session import fastest_precision, open_session, restore, save
 from dcgan_tf1.training.stopping import Signals, Stopwatch
@@ -33,13 +34,14 @@ _MOST_COLUMNS = 32
 """How many classes the snapshots of a conditional GAN show at most."""
 
 
-def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int:
+def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None, cluster: Cluster | None = None) -> int:
     """Train `run`, which the caller holds, to `iterations` steps in all.
 
     A signal or the stopwatch may end it sooner, after the step at hand. The last step is committed in any case.
 
     Args:
         stopwatch: ends the training when its time is over. Without it, only signals do.
+        cluster: the workers that train the run together; None: this process alone.
 
     Returns:
         0, or the number of the signal that ended the training.
@@ -51,16 +53,18 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None) -> int
     stopwatch = stopwatch or Stopwatch()
     run = with_precision(run)
     classes = len(dataset.classes().names) if run.config.conditional else 0
-    gan = build_gan(run.config, dataset.images.shape[1], classes)
-    with open_session(gan, run.config) as sess, ExitStack() as stack:
-        trainer = Trainer(run, dataset, gan, sess, stack)
-        with Signals() as signals:
+    gan = build_gan(run.config, dataset.images.shape[1], classes, cluster)
+    chief = not cluster or cluster.chief
+    with open_session(gan, run.config, cluster) as sess, ExitStack() as stack:
+        trainer = (Trainer if chief else Follower)(run, dataset, gan, sess, stack, cluster)
+        with Signals() as own:
+            signals = cluster.heed(own) if cluster else own
             while trainer.global_step < run.config.iterations and not signals.number and not stopwatch.due:
                 trainer.step()
                 stopwatch.tick()
             trainer.commit()
     stopped = signals.number or stopwatch.due
-    if not stopped and trainer.global_step >= run.config.log_every:  # before that there is nothing to draw
+    if chief and not stopped and trainer.global_step >= run.config.log_every:  # before that there is nothing to draw
         print(f"curves: {plot_curves(run.folders.logs)}")
     return signals.number
 
@@ -75,24 +79,51 @@ def with_precision(run: Run) -> Run:
 class Trainer:
     """One training session: it takes steps, draws snapshots, measures distances and commits checkpoints."""
 
-    def __init__(self, run: Run, dataset: Dataset, gan: Gan, sess: tf.compat.v1.Session, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        run: Run,
+        dataset: Dataset,
+        gan: Gan,
+        sess: tf.compat.v1.Session,
+        stack: ExitStack,
+        cluster: Cluster | None = None,
+    ) -> None:
         """Restore the run's checkpoint, or begin the run with its first snapshot and its first commit.
 
         Args:
             stack: closes the logs and the classifier when training ends, however it ends.
+            cluster: the workers that train the run together; None: this process alone.
 
         Raises:
             CheckpointError, DivergedError, OutputError: as for `train`.
         """
-        config, logs = run.config, run.folders.logs
+        config = run.config
         self._run, self._config, self._dataset, self._gan, self._sess = run, config, dataset, gan, sess
+        self._cluster = cluster
         self._classes = dataset.classes() if config.conditional else None
-        self._machine = checkpoint.machine_record()
+        self._machine = {**checkpoint.machine_record(), **({"workers": cluster.count} if cluster else {})}
         self.global_step = run.start.step if run.start else 0
         """The number of steps that the variables have taken."""
         self._committed = self._calibrated = run.start.step if run.start else None
         self._start()
+        if cluster:
+            with gan.graph.as_default():
+                cluster.copy_variables(sess, v1.global_variables())
 
+        feeds = [gan.images, gan.z, *([gan.labels] if self._classes else [])]
+        make_callable = cluster.make_callable if cluster else v1.Session.make_callable
+        self._train = make_callable(sess, gan.train_op, feeds)
+        self._train_and_measure = make_callable(sess, (gan.train_op, gan.metrics), feeds)
+        self._snapshot_every = min(config.sample_every, config.iterations)
+        self._open_logs(stack)
+        if not run.start:
+            self._save_reals()
+            self.snapshot()
+            self.commit()
+
+    def _open_logs(self, stack: ExitStack) -> None:
+        """Open what steps are logged to and measured with; `stack` closes it."""
+        config, logs = self._config, self._run.folders.logs
         self._metrics = stack.enter_context(closing(Table(logs, self.global_step)))
         self._events = stack.enter_context(closing(Events(logs, self.global_step)))
         self._progress = stack.enter_context(closing(Progress(self.global_step, config.iterations)))
@@ -102,18 +133,9 @@ class Trainer:
             self._distances = stack.enter_context(closing(Table(logs, self.global_step, "distance.csv")))
         if config.eval_every:
             classifier = stack.enter_context(Classifier.load())
-            self._scorer = Scorer(classifier, images.fit(dataset.images[-_MEASURED_DIGITS:], SIDE))
-        self._snapshot_every = min(config.sample_every, config.iterations)
+            self._scorer = Scorer(classifier, images.fit(self._dataset.images[-_MEASURED_DIGITS:], SIDE))
         self._snapshot_z, self._snapshot_labels = self._snapshot_inputs()
         self._last_snapshot = (time.monotonic(), self.global_step)
-
-        feeds = [gan.images, gan.z, *([gan.labels] if self._classes else [])]
-        self._train = sess.make_callable(gan.train_op, feeds)
-        self._train_and_measure = sess.make_callable((gan.train_op, gan.metrics), feeds)
-        if not run.start:
-            self._save_reals()
-            self.snapshot()
-            self.commit()
 
     def _start(self) -> None:
         """Restore or initialize the variables, and print the device and the step that training starts from."""
@@ -136,6 +158,8 @@ class Trainer:
         batch = [self._dataset.images[chosen], self._latent(Stream.TRAIN, self.global_step, config.batch_size)]
         if self._classes:
             batch.append(self._classes.indices[chosen])
+        if self._cluster:
+            batch = [self._cluster.own_share(whole) for whole in batch]
         self.global_step += 1
         if self.global_step % config.log_every:
             self._train(*batch)
@@ -177,9 +201,10 @@ class Trainer:
         """
         if self.global_step == self._committed:
             return
+        if self._cluster:
+            self._cluster.compare_variables(self._sess, self._gan.replicated)
         self._calibrate()
-        if not self._sess.run(self._gan.finite):
-            raise self._diverged("a weight")
+        self._check_weights()
         for table in (self._metrics, self._distances):
             if table:
                 table.sync()
@@ -254,8 +279,7 @@ class Trainer:
         Raises:
             DivergedError: a loss is NaN or infinite.
         """
-        if not np.isfinite(list(metrics.values())).all():
-            raise self._diverged("a loss")
+        self._check_losses(metrics)
         self._metrics.write(self.global_step, metrics)
         self._events.scalars(self.global_step, metrics)
         self._progress.update(self.global_step, metrics)
@@ -269,11 +293,61 @@ class Trainer:
         self._last_snapshot = (now, self.global_step)
         self._events.scalars(self.global_step, {"steps_per_second": (self.global_step - last) / (now - then)})
 
+    def _check_weights(self) -> None:
+        if not self._sess.run(self._gan.finite):
+            raise self._diverged("a weight")
+
+    def _check_losses(self, metrics: dict[str, float]) -> None:
+        if not np.isfinite(list(metrics.values())).all():
+            raise self._diverged("a loss")
+
     def _diverged(self, what: str) -> DivergedError:
         return DivergedError(
             f"diverged: {what} is NaN or infinite at step {self.global_step}; step {self._committed} is kept: "
             "try lower --lr_g and --lr_d"
         )
+
+
+class Follower(Trainer):
+    """The training session of a worker that is not the chief: it takes the same steps, and writes nothing."""
+
+    def _start(self) -> None:
+        precision = self._config.precision
+        print(f"device: {_device(self._sess, self._machine)}, {precision}")
+        print(f"from step {self.global_step}, which the chief gives", flush=True)
+        self._sess.run(self._gan.init_op)
+
+    def _open_logs(self, stack: ExitStack) -> None:
+        pass
+
+    def _save_reals(self) -> None:
+        pass
+
+    def snapshot(self) -> None:
+        """Leave it to the chief."""
+
+    def measure(self) -> None:
+        """Leave it to the chief."""
+
+    def commit(self) -> None:
+        """Compare the variables with the chief's, which commits them.
+
+        Raises:
+            ClusterError: a variable differs.
+            DivergedError: a variable is NaN or infinite.
+        """
+        if self.global_step == self._committed:
+            return
+        assert self._cluster
+        self._cluster.compare_variables(self._sess, self._gan.replicated)
+        self._check_weights()
+        self._committed = self.global_step
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        self._check_losses(metrics)
+
+    def _log_speed(self) -> None:
+        pass
 
 
 class CollapseDetector:
@@ -299,9 +373,10 @@ class CollapseDetector:
 
 def _note_other_machine(recorded: dict[str, Any], present: dict[str, Any]) -> None:
     """Print a note if the checkpoint was written by another machine, or by other versions."""
-    changed = [f"{key} {recorded.get(key)} -> {present[key]}" for key in present if recorded.get(key) != present[key]]
+    before, now = ({"workers": 1, **each} for each in (recorded, present))
+    changed = [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
     if changed:
-        print(f"note: not the machine that wrote the checkpoint, so not bit for bit the same run: {', '.join(changed)}")
+        print(f"note: not as the checkpoint was written, so not bit for bit the same run: {', '.join(changed)}")
 
 
 def _device(sess: tf.compat.v1.Session, machine: dict[str, Any]) -> str:

@@ -1,0 +1,167 @@
+"""`run.py launch`: several workers on this machine, started and stopped together."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from dcgan_tf1.commands.options import integer, option
+from dcgan_tf1.errors import ClusterError, UsageError
+from dcgan_tf1.tf_config import Task, write_task
+
+_GRACE = 4.0
+"""How many seconds the workers have to end by themselves after one of them has failed. Then they are told to."""
+_LAST_GRACE = 8.0
+"""How many seconds after that failure those that still run are killed."""
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@option("--workers", integer(1, 256), "how many workers share each batch", default=2)
+@option("--restarts", integer(0, 10**6), "how many times to start again after the loss of a worker", default=0)
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="-- [flags of train]")
+def launch(workers: int, restarts: int, flags: tuple[str, ...]) -> int:
+    """Train with several workers on this machine."""
+    from dcgan_tf1.commands.train import read_config
+
+    read_config(flags)  # a wrong flag is told once
+    settings = _shares(workers)
+    with _Launcher() as launcher:
+        while True:
+            code = launcher.run(flags, settings)
+            if code != ClusterError.exit_code or restarts == 0 or launcher.stopped:
+                return code
+            restarts -= 1
+            print("launch: starting again from the last commit", flush=True)
+
+
+class _Launcher:
+    """Starts workers, prints their lines, and passes on the signals that it gets itself."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        """Whether a signal has come."""
+        self._processes: list[subprocess.Popen] = []
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Launcher":
+        self._handlers = {number: signal.signal(number, self._pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._signal(signal.SIGKILL)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def run(self, flags: tuple[str, ...], settings: list[dict[str, Any]]) -> int:
+        """Run a worker for each of `settings` until all have ended.
+
+        Returns:
+            The exit code of the one that failed first, where ClusterError's stands for a signal that nobody passed on;
+            0 where none did.
+        """
+        addresses = _free_addresses(len(settings))
+        self._processes = [_start(Task(addresses, index), flags, setting) for index, setting in enumerate(settings)]
+        printers = [
+            threading.Thread(target=_print_lines, args=(index, process), daemon=True)
+            for index, process in enumerate(self._processes)
+        ]
+        for printer in printers:
+            printer.start()
+        failed_at, failed, told = 0.0, 0, False
+        while any(process.poll() is None for process in self._processes):
+            codes = [process.returncode for process in self._processes if process.returncode]
+            if codes and not failed:
+                failed_at, failed = time.monotonic(), codes[0]
+            since = time.monotonic() - failed_at if failed else 0.0
+            if since > _LAST_GRACE:
+                self._signal(signal.SIGKILL)
+            elif since > _GRACE and not told:
+                self._signal(signal.SIGTERM)
+                told = True
+            time.sleep(0.05)
+        for printer in printers:
+            printer.join()
+        codes = [process.returncode for process in self._processes if process.returncode]
+        code = failed or next(iter(codes), 0)
+        return ClusterError.exit_code if code < 0 else code
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        self._signal(number)
+
+    def _signal(self, number: int) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+def _start(task: Task, flags: tuple[str, ...], setting: dict[str, Any]) -> subprocess.Popen:
+    """A worker in a session of its own, so that a Ctrl-C at the terminal reaches it through the launcher alone."""
+    command = [sys.executable, "-u", "-m", "dcgan_tf1", "train", *flags]
+    environment = {**os.environ, "TF_CONFIG": write_task(task), **setting["environment"]}
+    package = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+    )
+    if setting["cores"] and hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(process.pid, setting["cores"])
+    return process
+
+
+def _print_lines(index: int, process: subprocess.Popen) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        sys.stdout.write(f"[{index}] {line.decode(errors='backslashreplace').rstrip()}\n")
+        sys.stdout.flush()
+
+
+def _shares(workers: int) -> list[dict[str, Any]]:
+    """What each worker has for itself: its GPU, and an equal share of the cores where there are enough of them.
+
+    Raises:
+        UsageError: there are GPUs, but fewer than workers.
+    """
+    gpus = _gpus()
+    if gpus and workers > len(gpus):
+        raise UsageError(
+            f"--workers: found {workers}, expected at most {len(gpus)}, the number of GPUs; "
+            "with CUDA_VISIBLE_DEVICES= they train on the CPU"
+        )
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    share = len(cores) // workers
+    return [
+        {
+            "environment": {"CUDA_VISIBLE_DEVICES": gpus[index]} if gpus else {},
+            "cores": set(cores[index * share :][:share]),
+        }
+        for index in range(workers)
+    ]
+
+
+def _gpus() -> list[str]:
+    """The GPUs that CUDA would show to a program here."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() and name.strip() != "-1"]
+    folder = Path("/proc/driver/nvidia/gpus")
+    return [str(number) for number in range(len(list(folder.iterdir())))] if folder.is_dir() else []
+
+
+def _free_addresses(count: int) -> tuple[str, ...]:
+    """Addresses of this machine with ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
