@@ -4,6 +4,8 @@
     python tools/kill.py --syscalls                  # SIGKILL, ENOSPC and EIO at each system call of a commit
     python tools/kill.py -- --precision bfloat16     # with other flags than the tiny run's
     python tools/kill.py --soak 150000 --kills 20    # one long run, and whether its memory stays flat
+    python tools/kill.py --workers 3 --kills 30      # one of three workers that train together, killed at random
+    python tools/kill.py --workers 3 --kills 5 --stop      # or stopped, as a worker that hangs
 
 The variables (the Saver's two files of the last step), metrics.csv and every PNG must be equal byte for byte, no
 resume may start before the last `committed K` that was printed, and no temporary file may be left. The exit code is
@@ -15,6 +17,7 @@ would find nothing to damage, since until then a run writes only its lock.
 """
 
 import argparse
+import atexit
 import contextlib
 import hashlib
 import os
@@ -25,6 +28,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -35,7 +39,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import dcgan_tf1.training.trainer  # noqa: E402, F401  (imported once for all children)
 from dcgan_tf1 import cli  # noqa: E402
+from dcgan_tf1.commands.launch import free_addresses  # noqa: E402
 from dcgan_tf1.runs import checkpoint  # noqa: E402
+from dcgan_tf1.tf_config import Task, write_task  # noqa: E402
 
 TINY = ["--dataset", "digits", "--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8"]
 OFTEN = ["--log_every", "1", "--sample_every", "5", "--checkpoint_every", "10", "--max_to_keep", "2"]
@@ -62,7 +68,7 @@ class Run:
     """A child process that trains in `folder`."""
 
     def __init__(self, folder, *flags, prepare=lambda: None):
-        self.lines, self.memory, self.code = [], [], None
+        self.lines, self.memory, self.code, self.failed_at = [], [], None, None
         reading, writing = os.pipe()
         self.pid = os.fork()
         if not self.pid:
@@ -74,6 +80,8 @@ class Run:
         """Take in what is printed, to the first line that is `until`, or to the end."""
         for line in self._output:
             self.lines.append(line.strip())
+            if line.startswith("error: "):
+                self.failed_at = time.monotonic()
             if line.startswith("committed "):
                 self.memory.append(_resident(self.pid))
             if until(self.lines[-1]):
@@ -113,14 +121,44 @@ class Run:
         return next(iter(_numbers("resumed at step", self.lines)), None)
 
 
+class Workers:
+    """Child processes that train in `folder` together. Only the first one, the chief, writes to it."""
+
+    def __init__(self, count, folder, *flags):
+        addresses = free_addresses(count)
+        self.all = []
+        for worker in range(count):
+            text = write_task(Task(addresses, worker))
+            prepare = lambda text=text: os.environ.update(TF_CONFIG=text)  # noqa: E731
+            self.all.append(Run(folder, *flags, prepare=prepare))
+        self.chief = self.all[0]
+        self._readers = [threading.Thread(target=run.wait) for run in self.all]  # after the last fork
+        for reader in self._readers:
+            reader.start()
+
+    def wait(self, seconds):
+        """Whether all have ended in time; those that have not are killed."""
+        end = time.monotonic() + seconds
+        for reader in self._readers:
+            reader.join(max(0.0, end - time.monotonic()))
+        late = [run for run in self.all if run.code is None]
+        for run in late:
+            os.kill(run.pid, signal.SIGKILL)
+        for reader in self._readers:
+            reader.join()
+        return not late
+
+
 def _become_a_run(output, arguments, prepare):
     code = 1
+    atexit._clear()  # what the tool itself does at its end
     try:
         os.dup2(output, 1)
         os.dup2(1, 2)
         prepare()
         code = cli.main(arguments)
         sys.stdout.flush()
+        atexit._run_exitfuncs()  # as at the end of any program
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -212,6 +250,57 @@ def random_kills(count, folder, judge):
             place = "write" if temporaries(folder / "killed") else "start-up" if run.start is None else "training"
             judge.counts[f"in {place}"] += 1
     return judge.finish(f"{killed} kills over {rounds} runs of {STEPS} steps")
+
+
+def lose_workers(workers, count, number, folder, judge):
+    """Lose one of `workers`, `count` times, by the signal `number`; and start all of them again."""
+    flags = [*OFTEN, "--batch_size", 4 * workers, "--iterations", STEPS]
+    began = time.monotonic()
+    whole = Workers(workers, folder / "whole", *flags)
+    whole.wait(300)
+    for run in whole.all:
+        judge.expect(run.code == 0, f"the run left alone: exit code {run.code}", run)
+    if judge.losses:
+        return judge.finish("no run to compare with")
+    reference, seconds = outcome(folder / "whole"), time.monotonic() - began
+    found, ended, rounds, committed, lost = [], [], 0, -1, 0
+    while lost < count or committed >= 0:
+        runs = Workers(workers, folder / "killed", *flags)
+        victim = random.choice(runs.all)
+        if lost < count:
+            time.sleep(random.uniform(0, seconds))
+            if victim.code is None:
+                os.kill(victim.pid, number)
+        at = time.monotonic()
+        others = [run for run in runs.all if run is not victim]
+        if number == signal.SIGSTOP and lost < count:
+            while time.monotonic() < at + 30 and any(run.code is None for run in others):
+                time.sleep(0.05)
+            ended.append(time.monotonic() - at)
+            os.kill(victim.pid, signal.SIGKILL) if victim.code is None else None
+        in_time = runs.wait(30 if lost < count else 300)
+        judge.expect(in_time, "a worker did not end", next((run for run in runs.all if run.code != 0), None))
+        judge.expect_start(runs.chief, committed)
+        committed = max(committed, runs.chief.committed)
+        if all(run.code == 0 for run in runs.all):
+            judge.expect_end(runs.chief, folder / "killed", reference)
+            shutil.rmtree(folder / "killed")
+            rounds, committed = rounds + 1, -1
+            continue
+        lost += 1
+        in_training = any(line.startswith("committed") for line in runs.chief.lines) or runs.chief.start is not None
+        judge.counts["in training" if in_training else "in start-up"] += 1
+        for run in others:
+            judge.expect(run.code in ((76,) if in_training else (2, 76)) or run.code == 0, f"code {run.code}", run)
+            if in_training and run.failed_at:
+                found.append(run.failed_at - at)
+                judge.expect(f"worker {runs.all.index(victim)} " in run.lines[-1], "the wrong worker was named", run)
+    if found:
+        found.sort()
+        print(f"found after {found[len(found) // 2]:.2f} s (median), {found[-1]:.2f} s (worst of {len(found)})")
+    if ended:
+        print(f"the others had ended after {max(ended):.1f} s at most")
+    return judge.finish(f"{lost} workers of {workers} lost over {rounds} runs of {STEPS} steps")
 
 
 def soak(steps, count, folder, judge):
@@ -322,6 +411,8 @@ def main():
     parser.add_argument("--kills", type=int, default=200, help="how many, at most, of kills or faults (default: 200)")
     parser.add_argument("--syscalls", action="store_true", help="at each system call of a commit; needs strace")
     parser.add_argument("--soak", type=int, metavar="STEPS", help="kill one run of STEPS steps")
+    parser.add_argument("--workers", type=int, metavar="N", help="lose one of N workers that train together")
+    parser.add_argument("--stop", action="store_true", help="with --workers: stop the worker, and do not kill it")
     parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
     parser.add_argument("flags", nargs="*", help="of the runs, after --: say -- --precision bfloat16")
     options = parser.parse_args()
@@ -331,6 +422,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if options.syscalls:
             code = every_call(options.kills, Path(folder), Judge())
+        elif options.workers:
+            number = signal.SIGSTOP if options.stop else signal.SIGKILL
+            code = lose_workers(options.workers, options.kills, number, Path(folder), Judge())
         elif options.soak:
             code = soak(options.soak, options.kills, Path(folder), Judge())
         else:

@@ -68,7 +68,7 @@ class _Launcher:
             The exit code of the one that failed first, where ClusterError's stands for a signal that nobody passed on;
             0 where none did.
         """
-        addresses = _free_addresses(len(settings))
+        addresses = free_addresses(len(settings))
         self._processes = [_start(Task(addresses, index), flags, setting) for index, setting in enumerate(settings)]
         printers = [
             threading.Thread(target=_print_lines, args=(index, process), daemon=True)
@@ -158,7 +158,7 @@ def _gpus() -> list[str]:
     return [str(number) for number in range(len(list(folder.iterdir())))] if folder.is_dir() else []
 
 
-def _free_addresses(count: int) -> tuple[str, ...]:
+def free_addresses(count: int) -> tuple[str, ...]:
     """Addresses of this machine with ports that are free now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

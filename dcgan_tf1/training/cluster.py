@@ -40,12 +40,15 @@ _JOIN_SECONDS = 300.0
 """How long workers wait for each other at the start."""
 _AGREEMENT_SECONDS = 30.0
 """How long the first exchange may take when all are there. It takes longer only where their lists of workers differ."""
-_PATIENCE = 10.0
+_PATIENCE = 8.0
 """A worker that does not greet for so many seconds hangs, or is cut off."""
 _INTERVAL = 1.0
 """Seconds between two questions whether the others are there."""
+_RETURN_SECONDS = 3.0
+"""How long what waits for a lost worker may take to come back. Then the process ends without it."""
 _LINGER = 2.0
 """Seconds for which a process stays after an error, so that the others do not take it for the one that was lost."""
+_START_AGAIN = "start all workers again to go on from the last commit"
 _FROM_OTHERS = (
     tf.errors.UnavailableError,
     tf.errors.CancelledError,
@@ -83,13 +86,15 @@ class Cluster:
         self._sessions: list[tf.compat.v1.Session] = []
         self._sums: dict[tuple[int, float], Callable[[np.ndarray], np.ndarray]] = {}
         self._server = _start_server(task, self._options)
-        self._watch = _Watch(_wait_for_others(task, join_seconds), self._close_sessions)
+        self._left = threading.Event()
+        self._watch = _Watch(_wait_for_others(task, join_seconds), self._end)
 
     def __enter__(self) -> "Cluster":
         self._watch.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self._left.set()
         if error is None:
             with contextlib.suppress(tf.errors.OpError, RuntimeError):  # all that matters has been done
                 self._sum(np.zeros(1, np.int32))
@@ -98,7 +103,7 @@ class Cluster:
         lost = self._find_lost(error)
         self._watch.end()
         if lost:
-            raise ClusterError(f"{lost}; start all workers again to go on from the last commit") from error
+            raise ClusterError(f"{lost}; {_START_AGAIN}") from error
 
     # The graph
 
@@ -208,8 +213,7 @@ class Cluster:
             for variable, found, expected in zip(variables, row, rows[0], strict=True):
                 if (found != expected).any():
                     raise ClusterError(
-                        f"{variable.op.name} differs between worker 0 and {self._name(worker)}; nothing was committed: "
-                        "start all workers again to go on from the last commit"
+                        f"{variable.op.name} differs between worker 0 and {self._name(worker)}; {_START_AGAIN}"
                     )
 
     # Agreement
@@ -228,7 +232,6 @@ class Cluster:
             UsageError: something differs, or a worker has left. All workers raise it.
         """
         timeout = 0.0 if self._agreed else _AGREEMENT_SECONDS
-        self._agreed = True
         try:
             records = [json.loads(record) for record in self._gather(json.dumps([same, told]).encode(), timeout)]
         except (tf.errors.OpError, RuntimeError) as error:
@@ -239,6 +242,7 @@ class Cluster:
             raise UsageError(
                 f"TF_CONFIG: found no cluster ({reason:.60}), expected the same list on all workers"
             ) from error
+        self._agreed = True
         expected, chief_told = records[0]
         for worker, (found, _) in enumerate(records):
             for name in expected | found:
@@ -288,10 +292,15 @@ class Cluster:
     def _name(self, worker: int) -> str:
         return f"worker {worker} ({self._task.addresses[worker]})"
 
-    def _close_sessions(self) -> None:
-        """End whatever waits for other workers."""
+    def _end(self) -> None:
+        """End whatever waits for the worker that is lost. Where that does not help, end the process."""
         for session in self._sessions:
             session.close()
+        if not self._left.wait(_RETURN_SECONDS):
+            error = ClusterError if self._agreed else UsageError
+            print(one_line(f"error: {self._find_lost(None)}; {_START_AGAIN}"), file=sys.stderr, flush=True)
+            time.sleep(_LINGER)
+            os._exit(error.exit_code)
 
 
 class _Watch(threading.Thread):
