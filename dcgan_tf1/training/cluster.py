@@ -44,7 +44,7 @@ _PATIENCE = 8.0
 """A worker that does not greet for so many seconds hangs, or is cut off."""
 _INTERVAL = 1.0
 """Seconds between two questions whether the others are there."""
-_RETURN_SECONDS = 3.0
+_RETURN_SECONDS = 2.0
 """How long what waits for a lost worker may take to come back. Then the process ends without it."""
 _LINGER = 2.0
 """Seconds for which a process stays after an error, so that the others do not take it for the one that was lost."""
@@ -83,6 +83,7 @@ class Cluster:
         self._keys = itertools.count(1)
         self._options = v1.ConfigProto(device_filters=[f"/job:worker/task:{task.worker}"])
         self._options.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
+        self._options.experimental.recv_buf_max_chunk = 1 << 20  # by default tensors travel in pieces of 4 KiB
         self._sessions: list[tf.compat.v1.Session] = []
         self._sums: dict[tuple[int, float], Callable[[np.ndarray], np.ndarray]] = {}
         self._server = _start_server(task, self._options)
