@@ -319,10 +319,10 @@ def test_a_worker_that_hangs_is_named(tmp_path):
         read_until(chief, "committed 20")
         other.send_signal(signal.SIGSTOP)
         at = time.monotonic()
-        output, _ = chief.communicate(timeout=30)
-        assert time.monotonic() - at < 15 and chief.returncode == 76
-        error = [line for line in output.splitlines() if line.startswith("error:")]
-        assert len(error) == 1 and f"worker 1 ({addresses[1]}) has not answered for 8 s" in error[0]
+        error = read_until(chief, "error: ")[-1]
+        assert time.monotonic() - at < 15
+        assert f"worker 1 ({addresses[1]}) has not answered for 8 s" in error
+        assert chief.communicate(timeout=10)[0] == "" and chief.returncode == 76
     assert not (tmp_path / "1").exists()  # only the chief writes
 
 
@@ -343,12 +343,13 @@ def two_hosts():
             ip("-n", name, "link", "set", "cable", "up")
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"needs network namespaces: {error}")
-    yield (
-        names,
-        lambda: subprocess.run(
-            ["tc", "-n", names[0], "qdisc", "add", "dev", "cable", "root", "netem", "loss", "100%"], check=True
-        ),
-    )
+
+    def cut():
+        for i, name in enumerate(names, start=1):  # what is sent to an address that nobody has is dropped
+            nowhere = ["lladdr", "02:00:00:00:00:99", "dev", "cable", "nud", "permanent"]
+            ip("-n", name, "neigh", "replace", f"10.77.0.{3 - i}", *nowhere)
+
+    yield names, cut
     for name in names:
         subprocess.run(["ip", "netns", "del", name], check=False)
 
@@ -368,10 +369,11 @@ def test_a_worker_that_is_cut_off_is_named(two_hosts, tmp_path):
         read_until(processes[0], "committed 20")
         cut()
         at = time.monotonic()
-        outputs = [process.communicate(timeout=30)[0] for process in processes]
-        assert time.monotonic() - at < 15 and [process.returncode for process in processes] == [76, 76]
-    for other, output in zip((1, 0), outputs, strict=True):
-        assert f"error: worker {other} ({addresses[other]}) has not answered for 8 s" in output
+        for process, other in zip(processes, (1, 0), strict=True):
+            error = read_until(process, "error: ")[-1]
+            assert f"error: worker {other} ({addresses[other]}) has not answered for 8 s" in error
+            assert time.monotonic() - at < 15
+        assert [process.wait(timeout=10) for process in processes] == [76, 76]
 
 
 # Agreement
@@ -379,15 +381,13 @@ def test_a_worker_that_is_cut_off_is_named(two_hosts, tmp_path):
 
 @pytest.mark.slow
 def test_other_flags_or_data_stop_every_worker(tmp_path):
-    with np.load(make_digits(tmp_path)) as arrays:
-        assert len(arrays) == 1
+    images = sources.load("digits", "").images
+    np.savez(tmp_path / "other.npz", images=images[::-1])
     cases = {
         "--lr_g: found 0.1 on worker 1": ["--lr_g", "0.1"],
-        "--lr_d: found 0.1 on worker 1": ["--lr_d", "0.1"],
         "--dataset: found ": ["--dataset", str(tmp_path / "other.npz")],
-        "--batch_size: found 7 on worker 1": ["--batch_size", "7"],
     }
-    for expected, flags in list(cases.items())[::2]:
+    for expected, flags in cases.items():
         addresses = free_addresses(2)
         tasks = [Task(addresses, 0), Task(addresses, 1)]
         flags = [[*SMALL, "--iterations", "20"], [*SMALL, "--iterations", "20", *flags]]
@@ -397,12 +397,6 @@ def test_other_flags_or_data_stop_every_worker(tmp_path):
         for output in outputs:
             errors = [line for line in output.splitlines() if line.startswith("error:")]
             assert len(errors) == 1 and expected in errors[0] and "committed" not in output, outputs
-
-
-def make_digits(folder):
-    images = sources.load("digits", "").images
-    np.savez(folder / "other.npz", images=images[::-1])
-    return folder / "other.npz"
 
 
 @pytest.mark.slow
