@@ -19,7 +19,7 @@ from conftest import POSIX, ROOT, contents, environment, run, weights
 from dcgan_tf1.commands.launch import free_addresses
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws, sources
-from dcgan_tf1.errors import UsageError
+from dcgan_tf1.errors import ClusterError, UsageError
 from dcgan_tf1.tf_config import Task, read_task, write_task
 from dcgan_tf1.training import cluster
 from dcgan_tf1.training.gan import build_gan
@@ -143,6 +143,19 @@ def test_a_batch_that_cannot_be_shared():
     for size in (64, 3):
         with pytest.raises(UsageError, match=f"--batch_size: found {size}, expected a multiple of 3"):
             each.own_config(Config(batch_size=size))
+
+
+def test_a_variable_that_differs_is_named(monkeypatch):
+    each = object.__new__(cluster.Cluster)
+    each.count, each._task = 2, Task(("a:1", "b:1"), 0)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as sess:
+        variables = [tf.compat.v1.get_variable(name, [3]) for name in ("same", "other")]
+        sess.run(tf.compat.v1.global_variables_initializer())
+        monkeypatch.setattr(each, "_share_rows", lambda row: np.stack([row, row]))
+        each.compare_variables(sess, variables)
+        monkeypatch.setattr(each, "_share_rows", lambda row: np.stack([row, np.append(row[:-1], row[-1] + 1)]))
+        with pytest.raises(ClusterError, match=r"other differs between worker 0 and worker 1 \(b:1\)"):
+            each.compare_variables(sess, variables)
 
 
 def test_launch_refuses_what_train_refuses():

@@ -48,6 +48,8 @@ _RETURN_SECONDS = 2.0
 """How long what waits for a lost worker may take to come back. Then the process ends without it."""
 _LINGER = 2.0
 """Seconds for which a process stays after an error, so that the others do not take it for the one that was lost."""
+_FAREWELL = 0.3
+"""Seconds for which it stays at the end of the run, until the others have its last message."""
 _START_AGAIN = "start all workers again to go on from the last commit"
 _FROM_OTHERS = (
     tf.errors.UnavailableError,
@@ -82,6 +84,7 @@ class Cluster:
         self._agreed = False
         self._keys = itertools.count(1)
         self._options = v1.ConfigProto(device_filters=[f"/job:worker/task:{task.worker}"])
+        self._options.gpu_options.allow_growth = True  # the server's devices, as `session_options` has them
         self._options.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
         self._options.experimental.recv_buf_max_chunk = 1 << 20  # by default tensors travel in pieces of 4 KiB
         self._sessions: list[tf.compat.v1.Session] = []
@@ -95,16 +98,20 @@ class Cluster:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        self._left.set()
-        if error is None:
-            with contextlib.suppress(tf.errors.OpError, RuntimeError):  # all that matters has been done
+        if error is None:  # all leave together, so that nobody is taken for lost while others still work
+            try:
                 self._sum(np.zeros(1, np.int32))
-        else:
-            atexit.register(time.sleep, _LINGER)
+            except _FROM_OTHERS as problem:
+                error = problem
         lost = self._find_lost(error)
         self._watch.end()
+        self._left.set()
+        atexit.register(time.sleep, _LINGER if error else _FAREWELL)
         if lost:
             raise ClusterError(f"{lost}; {_START_AGAIN}") from error
+        if isinstance(error, _FROM_OTHERS[:-1]):
+            reason = str(error).strip().rpartition("\n")[2]
+            raise ClusterError(f"the workers cannot reach each other ({reason:.60}); {_START_AGAIN}") from error
 
     # The graph
 
@@ -285,10 +292,10 @@ class Cluster:
         """Which worker is lost, and why, if that is what `error` came from."""
         if isinstance(error, _FROM_OTHERS):
             self._watch.look()
-        if self._watch.lost and (error is None or not isinstance(error, DcganError)):
-            worker, reason = self._watch.lost
-            return f"{self._name(worker)} {reason}"
-        return None
+        return None if error is None or isinstance(error, DcganError) else self._lost()
+
+    def _lost(self) -> str | None:
+        return f"{self._name(self._watch.lost[0])} {self._watch.lost[1]}" if self._watch.lost else None
 
     def _name(self, worker: int) -> str:
         return f"worker {worker} ({self._task.addresses[worker]})"
@@ -299,7 +306,7 @@ class Cluster:
             session.close()
         if not self._left.wait(_RETURN_SECONDS):
             error = ClusterError if self._agreed else UsageError
-            print(one_line(f"error: {self._find_lost(None)}; {_START_AGAIN}"), file=sys.stderr, flush=True)
+            print(one_line(f"error: {self._lost()}; {_START_AGAIN}"), file=sys.stderr, flush=True)
             time.sleep(_LINGER)
             os._exit(error.exit_code)
 
