@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import POSIX, ROOT, contents, environment, run, weights
 
 from dcgan_tf1.commands.launch import free_addresses
