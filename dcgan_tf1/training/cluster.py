@@ -40,7 +40,7 @@ _JOIN_SECONDS = 300.0
 """How long workers wait for each other at the start."""
 _AGREEMENT_SECONDS = 30.0
 """How long the first exchange may take when all are there. It takes longer only where their lists of workers differ."""
-_PATIENCE = 8.0
+_PATIENCE = 6.0
 """A worker that does not greet for so many seconds hangs, or is cut off."""
 _INTERVAL = 1.0
 """Seconds between two questions whether the others are there."""
