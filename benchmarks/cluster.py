@@ -111,7 +111,10 @@ class Workers:
             command = [*enter, *pin, sys.executable, __file__, "--worker", json.dumps(config)]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             self.processes.append(subprocess.Popen(command, env=environment, **pipes))
-        self.sent = [json.loads(process.stdout.readline()) for process in self.processes][0]
+        ready = [process.stdout.readline() for process in self.processes]
+        if not all(ready):
+            sys.exit(f"a worker did not start: exit codes {[process.poll() for process in self.processes]}")
+        self.sent = json.loads(ready[0])
         """The bytes of each collective of a step."""
 
     def __enter__(self) -> "Workers":
