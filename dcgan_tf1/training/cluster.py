@@ -51,14 +51,10 @@ _LINGER = 2.0
 _FAREWELL = 0.3
 """Seconds for which it stays at the end of the run, until the others have its last message."""
 _START_AGAIN = "start all workers again to go on from the last commit"
-_FROM_OTHERS = (
-    tf.errors.UnavailableError,
-    tf.errors.CancelledError,
-    tf.errors.AbortedError,
-    tf.errors.DeadlineExceededError,
-    RuntimeError,  # of a session that was closed meanwhile
-)
-"""What a session raises when another worker is lost."""
+_FROM_OTHERS = (tf.errors.OpError, RuntimeError)  # the latter of a session that was closed meanwhile
+"""What a session raises when another worker is lost: errors of many kinds, as it depends on where that is noticed."""
+_UNREACHED = (tf.errors.UnavailableError, tf.errors.CancelledError, tf.errors.AbortedError)
+"""What comes from other workers even where none is found lost."""
 
 
 class Cluster:
@@ -109,7 +105,7 @@ class Cluster:
         atexit.register(time.sleep, _LINGER if error else _FAREWELL)
         if lost:
             raise ClusterError(f"{lost}; {_START_AGAIN}") from error
-        if isinstance(error, _FROM_OTHERS[:-1]):
+        if isinstance(error, _UNREACHED):
             reason = str(error).strip().rpartition("\n")[2]
             raise ClusterError(f"the workers cannot reach each other ({reason:.60}); {_START_AGAIN}") from error
 
