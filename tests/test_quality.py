@@ -227,10 +227,11 @@ class TestEvaluate:
         """The digits of scikit-learn stand in for MNIST: the even ones to train on, and the odd ones to test on."""
         digits = sources.load("digits", "")._replace(name="mnist")
 
-        def stand_in(dataset, data_dir, split="train"):
+        def stand_in(dataset, data_dir, split="train", *options):
             chosen = slice(split == "test", None, 2)
             return digits._replace(images=digits.images[chosen], labels=digits.labels[chosen], digest=split)
 
+        monkeypatch.setattr(sources.Dataset, "is_mnist", True)
         monkeypatch.setattr(sources, "load", stand_in)
         assert run(*TINY, "--out_dir", tmp_path, "--dataset", "mnist", "--iterations", 2).code == 0
         result = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)
