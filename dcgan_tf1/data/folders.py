@@ -114,7 +114,7 @@ def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], ob
 def _splits(root: Path) -> tuple[str, ...]:
     """The subfolders that hold the splits, or the folder itself as an empty name."""
     with os.scandir(root) as entries:
-        found = {entry.name for entry in entries if entry.is_dir() or entry.name.lower().endswith(_SUFFIXES)}
+        found = {entry.name for entry in entries if os.path.isdir(entry) or entry.name.lower().endswith(_SUFFIXES)}
     return tuple(sorted(_SPLITS)) if found == _SPLITS else ("",)
 
 
