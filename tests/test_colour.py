@@ -11,7 +11,9 @@ import dcgan_tf1
 from dcgan_tf1.data import sources
 from dcgan_tf1.data.folders import Form
 from dcgan_tf1.errors import DataError
+from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import train_classifier
+from dcgan_tf1.quality.judging import open_judge
 from dcgan_tf1.sampling.weights import load_weights
 
 NAMES = ["airplane", "automobile", "bird"]
@@ -84,16 +86,20 @@ def test_channels_are_those_of_the_data(data, tmp_path):
     assert inverted.code == 2 and "--invert: found with --dataset digits" in inverted.err
 
 
-def test_a_resume_is_exact_and_snapshots_are_in_colour(colour, data, tmp_path):
+@pytest.mark.slow
+def test_a_resume_is_exact(colour, data, tmp_path):
     flags = ["--dataset", data, "--channels", "3", "--conditional", "--sample_every", "2", "--checkpoint_every", "2"]
     train(tmp_path, 4, *flags)
     assert weights(tmp_path, 4) == weights(colour, 4)
-    images = sources.load(str(data), "", form=COLOUR).images
+
+
+def test_snapshots_are_in_colour(colour, data):
+    reals = sources.load(str(data), "", form=COLOUR).images
     with Image.open(colour / "sample_image" / "real.png") as picture:
         assert picture.mode == "RGB"
         pixels = np.asarray(picture)[1::3, 1::3]
     for label in range(3):  # a column for each class
-        assert np.array_equal(pixels[1:33, 1 + 33 * label :][:, :32], images[label])
+        assert np.array_equal(pixels[1:33, 1 + 33 * label :][:, :32], reals[label])
     refused = run("--out_dir", colour, "--channels", "1", "--iterations", "5")
     assert refused.code == 4 and "--channels: found 1, expected 3" in refused.err
 
@@ -144,14 +150,20 @@ def test_evaluate_in_colour(colour, data, monkeypatch, tmp_path):
     monkeypatch.setattr("dcgan_tf1.sampling.evaluation._noise", lambda digits, seed: digits[::-1])  # which takes long
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     flags = ["evaluate", "--out_dir", colour, "--num_digits", "100", "--log_dir", tmp_path]
-    first, second = run(*flags), run(*flags)
-    assert first.code == second.code == 0, first
-    assert "training a classifier of cifar-10 once" in first.out and "training a classifier" not in second.out
-    assert "of 60 others" in first.out
+    result = run(*flags)
+    assert result.code == 0 and "training a classifier of cifar-10 once" in result.out, result
+    assert "of 60 others" in result.out
     record = json.loads((tmp_path / "evaluation.json").read_text())
     assert record["classifier"] == "trained on the data set" and record["metrics"]["floor"]["label_agreement"] > 0.9
     with Image.open(tmp_path / "evaluation.png") as picture:
         assert picture.mode == "RGB"
+    train_split, test_split = (sources.load(str(data), "", split, form=COLOUR) for split in ("train", "test"))
+    with open_judge(train_split, test_split) as classifier:  # from the cache
+        assert classifier.classes == 3
+    (path,) = (tmp_path / "cache").rglob("*.npz")
+    path.write_bytes(path.read_bytes()[:-100])
+    with open_judge(train_split, test_split) as classifier:  # trained again
+        assert classifier.accuracy(images.fit(test_split.images, 28), test_split.labels) > 0.9
 
 
 def test_without_labels_colours_are_compared_as_greys(data, tmp_path):

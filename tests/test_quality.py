@@ -267,14 +267,18 @@ class TestEvaluate:
         table = json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"]["generated"]
         assert table["missing_classes"] == 0 and table["frechet_distance"] < 2
 
-    def test_other_data(self, finished):
-        result = run("evaluate", "--out_dir", finished)
-        assert result.code == 3 and result.out.startswith("weights: step 200, trained on digits")
-        assert "found no test split" in result.err and result.err.count("\n") == 1
+    def test_without_a_test_split_a_fifth_takes_its_place(self, finished, tmp_path):
+        result = run("evaluate", "--out_dir", finished, "--num_digits", 200, "--log_dir", tmp_path)
+        assert (result.code, result.err) == (0, "") and result.out.startswith("weights: step 200, trained on digits")
+        assert "note: without a test split, 354 of the training images" in result.out
+        assert re.search(r"the classifier of MNIST's digits reads 9\d\.\d\d% of 354 images", result.out)
+        record = json.loads((tmp_path / "evaluation.json").read_text())
+        assert record["classifier"] == "a" and record["metrics"]["floor"]["label_agreement"] > 0.9
 
     @pytest.mark.slow
     def test_a_conditional_gan_of_other_data(self, monkeypatch, tmp_path):
         monkeypatch.setattr(train_classifier, "_LEAST_SHOWN", 10_000)  # enough to learn from
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         digits = sources.load("digits", "")
         parts = {"train": slice(0, 400), "test": slice(400, 800)}
         arrays = {f"x_{split}": digits.images[part] for split, part in parts.items()}
@@ -291,7 +295,7 @@ class TestEvaluate:
         assert generated["label_agreement"] < 0.5 < floor["label_agreement"]
         drawn, real = record["accuracy_scores"]["drawn"], record["accuracy_scores"]["real"]
         assert len(drawn) == len(real) == 3 and max(drawn) < min(real) and len(set(real)) > 1
-        assert len(list((tmp_path / "logs").glob("classifier-*.npz"))) == 1
+        assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
         again = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)
         assert again.code == 0 and "training a classifier" not in again.out
         assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == record["metrics"]
