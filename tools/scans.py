@@ -1,8 +1,8 @@
 """scikit-learn's 1,797 scans of digits as a folder of pictures, and how well a GAN of them draws what it is asked for.
 
-    python tools/scans.py save FOLDER                    # PNG files in the folders 0 to 9, the images of --dataset digits
-    python tools/scans.py save FOLDER --photographs      # large, dark on white, PNG and JPEG, in the folders zero to nine
-    python tools/scans.py judge RUN                      # the share of its digits that are read as the class asked for
+    python tools/scans.py save FOLDER                  # PNG files in folders 0 to 9: the images of --dataset digits
+    python tools/scans.py save FOLDER --photographs    # large, dark on white, PNG and JPEG, in folders zero to nine
+    python tools/scans.py judge RUN                    # the share of its digits that are read as the class asked for
 
 The judge is a classifier that is trained on four fifths of the scans and tested on the last fifth.
 """
