@@ -54,7 +54,7 @@ def evaluate(
                 "which these weights were trained on"
             )
         )
-    if cas and not train.is_mnist and not source.config.conditional:
+    if cas and not source.config.conditional and (not train.is_mnist or train.labels is None):
         fault = f"found unconditional weights of {shorten(train.name)}, expected mnist's or conditional ones"
         raise DataError(one_line(f"--cas: {fault}"))
 

@@ -9,22 +9,24 @@ import numpy as np
 from dcgan_tf1.config import PRESETS, Config
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import CheckpointError, one_line
-from dcgan_tf1.sampling.weights import WeightsSource, find_weights, read_weights
+from dcgan_tf1.sampling.weights import WeightsSource, describe, find_weights, read_weights
 
 _OF_NETWORKS = (
     *("model", "conditional", "channels", "z_dim", "z_distribution"),
-    *("g_channels", "d_channels", "g_batch_norm", "output_kernel"),
+    *("g_channels", "d_channels", "g_batch_norm", "output_kernel", "output_bias"),
 )
 """The settings that say which networks there are, and what G is fed with."""
 
 
 def find_start(path: str) -> WeightsSource:
-    """The weights that `--init_from` names.
+    """The weights that `--init_from` names; a line says which.
 
     Raises:
         CheckpointError: there are none, or they are damaged.
     """
-    return find_weights(Path(path), None, lambda line: print(one_line(f"warning: {line}")), "--init_from")
+    start = find_weights(Path(path), None, lambda line: print(one_line(f"warning: {line}")), "--init_from")
+    print(one_line(describe(start)))
+    return start
 
 
 def config_for(start: WeightsSource, given: Mapping[str, Any]) -> Config:
