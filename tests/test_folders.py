@@ -259,6 +259,17 @@ def test_a_file_that_changes_while_it_is_read(folder, change, monkeypatch):
     assert_refused(folder, "c.png: ")
 
 
+@POSIX
+def test_what_is_no_file_is_passed_over_beside_classes(tmp_path):
+    make(tmp_path / "pictures", ["cat/a.png", "dog/b.png"])
+    os.mkfifo(tmp_path / "pictures" / "pipe.png")
+    (tmp_path / "pictures" / "cat" / "circle").symlink_to("..")
+    found, lines = read(tmp_path / "pictures", 1, False, True)
+    assert found.names == ("cat", "dog") and found.labels.tolist() == [0, 1]
+    assert len(lines) == 1 and lines[0].startswith("passed over 2 of 4 pictures; the first: cat/circle: found a link")
+    assert_refused(tmp_path / "pictures", "cat/circle: found a link")
+
+
 def test_bad_files_are_passed_over_and_counted(folder, tmp_path):
     good, _ = read(folder)
     for i, content in enumerate(BAD_FILES.values()):
@@ -292,7 +303,7 @@ def test_the_digest_and_the_labels_are_those_of_the_same_images_elsewhere(tmp_pa
 
 
 def test_subfolders_are_classes_by_name(tmp_path):
-    files = ["cat/2.png", "dog/1.PNG", "dog/4.webp", "cat/deep/down/3.png", "no.txt", "dog/no.txt"]
+    files = [".hidden/1.png", "cat/2.png", "dog/1.PNG", "dog/4.webp", "cat/deep/down/3.png", "no.txt", "dog/no.txt"]
     make(tmp_path / "pictures", files)
     found, _ = read(tmp_path / "pictures")
     assert found.names == ("cat", "dog") and found.labels.tolist() == [1, 0, 0, 1]  # by the names of the files
@@ -311,7 +322,7 @@ def test_numbers_sort_as_numbers_and_other_names_as_text(tmp_path):
 
 
 def test_folders_of_splits_share_their_classes(tmp_path):
-    make(tmp_path / "pictures", ["train/cat/1.png", "train/dog/2.png", "test/dog/3.png"])
+    make(tmp_path / "pictures", [".git/4.png", "train/cat/1.png", "train/dog/2.png", "test/dog/3.png"])
     train, test = (sources.load(str(tmp_path / "pictures"), "", split) for split in ("train", "test"))
     assert train.names == test.names == ("cat", "dog") and test.labels.tolist() == [1]
     assert train.indices_of(test).tolist() == [1]

@@ -75,7 +75,7 @@ def train(folders: Folders, **settings: Any) -> int:
         run = with_dataset(run, dataset)
         print(one_line(f"data: {dataset.name}, {len(dataset.images)} images"))
         if run.config.channels == 1 and not run.config.invert and sources.bright_border(dataset.images) > _BRIGHT:
-            print("note: the borders of the images are bright; for dark ink on white paper start with --invert")
+            print("note: the borders of the images are bright; for dark ink on white paper, start with --invert")
 
         tensorflow_import.import_tensorflow()
         from dcgan_tf1.training import trainer

@@ -96,7 +96,7 @@ def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], ob
         parts = _splits(root)
     listings = {part: _list_pictures(root / part) for part in parts}
     files = listings[split if split in parts else ""]
-    names = _class_names(root, [file.name for listing in listings.values() for file in listing])
+    names = _class_names(root, [file.name for listing in listings.values() for file in listing if not file.fault])
     images, bad, digest = _decoded(root / (split if split in parts else ""), files, form, announce)
     if bad:
         first, fault = files[bad[0][0]].name, bad[0][1]
@@ -114,7 +114,8 @@ def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], ob
 def _splits(root: Path) -> tuple[str, ...]:
     """The subfolders that hold the splits, or the folder itself as an empty name."""
     with os.scandir(root) as entries:
-        found = {entry.name for entry in entries if os.path.isdir(entry) or entry.name.lower().endswith(_SUFFIXES)}
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    found = {entry.name for entry in shown if os.path.isdir(entry) or entry.name.lower().endswith(_SUFFIXES)}
     return tuple(sorted(_SPLITS)) if found == _SPLITS else ("",)
 
 

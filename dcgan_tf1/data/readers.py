@@ -140,7 +140,7 @@ def read_cifar(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
             records = np.frombuffer(_read_exactly(file, size), np.uint8).reshape(-1, _CIFAR_RECORD)
             labels.append(records[:, 0])
             images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return np.concatenate(images), np.concatenate(labels)
+    return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
 
 
 def read_npy_header(stream: Readable) -> tuple[tuple[int, ...], bool, np.dtype, int]:
