@@ -17,7 +17,15 @@ DEFAULT_SCALE = 4
 """Pixels of a picture for each pixel of a digit."""
 LARGEST_LABEL = 10**9
 """The largest label of a class that can be asked for. Which classes there are depends on the GAN."""
-CLASS = Kind("CLASS", "a digit or a name", lambda text: int(text) if text.isdecimal() and len(text) < 10 else text)
+
+
+def _read_class(text: str) -> int | str:
+    if not text:
+        raise ValueError
+    return int(text) if text.isdecimal() and len(text) < 10 else text
+
+
+CLASS = Kind("CLASS", "a digit or a name", _read_class)
 """A class, by its label or by its name."""
 
 
