@@ -270,8 +270,8 @@ class TestEvaluate:
     def test_without_a_test_split_a_fifth_takes_its_place(self, finished, tmp_path):
         result = run("evaluate", "--out_dir", finished, "--num_digits", 200, "--log_dir", tmp_path)
         assert (result.code, result.err) == (0, "") and result.out.startswith("weights: step 200, trained on digits")
-        assert "note: without a test split, 354 of the training images" in result.out
-        assert re.search(r"the classifier of MNIST's digits reads 9\d\.\d\d% of 354 images", result.out)
+        assert "note: without a test split, 355 of the training images" in result.out
+        assert re.search(r"the classifier of MNIST's digits reads 9\d\.\d\d% of 355 images", result.out)
         record = json.loads((tmp_path / "evaluation.json").read_text())
         assert record["classifier"] == "a" and record["metrics"]["floor"]["label_agreement"] > 0.9
 
