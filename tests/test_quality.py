@@ -10,8 +10,8 @@ from conftest import TINY, run
 from PIL import Image
 
 from dcgan_tf1.data import sources
-from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.quality import classifier, metrics, train_classifier
+from dcgan_tf1.errors import CheckpointError, DataError
+from dcgan_tf1.quality import classifier, judging, metrics, train_classifier
 from dcgan_tf1.quality.classifier import KINDS, Classifier
 from dcgan_tf1.quality.metrics import Statistics
 from dcgan_tf1.sampling import evaluation
@@ -220,6 +220,48 @@ class TestClassifier:
         assert first.keys() == second.keys()
         for name, value in first.items():
             np.testing.assert_array_equal(value, second[name])
+
+
+def of_labels(labels, **changes):
+    """Black images of those labels."""
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    return sources.Dataset("mine", images, np.array(labels), "0" * 64)._replace(**changes)
+
+
+class TestJudging:
+    def test_a_fifth_of_each_class_is_held_out(self):
+        data = of_labels([7] * 50 + [9] * 20 + [8] * 4)
+        rest, held_out = judging.hold_out(data)
+        assert sorted([*rest, *held_out]) == list(range(74))
+        assert sorted(data.labels[held_out]) == [7] * 10 + [9] * 4  # of four images there is no fifth
+        for part, again in zip((rest, held_out), judging.hold_out(data), strict=True):
+            np.testing.assert_array_equal(part, again)
+        rest, held_out = judging.hold_out(data._replace(labels=None))
+        assert len(held_out) == 14
+        assert judging.part(data, held_out).digest != data.digest
+
+    @pytest.mark.parametrize("labels", [[0] * 49, [0] * 4 + [1] * 4, list(range(100))])
+    def test_too_few_images_to_measure_by(self, labels):
+        with pytest.raises(DataError, match=f"mine: found {len(labels)} images, expected at least 50 to measure by"):
+            judging.hold_out(of_labels(labels))
+
+    def test_the_judge_depends_on_the_data(self, monkeypatch, capsys):
+        trained = []
+        monkeypatch.setattr(judging, "open_fitted", lambda data: trained.append(data) or Classifier.load("b"))
+        digits = sources.load("digits", "")
+
+        def judge(**changes):
+            data = digits._replace(**changes)
+            with judging.open_judge(data, data) as classifier:
+                return classifier.name, capsys.readouterr().out
+
+        assert judge()[0] == "a" and "reads 96." in judge()[1]
+        name, line = judge(labels=None)
+        assert name == "a" and line.startswith("note: without labels")
+        assert judge(labels=np.zeros(len(digits.labels)))[1].startswith("note: without labels")  # a single class
+        assert not trained
+        for changes in ({"labels": digits.labels[::-1]}, {"labels": digits.labels + 1}, {"names": tuple("abcdefghij")}):
+            assert judge(**changes)[0] == "b" and trained.pop()  # which stands for one that is trained
 
 
 class TestEvaluate:
