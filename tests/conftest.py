@@ -19,8 +19,8 @@ from dcgan_tf1.cli import main
 # whichever session of the process came first.
 os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 
-# What is computed once is kept in a folder of the tests' own, which their subprocesses share. Matplotlib's list of fonts
-# stays where it is, since it takes seconds to make.
+# What is computed once is kept in a folder of the tests' own, which their subprocesses share. Matplotlib's list of
+# fonts stays where it is, since it takes seconds to make.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
 os.environ.setdefault("MPLCONFIGDIR", str(_CACHE / "matplotlib"))
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dcgan-tf1-tests-")
