@@ -124,9 +124,10 @@ def open_measure(data: Dataset) -> Iterator[Measure]:
             held_out = np.arange(len(data.images))[-MEASURED:]
             yield Measure(Scorer(classifier, images.fit(data.images[held_out], SIDE)), held_out)
         return
-    rest, held_out = (indices[:MEASURED] for indices in hold_out(data))
+    rest, held_out = hold_out(data)
+    held_out, others = held_out[:MEASURED], rest[:MEASURED]
     with open_judge(part(data, rest), part(data, held_out)) as classifier:
         scorer = Scorer(classifier, images.fit(data.images[held_out], SIDE))
-        floor = scorer.distance(images.fit(data.images[rest], SIDE))
-        print(f"Frechet distances are to {len(held_out)} images; {len(rest)} others are at {floor:.3f}", flush=True)
+        floor = scorer.distance(images.fit(data.images[others], SIDE))
+        print(f"Frechet distances are to {len(held_out)} images; {len(others)} others are at {floor:.3f}", flush=True)
         yield Measure(scorer, held_out)

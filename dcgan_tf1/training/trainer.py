@@ -46,6 +46,7 @@ def train(
         0, or the number of the signal that ended the training.
 
     Raises:
+        DataError: `Config.eval_every` is set, and there are too few images to measure by.
         DivergedError: a loss or a variable is NaN or infinite. The last checkpoint is from before that.
         OutputError: something cannot be written. The last checkpoint is intact.
     """
@@ -92,7 +93,7 @@ class Trainer:
             initial: see `train`.
 
         Raises:
-            CheckpointError, DivergedError, OutputError: as for `train`.
+            CheckpointError, DataError, DivergedError, OutputError: as for `train`.
         """
         config, logs = run.config, run.folders.logs
         self._run, self._config, self._dataset, self._gan, self._sess = run, config, dataset, gan, sess
