@@ -205,8 +205,8 @@ class Config:
     )
     init_from: str = _setting(
         "",
-        "weights that a new run starts from: a folder of checkpoints or a weights.npz; the settings of the networks "
-        "that are not given are theirs",
+        "weights that a new run starts from: a folder of checkpoints, a weights.npz, or the name of weights that "
+        "ship; the settings of the networks that are not given are theirs",
         identity=True,
     )
     precision: str = _setting(

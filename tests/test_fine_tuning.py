@@ -138,6 +138,15 @@ def test_settings_of_the_networks_are_those_of_the_weights(finished):
     assert fine_tuning.config_for(start, {"z_dim": 8}).z_dim == 8
 
 
+def test_names_of_weights_that_ship_stay_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fine_tuning.absolute("conditional") == "conditional"
+    assert fine_tuning.find_start("conditional").config.conditional
+    assert fine_tuning.absolute("other") == str(tmp_path / "other")
+    (tmp_path / "conditional").mkdir()
+    assert fine_tuning.absolute("conditional") == str(tmp_path / "conditional")
+
+
 def test_exported_weights_do_not_tell_where_the_start_was(finished, tmp_path):
     found = newest(finished)
     save_weights(

@@ -1,7 +1,6 @@
 """`run.py train`, or just `run.py`: train a GAN, or go on with its training."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,7 +54,9 @@ def train(folders: Folders, **settings: Any) -> int:
     given = {name: value for name, value in settings.items() if value is not None}
     config = Config(**given)
     if config.init_from:  # a resume finds the same, from any working directory
-        given["init_from"] = os.path.abspath(config.init_from)
+        from dcgan_tf1.sampling.fine_tuning import absolute
+
+        given["init_from"] = absolute(config.init_from)
 
     from dcgan_tf1.data import sources
     from dcgan_tf1.runs.folder import open_run, with_dataset

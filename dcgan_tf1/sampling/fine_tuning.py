@@ -1,5 +1,6 @@
 """What a new run takes over from the weights that `--init_from` names."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,18 @@ import numpy as np
 from dcgan_tf1.config import PRESETS, Config
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import CheckpointError, one_line
-from dcgan_tf1.sampling.weights import WeightsSource, describe, find_weights, read_weights
+from dcgan_tf1.sampling.weights import SHIPPED_SHA256, WeightsSource, describe, find_weights, read_weights
 
 _OF_NETWORKS = (
     *("model", "conditional", "channels", "z_dim", "z_distribution"),
     *("g_channels", "d_channels", "g_batch_norm", "output_kernel", "output_bias"),
 )
 """The settings that say which networks there are, and what G is fed with."""
+
+
+def absolute(path: str) -> str:
+    """A path that holds from any working directory; the names of weights that ship stay as they are."""
+    return path if path in SHIPPED_SHA256 and not os.path.exists(path) else os.path.abspath(path)
 
 
 def find_start(path: str) -> WeightsSource:
