@@ -405,3 +405,9 @@ def test_an_onnx_file_takes_labels(conditional, gan, tmp_path):
     z, labels = gan.latent(20, 3), np.arange(20, dtype=np.int32) % 10
     (drawn,) = session.run(["images"], {"z": z, "label": labels})
     assert np.abs(drawn.astype(int) - gan.draw(z, labels)).max() <= 1
+
+
+def test_names_are_not_known_to_weights_without_classes(finished, tmp_path):
+    for flags in (["generate", "--class", "cat"], ["interpolate", "--to", "cat"]):
+        result = run(*flags, "--out_dir", finished, "--out", tmp_path)
+        assert result.code == 2 and "found 'cat', expected a digit: these weights know no names" in result.err

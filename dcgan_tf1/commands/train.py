@@ -9,7 +9,10 @@ import click
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, folder_options, text
 from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.errors import SIGNAL_BASE
+from dcgan_tf1.errors import SIGNAL_BASE, one_line
+
+_BRIGHT = 0.5
+"""From this mean grey of the borders on, from 0 to 1, the background is taken to be white."""
 
 
 def _config_options(command: Callable) -> Callable:
@@ -32,12 +35,12 @@ def _config_option(field: dataclasses.Field) -> Callable:
 def _kind(field: dataclasses.Field) -> Kind:
     """How the option of `field` is read. Which values the field may have is checked by Config."""
     choices = field.metadata["choices"]
-    if choices:
+    if choices and field.type is str:
         return text("{" + ",".join(choices) + "}")
     if field.metadata["length"]:
         return Kind("N,N,...", "integers, comma-separated", lambda value: tuple(map(int, value.split(","))))
     if field.type is int:
-        return Kind("N", "an integer", int)
+        return Kind("{" + ",".join(map(str, choices)) + "}" if choices else "N", "an integer", int)
     if field.type is float:
         return Kind("X", "a number", float)
     return text("TEXT")
@@ -50,6 +53,10 @@ def train(folders: Folders, **settings: Any) -> int:
     """Train a GAN, or go on with its training."""
     given = {name: value for name, value in settings.items() if value is not None}
     config = Config(**given)
+    if config.init_from:  # a resume finds the same, from any working directory
+        from dcgan_tf1.sampling.fine_tuning import absolute
+
+        given["init_from"] = absolute(config.init_from)
 
     from dcgan_tf1.data import sources
     from dcgan_tf1.runs.folder import open_run, with_dataset
@@ -59,14 +66,23 @@ def train(folders: Folders, **settings: Any) -> int:
             done, wanted = run.start.step, run.config.iterations
             print(f"already trained: step {done} of {wanted}; give a higher --iterations to go on")
             return 0
-        dataset = sources.load(run.config.dataset, run.config.data_dir)
+        start = None
+        if config.init_from and not run.start:
+            from dcgan_tf1.sampling import fine_tuning
+
+            start = fine_tuning.find_start(given["init_from"])
+            run = run._replace(config=fine_tuning.config_for(start, given))
+        dataset = sources.load_for(run.config)
         run = with_dataset(run, dataset)
-        print(f"data: {dataset.name}, {len(dataset.images)} images")
+        print(one_line(f"data: {dataset.name}, {len(dataset.images)} images"))
+        if run.config.channels == 1 and not run.config.invert and sources.bright_border(dataset.images) > _BRIGHT:
+            print("note: the borders of the images are bright; for dark ink on white paper, start with --invert")
 
         tensorflow_import.import_tensorflow()
         from dcgan_tf1.training import trainer
 
-        number = trainer.train(run, dataset)
+        initial = fine_tuning.read_start(start, run.config, dataset) if start else None
+        number = trainer.train(run, dataset, initial=initial)
         return SIGNAL_BASE + number if number else 0
 
 

@@ -143,16 +143,16 @@ def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
 
     The random numbers are a function of `seed`, the step and the number of the call in the graph.
     """
-    coins = tf.random.stateless_uniform(tf.shape(x), _random_key(seed), alg="philox")  # the same on every device
+    coins = tf.random.stateless_uniform(tf.shape(x), random_key(seed), alg="philox")  # the same on every device
     return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
 
 
 def noise(shape: Sequence[int], stddev: float, seed: int) -> tf.Tensor:
     """Gaussian noise, float32 of `shape`, a function of `seed`, the step and the number of the call in the graph."""
-    return stddev * tf.random.stateless_normal(shape, _random_key(seed), alg="philox")
+    return stddev * tf.random.stateless_normal(shape, random_key(seed), alg="philox")
 
 
-def _random_key(seed: int) -> tf.Tensor:
+def random_key(seed: int) -> tf.Tensor:
     """The key of one call's random numbers, int64 [2].
 
     It holds the seed, the step and the number of the call. So no generator has a state, which a checkpoint would have
