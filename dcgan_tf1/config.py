@@ -99,7 +99,7 @@ def _setting(
     *,
     low: float | None = None,
     high: float | None = None,
-    choices: Iterable[str] | None = None,
+    choices: Iterable[Any] | None = None,
     length: tuple[int, int] | None = None,
     identity: bool = False,
     model: str | None = None,
@@ -111,7 +111,7 @@ def _setting(
         help: one line for `--help`.
         low: the least value of a number, or of each number of a list.
         high: the largest.
-        choices: the texts allowed; None: any text.
+        choices: the values allowed; None: any.
         length: how many numbers a list may have, at least and at most.
         identity: whether the setting stays the same for the life of a run.
         model: the only family that has this setting; None: all families have it.
@@ -142,9 +142,22 @@ class Config:
         identity=True,
     )
     dataset: str = _setting(
-        "auto", "auto, mnist, digits, or the PATH of an IDX or .npz file of uint8 images, or of a folder like MNIST's"
+        "auto",
+        "auto, mnist, digits, or a PATH: a folder of pictures, an IDX or .npz file of uint8 images, or a folder of "
+        "files named like MNIST's or CIFAR-10's",
     )
     data_dir: str = _setting("", "folder that holds MNIST's four IDX files (.gz or not) or mnist.npz")
+    channels: int = _setting(
+        1,
+        "channels of the images: 1 for grey, 3 for colour",
+        choices=(1, 3),
+        identity=True,
+        model="dcgan32",
+    )
+    invert: bool = _setting(
+        False, "turn bright into dark and dark into bright, for dark ink on white paper", identity=True
+    )
+    skip_bad: bool = _setting(False, "pass over pictures of a folder that cannot be read, and count them")
     conditional: bool = _setting(
         False, "draw and judge images by their class, which takes a data set with labels", identity=True
     )
@@ -188,6 +201,16 @@ class Config:
         "standard deviation of the noise added to the images (in [-1, 1]) that the discriminator sees; 0: no noise",
         low=0,
         high=1,
+    )
+    augment: bool = _setting(
+        False,
+        "shift, scale and cut what the discriminator sees, real and drawn images alike, for small data sets",
+    )
+    init_from: str = _setting(
+        "",
+        "weights that a new run starts from: a folder of checkpoints, a weights.npz, or the name of weights that "
+        "ship; the settings of the networks that are not given are theirs",
+        identity=True,
     )
     precision: str = _setting(
         "auto",
@@ -294,6 +317,10 @@ class Config:
         """Side of the images that the networks see and draw, in pixels."""
         return MODELS[self.model].image_size
 
+    def image_shape(self, side: int) -> tuple[int, ...]:
+        """The shape of an image of that side: (side, side) in grey, and (side, side, 3) in colour."""
+        return (side, side) if self.channels == 1 else (side, side, self.channels)
+
     def to_json(self) -> dict[str, Any]:
         """A dictionary that the `json` module can write and `from_json` reads."""
         return dataclasses.asdict(self)
@@ -309,8 +336,8 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     low, high = rule["low"], rule["high"]
     flag = f"--{field.name}"
     if rule["choices"]:
-        if value not in tuple(rule["choices"]):
-            raise UsageError(f"{flag}: found {value!r}, expected one of {', '.join(rule['choices'])}")
+        if type(value) is not field.type or value not in tuple(rule["choices"]):
+            raise UsageError(f"{flag}: found {value!r}, expected one of {', '.join(map(str, rule['choices']))}")
     elif field.type is bool:
         if type(value) is not bool:
             raise UsageError(f"{flag}: found {value!r}, expected true or false")

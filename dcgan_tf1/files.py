@@ -26,6 +26,16 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def cache_folder() -> Path | None:
+    """The folder of what can be computed again: `$XDG_CACHE_HOME/dcgan-tf1`, or else `~/.cache/dcgan-tf1`.
+
+    None: the user has no folder.
+    """
+    with contextlib.suppress(RuntimeError):
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "dcgan-tf1")
+    return None
+
+
 def sync(path: Path) -> None:
     """Make the content of the file `path`, or the names in the folder `path`, durable."""
     is_folder = path.is_dir()

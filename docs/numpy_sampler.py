@@ -29,7 +29,7 @@ def latent(seed, chunk, z_dim):
 
 
 def generate(z, config, arrays, labels=None):
-    """Turn latent vectors, float32 [n, z_dim], into digits, uint8 [n, 32, 32].
+    """Turn latent vectors, float32 [n, z_dim], into digits, uint8 [n, 32, 32], or in colour [n, 32, 32, 3].
 
     A conditional GAN takes `labels` too, integers [n]: the places of the classes in its list of classes.
     """
@@ -57,7 +57,8 @@ def generate(z, config, arrays, labels=None):
     for i in range(1, len(config["g_channels"])):
         x = activate(deconv(x, f"deconv{i}", 2), f"deconv{i}")
     x = np.tanh(deconv(x, "output", 32 // x.shape[1]) + arrays.get("generator/output/bias", 0))
-    return np.round((x[..., 0] + 1) * 127.5).astype(np.uint8)
+    x = x if x.shape[3] == 3 else x[..., 0]
+    return np.round((x + 1) * 127.5).astype(np.uint8)
 
 
 KEYS = ("moving_mean", "moving_variance", "beta", "bias", "class_scale/kernel", "class_offset/kernel")
@@ -66,6 +67,7 @@ if __name__ == "__main__":
     config, arrays = load(sys.argv[1])
     count = len(arrays["generator/dense/kernel"]) - config["z_dim"]  # of classes, which are drawn in turns
     digits = generate(latent(0, 0, config["z_dim"])[:64], config, arrays, np.arange(64) % count if count else None)
-    picture = digits.reshape(8, 8, 32, 32).swapaxes(1, 2)  # a grid of 256 x 256 pixels
+    picture = digits.reshape(8, 8, 32, 32, -1).swapaxes(1, 2)  # a grid of 256 x 256 pixels
+    kind = b"P5" if picture.shape[4] == 1 else b"P6"
     with open(sys.argv[2], "wb") as file:
-        file.write(b"P5 256 256 255\n" + picture.tobytes())
+        file.write(kind + b" 256 256 255\n" + picture.tobytes())

@@ -1,11 +1,13 @@
 """What tests share: tiny runs of the command line, and what they leave on disk."""
 
+import atexit
 import contextlib
 import hashlib
 import importlib.util
 import io
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,13 @@ from dcgan_tf1.cli import main
 # Tests import TensorFlow by themselves. Their sessions, too, have the threads that they ask for, and so the same bits
 # whichever session of the process came first.
 os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+
+# What is computed once is kept in a folder of the tests' own, which their subprocesses share. Matplotlib's list of
+# fonts stays where it is, since it takes seconds to make.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+os.environ.setdefault("MPLCONFIGDIR", str(_CACHE / "matplotlib"))
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dcgan-tf1-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8", "--dataset", "digits"]

@@ -16,6 +16,7 @@ from PIL import Image
 
 import dcgan_tf1
 from dcgan_tf1 import tensorflow_import
+from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws, readers, sources
 from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError, OutputError
@@ -455,6 +456,8 @@ def test_files_that_are_there(at_hand, tmp_path):
 class Endless:
     """A stand-in for a GAN that draws at no cost."""
 
+    config = Config()
+
     classes = ()
 
     def __init__(self, after=10**9, then=None):
@@ -553,7 +556,7 @@ MISUSE = [
     (["generate", "--checkpoint", "12"], 4, "model-12"),
     (["generate", "--out_dir", "absent"], 4, "absent"),
     (["generate", "--checkpoint", "foreign.npz"], 4, "foreign.npz"),
-    (["interpolate", "--from", "x"], 2, "--from"),
+    (["interpolate", "--from", ""], 2, "--from"),
     (["interpolate", "--steps", "1"], 2, "--steps"),
     (["interpolate", "--rows", "0"], 2, "--rows"),
     (["interpolate", "--to_seed", "-1"], 2, "--to_seed"),

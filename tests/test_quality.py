@@ -10,8 +10,8 @@ from conftest import TINY, run
 from PIL import Image
 
 from dcgan_tf1.data import sources
-from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.quality import classifier, metrics, train_classifier
+from dcgan_tf1.errors import CheckpointError, DataError
+from dcgan_tf1.quality import classifier, judging, metrics, train_classifier
 from dcgan_tf1.quality.classifier import KINDS, Classifier
 from dcgan_tf1.quality.metrics import Statistics
 from dcgan_tf1.sampling import evaluation
@@ -222,15 +222,58 @@ class TestClassifier:
             np.testing.assert_array_equal(value, second[name])
 
 
+def of_labels(labels, **changes):
+    """Black images of those labels."""
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    return sources.Dataset("mine", images, np.array(labels), "0" * 64)._replace(**changes)
+
+
+class TestJudging:
+    def test_a_fifth_of_each_class_is_held_out(self):
+        data = of_labels([7] * 50 + [9] * 20 + [8] * 4)
+        rest, held_out = judging.hold_out(data)
+        assert sorted([*rest, *held_out]) == list(range(74))
+        assert sorted(data.labels[held_out]) == [7] * 10 + [9] * 4  # of four images there is no fifth
+        for part, again in zip((rest, held_out), judging.hold_out(data), strict=True):
+            np.testing.assert_array_equal(part, again)
+        rest, held_out = judging.hold_out(data._replace(labels=None))
+        assert len(held_out) == 14
+        assert judging.part(data, held_out).digest != data.digest
+
+    @pytest.mark.parametrize("labels", [[0] * 49, [0] * 4 + [1] * 4, list(range(100))])
+    def test_too_few_images_to_measure_by(self, labels):
+        with pytest.raises(DataError, match=f"mine: found {len(labels)} images, expected at least 50 to measure by"):
+            judging.hold_out(of_labels(labels))
+
+    def test_the_judge_depends_on_the_data(self, monkeypatch, capsys):
+        trained = []
+        monkeypatch.setattr(judging, "open_fitted", lambda data: trained.append(data) or Classifier.load("b"))
+        digits = sources.load("digits", "")
+
+        def judge(**changes):
+            data = digits._replace(**changes)
+            with judging.open_judge(data, data) as classifier:
+                return classifier.name, capsys.readouterr().out
+
+        assert judge()[0] == "a" and "reads 96." in judge()[1]
+        name, line = judge(labels=None)
+        assert name == "a" and line.startswith("note: without labels")
+        assert judge(labels=np.zeros(len(digits.labels)))[1].startswith("note: without labels")  # a single class
+        assert not trained
+        for changes in ({"labels": digits.labels[::-1]}, {"labels": digits.labels + 1}, {"names": tuple("abcdefghij")}):
+            assert judge(**changes)[0] == "b" and trained.pop()  # which stands for one that is trained
+
+
 class TestEvaluate:
     def test_a_tiny_run(self, monkeypatch, tmp_path):
         """The digits of scikit-learn stand in for MNIST: the even ones to train on, and the odd ones to test on."""
         digits = sources.load("digits", "")._replace(name="mnist")
 
-        def stand_in(dataset, data_dir, split="train"):
+        def stand_in(dataset, data_dir, split="train", *options):
             chosen = slice(split == "test", None, 2)
             return digits._replace(images=digits.images[chosen], labels=digits.labels[chosen], digest=split)
 
+        monkeypatch.setattr(sources.Dataset, "is_mnist", True)
         monkeypatch.setattr(sources, "load", stand_in)
         assert run(*TINY, "--out_dir", tmp_path, "--dataset", "mnist", "--iterations", 2).code == 0
         result = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)
@@ -266,14 +309,18 @@ class TestEvaluate:
         table = json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"]["generated"]
         assert table["missing_classes"] == 0 and table["frechet_distance"] < 2
 
-    def test_other_data(self, finished):
-        result = run("evaluate", "--out_dir", finished)
-        assert result.code == 3 and result.out.startswith("weights: step 200, trained on digits")
-        assert "found no test split" in result.err and result.err.count("\n") == 1
+    def test_without_a_test_split_a_fifth_takes_its_place(self, finished, tmp_path):
+        result = run("evaluate", "--out_dir", finished, "--num_digits", 200, "--log_dir", tmp_path)
+        assert (result.code, result.err) == (0, "") and result.out.startswith("weights: step 200, trained on digits")
+        assert "note: without a test split, 355 of the training images" in result.out
+        assert re.search(r"the classifier of MNIST's digits reads 9\d\.\d\d% of 355 images", result.out)
+        record = json.loads((tmp_path / "evaluation.json").read_text())
+        assert record["classifier"] == "a" and record["metrics"]["floor"]["label_agreement"] > 0.9
 
     @pytest.mark.slow
     def test_a_conditional_gan_of_other_data(self, monkeypatch, tmp_path):
         monkeypatch.setattr(train_classifier, "_LEAST_SHOWN", 10_000)  # enough to learn from
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         digits = sources.load("digits", "")
         parts = {"train": slice(0, 400), "test": slice(400, 800)}
         arrays = {f"x_{split}": digits.images[part] for split, part in parts.items()}
@@ -290,7 +337,7 @@ class TestEvaluate:
         assert generated["label_agreement"] < 0.5 < floor["label_agreement"]
         drawn, real = record["accuracy_scores"]["drawn"], record["accuracy_scores"]["real"]
         assert len(drawn) == len(real) == 3 and max(drawn) < min(real) and len(set(real)) > 1
-        assert len(list((tmp_path / "logs").glob("classifier-*.npz"))) == 1
+        assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
         again = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)
         assert again.code == 0 and "training a classifier" not in again.out
         assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == record["metrics"]

@@ -15,7 +15,7 @@ from dcgan_tf1.commands.options import (
     text,
     weights_options,
 )
-from dcgan_tf1.errors import DataError
+from dcgan_tf1.errors import DataError, one_line
 
 
 @click.command
@@ -37,23 +37,26 @@ def evaluate(
     cas: bool,
     log_dir: str | None,
 ) -> int:
-    """Measure a checkpoint's digits against the test digits of its data set."""
+    """Measure a checkpoint's digits against those of its data set: the test split, or else a fifth."""
     source = choice.find()
 
     from dcgan_tf1.data import sources
+    from dcgan_tf1.data.readers import shorten
 
-    folder = source.config.data_dir if data_dir is None else data_dir
-    name = source.config.dataset if dataset is None else dataset
-    train, test = (sources.load(name, folder, split) for split in ("train", "test"))
+    given = {"data_dir": data_dir, "dataset": dataset}
+    config = source.config.replace(**{name: value for name, value in given.items() if value is not None})
+    train, test = (sources.load_for(config, split) for split in ("train", "test"))
     if train.digest != source.dataset["digest"]:
         raise DataError(
-            f"--dataset: found {train.name} ({train.digest[:12]}), expected {source.dataset['name']} "
-            f"({source.dataset['digest'][:12]}), which these weights were trained on"
+            one_line(
+                f"--dataset: found {shorten(train.name)} ({train.digest[:12]}), expected "
+                f"{shorten(source.dataset['name'])} ({source.dataset['digest'][:12]}), "
+                "which these weights were trained on"
+            )
         )
-    if train.labels is None or test.labels is None or train.digest == test.digest:
-        raise DataError(f"--dataset: found {train.name} without labels or without a test split, expected both")
-    if cas and train.name != "mnist" and not source.config.conditional:
-        raise DataError(f"--cas: found unconditional weights of {train.name}, expected mnist's or conditional ones")
+    if cas and not source.config.conditional and (not train.is_mnist or train.labels is None):
+        fault = f"found unconditional weights of {shorten(train.name)}, expected mnist's or conditional ones"
+        raise DataError(one_line(f"--cas: {fault}"))
 
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.sampling import evaluation

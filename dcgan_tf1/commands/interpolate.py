@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from dcgan_tf1.commands.drawing import DEFAULT_SCALE, LARGEST_LABEL, drawing_options, open_trained_gan
+from dcgan_tf1.commands.drawing import CLASS, DEFAULT_SCALE, drawing_options, open_trained_gan
 from dcgan_tf1.commands.options import LARGEST_SEED, WeightsChoice, integer, option
 
 
 @click.command
-@option("--from", integer(0, LARGEST_LABEL), "digit to start from (default: any)", name="start")
-@option("--to", integer(0, LARGEST_LABEL), "digit to end at (default: any)", name="end")
+@option("--from", CLASS, "digit to start from, or the name of a class (default: any)", name="start")
+@option("--to", CLASS, "digit to end at, or the name of a class (default: any)", name="end")
 @option("--rows", integer(1, 32), "how many paths to draw", default=8)
 @option("--steps", integer(2, 32), "how many digits make a path", default=12)
 @option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits to start from", default=0)
@@ -18,21 +18,21 @@ from dcgan_tf1.commands.options import LARGEST_SEED, WeightsChoice, integer, opt
 @drawing_options
 def interpolate(
     choice: WeightsChoice,
-    start: int | None,
-    end: int | None,
+    start: int | str | None,
+    end: int | str | None,
     rows: int,
     steps: int,
     seed: int,
     to_seed: int | None,
-    size: int,
+    size: int | None,
     scale: int | None,
     out: str,
     force: bool,
 ) -> int:
     """Draw paths from digits to other digits: a grid and a GIF."""
     seeds = seed, seed + 1 if to_seed is None else to_seed
-    with open_trained_gan(choice, {"--from": start, "--to": end}) as gan:
+    with open_trained_gan(choice, {"--from": start, "--to": end}) as (gan, (first, last)):
         from dcgan_tf1.sampling.drawing import draw_paths
 
-        draw_paths(gan, Path(out), rows, steps, (start, end), seeds, size, scale or DEFAULT_SCALE, force)
+        draw_paths(gan, Path(out), rows, steps, (first, last), seeds, size, scale or DEFAULT_SCALE, force)
     return 0

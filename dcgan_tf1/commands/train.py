@@ -10,8 +10,11 @@ import click
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import Kind, folder_options, text
 from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.errors import SIGNAL_BASE
+from dcgan_tf1.errors import SIGNAL_BASE, one_line
 from dcgan_tf1.tf_config import Task, read_task
+
+_BRIGHT = 0.5
+"""From this mean grey of the borders on, from 0 to 1, the background is taken to be white."""
 
 
 def _config_options(command: Callable) -> Callable:
@@ -34,12 +37,12 @@ def _config_option(field: dataclasses.Field) -> Callable:
 def _kind(field: dataclasses.Field) -> Kind:
     """How the option of `field` is read. Which values the field may have is checked by Config."""
     choices = field.metadata["choices"]
-    if choices:
+    if choices and field.type is str:
         return text("{" + ",".join(choices) + "}")
     if field.metadata["length"]:
         return Kind("N,N,...", "integers, comma-separated", lambda value: tuple(map(int, value.split(","))))
     if field.type is int:
-        return Kind("N", "an integer", int)
+        return Kind("{" + ",".join(map(str, choices)) + "}" if choices else "N", "an integer", int)
     if field.type is float:
         return Kind("X", "a number", float)
     return text("TEXT")
@@ -52,6 +55,10 @@ def train(folders: Folders, **settings: Any) -> int:
     """Train a GAN, or go on with its training."""
     given = {name: value for name, value in settings.items() if value is not None}
     config = Config(**given)
+    if config.init_from:  # a resume finds the same, from any working directory
+        from dcgan_tf1.sampling.fine_tuning import absolute
+
+        given["init_from"] = absolute(config.init_from)
     task = read_task()
     if task:
         return _train_together(task, folders, config, given)
@@ -64,14 +71,23 @@ def train(folders: Folders, **settings: Any) -> int:
             done, wanted = run.start.step, run.config.iterations
             print(f"already trained: step {done} of {wanted}; give a higher --iterations to go on")
             return 0
-        dataset = sources.load(run.config.dataset, run.config.data_dir)
+        start = None
+        if config.init_from and not run.start:
+            from dcgan_tf1.sampling import fine_tuning
+
+            start = fine_tuning.find_start(given["init_from"])
+            run = run._replace(config=fine_tuning.config_for(start, given))
+        dataset = sources.load_for(run.config)
         run = with_dataset(run, dataset)
-        print(f"data: {dataset.name}, {len(dataset.images)} images")
+        print(one_line(f"data: {dataset.name}, {len(dataset.images)} images"))
+        if run.config.channels == 1 and not run.config.invert and sources.bright_border(dataset.images) > _BRIGHT:
+            print("note: the borders of the images are bright; for dark ink on white paper, start with --invert")
 
         tensorflow_import.import_tensorflow()
         from dcgan_tf1.training import trainer
 
-        number = trainer.train(run, dataset)
+        initial = fine_tuning.read_start(start, run.config, dataset) if start else None
+        number = trainer.train(run, dataset, initial=initial)
         return SIGNAL_BASE + number if number else 0
 
 
@@ -83,6 +99,7 @@ def _train_together(task: Task, folders: Folders, config: Config, given: dict[st
     """
     from dcgan_tf1.data import sources
     from dcgan_tf1.runs.folder import Run, began_at, open_run, with_dataset
+    from dcgan_tf1.sampling import fine_tuning
 
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.training import trainer
@@ -90,10 +107,16 @@ def _train_together(task: Task, folders: Folders, config: Config, given: dict[st
 
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(open_run(folders, config, given)) if task.worker == 0 else Run(folders, config, None)
+        start = None
+        if config.init_from and task.worker == 0 and not run.start:
+            start = fine_tuning.find_start(given["init_from"])
+            run = run._replace(config=fine_tuning.config_for(start, given))
         run = trainer.with_precision(run)
         cluster = stack.enter_context(Cluster(task))
         print(f"worker {cluster.index} of {cluster.count}, at {task.addresses[task.worker]}")
-        flags = {f"--{name}": value for name, value in given.items() if name not in ("dataset", "data_dir")}
+        flags = {
+            f"--{name}": value for name, value in given.items() if name not in ("dataset", "data_dir", "init_from")
+        }
         same = {**versions(), "TF_CONFIG": list(task.addresses), **flags}
         step = run.start.step if run.start else None
         told = cluster.agree(same, {"config": run.config.to_json(), "step": step})
@@ -106,12 +129,13 @@ def _train_together(task: Task, folders: Folders, config: Config, given: dict[st
                 f"already trained: step {told['step']} of {run.config.iterations}; give a higher --iterations to go on"
             )
             return 0
-        dataset = sources.load(run.config.dataset, run.config.data_dir)
+        dataset = sources.load_for(run.config)
         run = with_dataset(run, dataset) if cluster.chief else run
         record = dataset.record(run.config.conditional)
         cluster.agree({"--dataset": record["digest"], "labels of --dataset": record.get("labels_digest")})
-        print(f"data: {dataset.name}, {len(dataset.images)} images", flush=True)
-        number = trainer.train(run, dataset, cluster=cluster)
+        print(one_line(f"data: {dataset.name}, {len(dataset.images)} images"), flush=True)
+        initial = fine_tuning.read_start(start, run.config, dataset) if start else None
+        number = trainer.train(run, dataset, initial=initial, cluster=cluster)
         return SIGNAL_BASE + number if number else 0
 
 

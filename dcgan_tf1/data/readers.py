@@ -13,7 +13,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,13 +25,16 @@ _BLOCK_BYTES = 1 << 18
 """Files are read in blocks of at most this size."""
 _NPY_HEADER_BYTES = 4096
 """The longest .npy header that is read; those that NumPy writes for our arrays take 128 bytes."""
-_MAX_BYTES = 1 << 30
+MOST_BYTES = 1 << 30
 """The largest array that is read."""
 _MAX_DEFLATE_RATIO = 1032
 """No deflate stream expands to more than this many times its size (zlib's technical details, "maximum expansion
 factor"), so the size of a compressed file limits the size of the array in it."""
 _IDX_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
-_EXPECTED_SHAPE = {3: "[N, 28, 28] or [N, 32, 32]", 1: "[N]"}
+_EXPECTED_SHAPE = {3: "[N, 28, 28] or [N, 32, 32], and 3 channels in colour", 1: "[N]"}
+_SHAPES = {3: ((28, 28), (32, 32), (28, 28, 3), (32, 32, 3)), 1: ((), (1,))}
+"""What follows the number of images or of labels in a shape, by the number of dimensions in grey."""
+_CIFAR_RECORD = 1 + 3 * 32 * 32
 _EXPECTED_FILE = "expected a whole IDX (.gz or not) or .npz file of uint8"
 
 
@@ -94,7 +97,7 @@ def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
         split: `train` or `test`; it decides between x_train and x_test.
 
     Returns:
-        uint8 [N, 28, 28] or [N, 32, 32], and integers [N] or None.
+        uint8 [N, 28, 28] or [N, 32, 32], with 3 channels behind in colour, and integers [N] or None.
 
     Raises:
         DataError: the file cannot be read, or is not such a file.
@@ -115,6 +118,29 @@ def read_labels(path: Path, count: int) -> np.ndarray:
         labels = _read_idx(file, ndim=1)
         _check_labels(labels, count)
         return labels
+
+
+def read_cifar(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Read files of CIFAR-10's binary version (Krizhevsky 2009).
+
+    Each holds records of 3,073 bytes: a label, and 32x32 pixels of red, then of green, then of blue.
+
+    Returns:
+        uint8 [N, 32, 32, 3] and uint8 [N].
+
+    Raises:
+        DataError: a file cannot be read, or is not such a file.
+    """
+    images, labels = [], []
+    for path in paths:
+        with open_data_file(path, "expected a whole file of CIFAR-10's binary version") as file:
+            size = os.fstat(file.fileno()).st_size
+            if not 0 < size <= MOST_BYTES or size % _CIFAR_RECORD:
+                raise DataError(f"found {size} bytes, expected a multiple of {_CIFAR_RECORD}, as in CIFAR-10's files")
+            records = np.frombuffer(_read_exactly(file, size), np.uint8).reshape(-1, _CIFAR_RECORD)
+            labels.append(records[:, 0])
+            images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
 
 
 def read_npy_header(stream: Readable) -> tuple[tuple[int, ...], bool, np.dtype, int]:
@@ -152,11 +178,11 @@ def _check_shape(shape: tuple[int, ...], ndim: int, limit: int, item_size: int =
     Raises:
         DataError: these are no images (or labels), or they take more than `limit` bytes.
     """
-    if len(shape) != ndim or min(shape) < 1 or shape[1:] not in ((), (28, 28), (32, 32)):
+    if not shape or min(shape) < 1 or shape[1:] not in _SHAPES[ndim]:
         raise DataError(f"found shape {shorten(list(shape))}, expected {_EXPECTED_SHAPE[ndim]}")
     count = math.prod(shape) * item_size
-    if count > min(limit, _MAX_BYTES):
-        raise DataError(f"found shape {shorten(list(shape))}, expected {min(limit, _MAX_BYTES)} bytes at most")
+    if count > min(limit, MOST_BYTES):
+        raise DataError(f"found shape {shorten(list(shape))}, expected {min(limit, MOST_BYTES)} bytes at most")
     return count
 
 
@@ -202,14 +228,14 @@ def _read_idx(file: io.BufferedReader, ndim: int) -> np.ndarray:
     stream: Readable = _GzipMember(file) if gzipped else file
     magic = bytes(_read_exactly(stream, 4))
     dtype = np.dtype(_IDX_TYPES.get(magic[2], "uint8")).newbyteorder(">")
-    if magic != bytes((0, 0, 0x08, ndim)) and not (
-        magic[:2] == b"\0\0" and magic[3] == ndim == 1 and dtype.kind == "i"
-    ):
+    of_labels = magic[:2] == b"\0\0" and magic[3] == ndim == 1 and dtype.kind == "i"
+    in_colour = ndim == 3 and magic == bytes((0, 0, 0x08, 4))
+    if magic != bytes((0, 0, 0x08, ndim)) and not of_labels and not in_colour:
         kind = f" ({_IDX_TYPES[magic[2]]}, {magic[3]} dimensions)" if magic[2] in _IDX_TYPES else ""
         raise DataError(f"found magic 0x{magic.hex()}{kind}, expected 0x0000080{ndim} (uint8, {ndim} dimensions)")
-    shape = struct.unpack(f">{ndim}I", _read_exactly(stream, 4 * ndim))
-    header = 4 + 4 * ndim
-    limit = _MAX_DEFLATE_RATIO * size if gzipped else _MAX_BYTES
+    shape = struct.unpack(f">{magic[3]}I", _read_exactly(stream, 4 * magic[3]))
+    header = 4 + 4 * magic[3]
+    limit = _MAX_DEFLATE_RATIO * size if gzipped else MOST_BYTES
     count = _check_shape(shape, ndim, limit, dtype.itemsize)
     found = _gzip_length(file, size) if gzipped else size
     if found != header + count:
@@ -249,7 +275,7 @@ def _read_npz(file: io.BufferedReader, split: str) -> tuple[np.ndarray, np.ndarr
         label_key = f"y_{split}" if key == f"x_{split}" else "labels"
         if label_key not in arrays:
             return images, None
-        labels = _read_npy(archive, arrays[label_key], file, ndim=1)
+        labels = _read_npy(archive, arrays[label_key], file, ndim=1).reshape(-1)  # Keras has [N, 1] for CIFAR-10
         _check_labels(labels, len(images))
         return images, labels
 

@@ -1,19 +1,25 @@
-"""Where data sets come from: MNIST from a folder, from Keras or by download, scikit-learn's digits, or any file."""
+"""Where data sets come from: MNIST from a folder, from Keras or by download, scikit-learn's digits, or your own.
+
+What is one's own is an IDX or .npz file, or a folder: of IDX files named like MNIST's, of CIFAR-10's binary files, or
+of pictures.
+"""
 
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dcgan_tf1.data.readers import data_errors, read_images, read_labels, shorten
-from dcgan_tf1.errors import DataError, one_line
+from dcgan_tf1.config import Config
+from dcgan_tf1.data.folders import Form, idx_digest, read_folder
+from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
+from dcgan_tf1.errors import DataError, UsageError, one_line
 from dcgan_tf1.tensorflow_import import import_tensorflow
 
 _DOWNLOAD_TIMEOUT = 10.0  # seconds without a byte
@@ -22,6 +28,8 @@ _MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+_CIFAR_FILES = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
+_CIFAR_NAMES = "batches.meta.txt"
 _MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -39,7 +47,7 @@ class Classes(NamedTuple):
     """The classes of a data set's images."""
 
     names: tuple[str, ...]
-    """The different labels in ascending order, as text."""
+    """The names of the different labels in ascending order; those without names are their text."""
     indices: np.ndarray
     """The class of each image, int32 [N], each from 0 to len(names) - 1."""
 
@@ -48,13 +56,20 @@ class Dataset(NamedTuple):
     """Images as files have them: 0 is the background, and 255 the full stroke."""
 
     name: str
-    """`mnist`, `digits`, or the name of the file without its folders."""
+    """`mnist`, `digits`, or the name of the file or folder without its folders."""
     images: np.ndarray
-    """uint8 [N, 28, 28] or [N, 32, 32]."""
+    """uint8 [N, 28, 28] or [N, 32, 32], with 3 channels behind in colour."""
     labels: np.ndarray | None
     """Integers [N]; None where the source has no labels."""
     digest: str
     """The sha256, in hex, that the images have as an IDX file. It is the same from every kind of file."""
+    names: tuple[str, ...] | None = None
+    """The names of the labels 0, 1, ...; None: labels are numbers, and have no other names."""
+
+    @property
+    def is_mnist(self) -> bool:
+        """Whether these are MNIST's training images, or its test images."""
+        return self.digest in (_MNIST_SHA256[images] for images, _ in _MNIST_FILES.values())
 
     def classes(self) -> Classes:
         """The classes of the images, for a GAN that draws by class.
@@ -70,9 +85,35 @@ class Dataset(NamedTuple):
         if not 2 <= len(values) <= _MOST_CLASSES:
             raise DataError(one_line(f"{found}, {expected}"))
         if counts.min() < 2:
-            lonely = values[counts.argmin()]
+            lonely = shorten(self._name(values[counts.argmin()]))
             raise DataError(one_line(f"{found}, of which {lonely} has a single image, expected 2 or more of each"))
-        return Classes(tuple(map(str, values)), indices.astype(np.int32))
+        return Classes(tuple(map(self._name, values)), indices.astype(np.int32))
+
+    def indices_of(self, other: "Dataset") -> np.ndarray:
+        """The classes of the images of another split, by their places in `classes().names`: int64 [n].
+
+        Raises:
+            DataError: it has no labels, or one that this split has not.
+        """
+        if self.labels is None or other.labels is None:
+            raise DataError(one_line(f"--dataset: found no labels in {shorten(self.name)}, expected some"))
+        values = self.labels_in_order
+        indices = np.searchsorted(values, other.labels).clip(max=len(values) - 1)
+        strange = np.flatnonzero(values[indices] != other.labels)
+        if len(strange):
+            name = shorten(other._name(other.labels[strange[0]]))
+            raise DataError(
+                one_line(f"--dataset: found a test image of class {name}, of which there is none to train on")
+            )
+        return indices
+
+    @property
+    def labels_in_order(self) -> np.ndarray:
+        """The different labels, in ascending order; nothing where there are none."""
+        return np.unique([] if self.labels is None else self.labels)
+
+    def _name(self, label: int) -> str:
+        return self.names[label] if self.names else str(label)
 
     def record(self, conditional: bool) -> dict[str, Any]:
         """What a checkpoint records of the data set: `name`, `digest` and, for a conditional GAN, the `classes` by
@@ -98,27 +139,67 @@ def check_dataset_record(record: Any, conditional: bool) -> None:
     if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in keys):
         raise ValueError("found no record of the data set")
     names = record.get("classes", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in names):
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable() for name in names
+    ):
         raise ValueError("found no list of classes")
     low, high = (2, _MOST_CLASSES) if conditional else (0, 0)
     if not low <= len(set(names)) == len(names) <= high:
         raise ValueError(f"found {len(names)} classes, expected {low} to {high} different ones")
 
 
-def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[str], object] = print) -> Dataset:
+def load_for(config: Config, split: str = "train", announce: Callable[[str], object] = print) -> Dataset:
+    """The data set of a run; see `load`."""
+    form = Form(config.channels, config.invert, config.skip_bad)
+    return load(config.dataset, config.data_dir, split, announce, form)
+
+
+def load(
+    dataset: str,
+    data_dir: str,
+    split: str = "train",
+    announce: Callable[[str], object] = print,
+    form: Form | None = None,
+) -> Dataset:
     """The data set that `--dataset` and `--data_dir` name.
 
     Args:
         dataset: `mnist`; `digits`, the 1,797 scans that come with scikit-learn, all of them for training; `auto`, which
-            is MNIST, or `digits` where MNIST cannot be had; otherwise the path of an IDX (.gz or not) or .npz file, or
-            of a folder with four IDX files that are named like MNIST's.
+            is MNIST, or `digits` where MNIST cannot be had; otherwise a path: of an IDX (.gz or not) or .npz file, of a
+            folder with IDX files that are named like MNIST's, or with those of CIFAR-10's binary version, or of a
+            folder of pictures (see `folders.read_folder`).
         data_dir: the folder of MNIST's files, for `auto` and `mnist`. If it is empty, Keras's copy or download is used.
-        split: `train` or `test`. A file that holds a single set of images gives it for both.
-        announce: is given one line if `auto` falls back to `digits`.
+        split: `train` or `test`. A file or a folder that holds a single set of images gives it for both.
+        announce: is given one line if `auto` falls back to `digits`, and lines about a folder of pictures.
+        form: the images that are wanted; None: grey ones as they are.
 
     Raises:
-        DataError: the data is missing or malformed, has no such split, or is called MNIST and is not MNIST.
+        DataError: the data is missing or malformed, has no such split or not the channels that are wanted, or is called
+            MNIST and is not MNIST.
+        UsageError: MNIST, or scikit-learn's digits, are wanted inverted.
     """
+    form = form or Form()
+    if form.invert and dataset in ("auto", "mnist", "digits"):
+        raise UsageError(
+            f"--invert: found with --dataset {dataset}, expected a PATH: its digits are bright on black already"
+        )
+    found = _load(dataset, data_dir, split, announce, form)
+    channels = 1 if found.images.ndim == 3 else 3
+    if channels != form.channels:
+        kind = "grey" if channels == 1 else "in colour"
+        fault = f"found {form.channels}, expected {channels}: the images of {shorten(found.name)} are {kind}"
+        raise DataError(one_line(f"--channels: {fault}"))
+    return found
+
+
+def bright_border(images: np.ndarray) -> float:
+    """The mean grey, from 0 to 1, of the outermost pixels of some of the images, uint8 [N, side, side]."""
+    some = images[:: max(1, len(images) // 1000)]
+    return float(np.concatenate([some[:, [0, -1]], some[:, :, [0, -1]].swapaxes(1, 2)], 1).mean() / 255)
+
+
+def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], object], form: Form) -> Dataset:
+    """The same as `load`, in whichever channels the data is."""
     if dataset in ("auto", "mnist"):
         if data_dir:
             return _mnist_in(Path(data_dir), split)
@@ -132,32 +213,57 @@ def load(dataset: str, data_dir: str, split: str = "train", announce: Callable[[
                 "(.gz or not) or mnist.npz. Going on with the 1,797 digits of scikit-learn instead."
             )
     if dataset in ("auto", "digits"):
-        return _digits(split)
+        return _digits()
     path = Path(dataset)
     if not os.path.exists(dataset):
         raise DataError(
             one_line(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
         )
     if path.is_dir():
-        images_path, labels_path = (_find_idx(path, name) for name in _MNIST_FILES[split])
+        return _load_folder(path, split, form, announce)
+    return _inverted(_dataset(path.name, *read_images(path, split)), form)
+
+
+def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], object]) -> Dataset:
+    """A data set from a folder of IDX files, of CIFAR-10's files or of pictures."""
+    name = path.resolve().name
+    if any(_find_idx(path, each) for each in itertools.chain(*_MNIST_FILES.values())):
+        images_path, labels_path = (_find_idx(path, each) for each in _MNIST_FILES[split])
         if not images_path or not labels_path:
-            name = _MNIST_FILES[split][0 if images_path is None else 1]
-            found = f"--dataset: found no {name}(.gz) in the folder {shorten(dataset, 40)!r}"
-            raise DataError(one_line(f"{found}, expected a file, or a folder with IDX files named like MNIST's"))
+            missing = _MNIST_FILES[split][0 if images_path is None else 1]
+            found = f"--dataset: found no {missing}(.gz) in the folder {shorten(path, 40)!r}"
+            raise DataError(one_line(f"{found}, expected four IDX files named like MNIST's"))
         images, _ = read_images(images_path, split)
-        return _dataset(path.resolve().name, images, read_labels(labels_path, len(images)))
-    return _dataset(path.name, *read_images(path, split))
+        return _inverted(_dataset(name, images, read_labels(labels_path, len(images))), form)
+    batches = sorted(path.glob(_CIFAR_FILES[split]))
+    if batches:
+        images, labels = read_cifar(batches)
+        return _inverted(_dataset(name, images, labels)._replace(names=_cifar_names(path, labels)), form)
+    pictures = read_folder(path, split, form, announce)
+    return Dataset(name, pictures.images, pictures.labels, pictures.digest, pictures.names)
+
+
+def _cifar_names(folder: Path, labels: np.ndarray) -> tuple[str, ...] | None:
+    """The names in CIFAR-10's file of names; None: there is no such file."""
+    path = folder / _CIFAR_NAMES
+    if not path.exists():
+        return None
+    with open_data_file(path, "expected a name on each line") as file:
+        names = tuple(file.read(1 << 16).decode().split())
+        if len(set(names)) < len(names) or labels.max() >= len(names) or not "".join(names).isprintable():
+            raise DataError(f"found {len(set(names))} names, expected {labels.max() + 1} different ones or more")
+    return names
+
+
+def _inverted(dataset: Dataset, form: Form) -> Dataset:
+    """The same data set, with bright and dark exchanged where that is wanted."""
+    if not form.invert:
+        return dataset
+    return dataset._replace(images=255 - dataset.images, digest=idx_digest(255 - dataset.images))
 
 
 def _dataset(name: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
-    return Dataset(name, images, labels, _digest(images))
-
-
-def _digest(array: np.ndarray) -> str:
-    """The sha256, in hex, that a uint8 array has as an IDX file."""
-    content = hashlib.sha256(struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape))
-    content.update(np.ascontiguousarray(array).data)
-    return content.hexdigest()
+    return Dataset(name, images, labels, idx_digest(images))
 
 
 def _mnist_in(folder: Path, split: str) -> Dataset:
@@ -213,18 +319,16 @@ def _download_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
 def _verified_mnist(source: Path | str, split: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
     """MNIST's `split`. Raises DataError unless its images and labels are the published ones."""
     for name, array in zip(_MNIST_FILES[split], (images, labels), strict=True):
-        found = _digest(array)[:16] if array is not None else "none"
+        found = idx_digest(array)[:16] if array is not None else "none"
         if not _MNIST_SHA256[name].startswith(found):
             fault = f"found {name} of sha256 {found}, expected {_MNIST_SHA256[name][:16]}"
             raise DataError(one_line(f"{shorten(source, 80)}: {fault}; other data goes in by --dataset PATH"))
     return _dataset("mnist", images, labels)
 
 
-def _digits(split: str) -> Dataset:
+def _digits() -> Dataset:
     """scikit-learn's 8x8 digits, enlarged to look like MNIST's: 20x20 within 28x28, with solid strokes."""
     with data_errors("--dataset digits", "expected scikit-learn and SciPy to be installed"):
-        if split != "train":
-            raise DataError(f"found no {split} split, expected MNIST or a file that has one")
         from scipy import ndimage
         from sklearn.datasets import load_digits
 

@@ -1,4 +1,4 @@
-"""The DCGAN of 32x32 images (Radford, Metz and Chintala 2015)."""
+"""The DCGAN of 32x32 images, in grey or in colour (Radford, Metz and Chintala 2015)."""
 
 import tensorflow as tf
 
@@ -19,7 +19,7 @@ from dcgan_tf1.networks.layers import (
 
 
 def generator(z: tf.Tensor, classes: tf.Tensor | None, training: bool, config: Config) -> tf.Tensor:
-    """Latent vectors [batch, z_dim], and classes or None -> images [batch, 32, 32, 1] in (-1, 1)."""
+    """Latent vectors [batch, z_dim], and classes or None -> images [batch, 32, 32, channels] in (-1, 1)."""
     first, *others = config.g_channels
     x = dense(with_classes(z, classes), 4 * 4 * first, "dense", use_bias=False)
     x = relu(batch_norm(x, training, "dense"))
@@ -30,12 +30,14 @@ def generator(z: tf.Tensor, classes: tf.Tensor | None, training: bool, config: C
         x = deconv2d(x, channels, 5, 2, f"deconv{i}", use_bias=not normed)
         x = relu(scale_by_class(batch_norm(x, training, f"deconv{i}"), classes, f"deconv{i}") if normed else x)
     stride = config.image_size // x.shape[1]
-    x = deconv2d(x, 1, config.output_kernel, stride, "output", initializer=NORMAL, use_bias=config.output_bias)
+    x = deconv2d(
+        x, config.channels, config.output_kernel, stride, "output", initializer=NORMAL, use_bias=config.output_bias
+    )
     return tf.tanh(x)
 
 
 def discriminator(images: tf.Tensor, classes: tf.Tensor | None, training: bool, config: Config) -> tf.Tensor:
-    """Images [batch, 32, 32, 1] in [-1, 1], and classes or None -> logits [batch, 1] of being real."""
+    """Images [batch, 32, 32, channels] in [-1, 1], and classes or None -> logits [batch, 1] of being real."""
     x = halves.halve(images) if training and halves.pay_off(config) else images
     for i, channels in enumerate(config.d_channels, start=1):  # [batch, 16, 16, .], [batch, 8, 8, .], ...
         x = conv2d(x, channels, 4, 2, f"conv{i}")

@@ -148,20 +148,19 @@ def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
     The random numbers are a function of `seed`, the step and the number of the call in the graph.
     """
     shape = x.shape if joined() else tf.shape(x)
-    key = _random_key(seed)
-    coins = own_share(
-        lambda shape: tf.random.stateless_uniform(shape, key, alg="philox"), shape
-    )  # alike on all devices
+    key = random_key(seed)
+    # The same on every device.
+    coins = own_share(lambda shape: tf.random.stateless_uniform(shape, key, alg="philox"), shape)
     return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
 
 
 def noise(shape: Sequence[int], stddev: float, seed: int) -> tf.Tensor:
     """Gaussian noise, float32 of `shape`, a function of `seed`, the step and the number of the call in the graph."""
-    key = _random_key(seed)
+    key = random_key(seed)
     return stddev * own_share(lambda shape: tf.random.stateless_normal(shape, key, alg="philox"), shape)
 
 
-def _random_key(seed: int) -> tf.Tensor:
+def random_key(seed: int) -> tf.Tensor:
     """The key of one call's random numbers, int64 [2].
 
     It holds the seed, the step and the number of the call. So no generator has a state, which a checkpoint would have

@@ -49,7 +49,8 @@ def animate(folder: Path, target: Path, frames: int) -> str:
         content = _mp4(np.array(film))
     else:
         nearest = ((np.arange(256) * (_GREYS - 1) / 255).round() * 255 / (_GREYS - 1)).round().astype(np.uint8)
-        content = gif(nearest[np.array(film)], _SECONDS, last=_LAST_SECONDS)
+        shown = np.array(film)
+        content = gif(nearest[shown] if shown.ndim == 3 else shown, _SECONDS, last=_LAST_SECONDS)
     write_whole(target, lambda file: file.write(content))
     return f"{target}: {len(film)} of {len(paths)} sample grids, {len(content) / 1024:.0f} KiB"
 
@@ -76,7 +77,7 @@ def snapshots(folder: Path) -> list[Path]:
 
 
 def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
-    """The picture in `path`, in greys. Where `size`, (width, height), is given, the picture must have it.
+    """The picture in `path`, in greys or in colour. Where `size`, (width, height), is given, the picture must have it.
 
     Raises:
         DataError: the file is damaged or is no sample grid.
@@ -89,7 +90,7 @@ def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
             if not SNAPSHOT_SCALE <= min(image.size) <= max(image.size) <= _LARGEST_SIDE:
                 found = "x".join(map(str, image.size))
                 raise DataError(f"{path}: found {found} pixels, expected a sample grid, at most {_LARGEST_SIDE} wide")
-            return image.convert("L")
+            return image.convert("RGB" if image.mode == "RGB" else "L")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a PNG cut short
         raise DataError(f"{path}: damaged ({error}); remove it, or restore it") from error
 
@@ -99,21 +100,32 @@ def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:
     middle = SNAPSHOT_SCALE // 2
     pixels = np.asarray(picture)[middle::SNAPSHOT_SCALE, middle::SNAPSHOT_SCALE]
     pixels = pixels.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
-    height, width = pixels.shape
-    frame = Image.fromarray(np.pad(pixels, [(0, _STRIP), (0, 0)]))
+    height, width = pixels.shape[:2]
+    frame = Image.fromarray(np.pad(pixels, [(0, _STRIP), (0, 0), (0, 0)][: pixels.ndim]))
     draw = ImageDraw.Draw(frame)
-    draw.rectangle((0, height, width * step // max(last, 1), height + 2), _LINE)
-    draw.text((8, height + _STRIP // 2 + 1), f"step {step:,}", _TEXT, ImageFont.load_default(20), anchor="lm")
+    line, text = ((grey,) * len(frame.getbands()) for grey in (_LINE, _TEXT))
+    draw.rectangle((0, height, width * step // max(last, 1), height + 2), line)
+    draw.text((8, height + _STRIP // 2 + 1), f"step {step:,}", text, ImageFont.load_default(20), anchor="lm")
     return np.asarray(frame)
 
 
 def _mp4(film: np.ndarray) -> bytes:
-    """The bytes of an MP4 file that shows uint8 [n, height, width], in a pixel format that every player knows."""
-    height, width = film.shape[1:]
+    """The bytes of an MP4 file that shows uint8 [n, height, width], or [n, height, width, 3], in a pixel format that
+    every player knows."""
+    height, width = film.shape[1:3]
     film = np.concatenate([film, film[-1:].repeat(round(_LAST_SECONDS / _SECONDS), axis=0)])
     with tempfile.TemporaryDirectory() as folder:  # ffmpeg seeks in its output, which a pipe cannot do
         path = Path(folder) / "film.mp4"
-        form = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", f"{1 / _SECONDS}"]
+        form = [
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray" if film.ndim == 3 else "rgb24",
+            "-s",
+            f"{width}x{height}",
+            "-r",
+            f"{1 / _SECONDS}",
+        ]
         command = [
             "ffmpeg",
             "-v",

@@ -1,4 +1,7 @@
-"""Pictures: grids, PNG and GIF files."""
+"""Pictures: grids, PNG and GIF files.
+
+What is said of grey images, uint8 [..., height, width], holds for [..., height, width, 3] too.
+"""
 
 import io
 from pathlib import Path
@@ -17,9 +20,9 @@ SNAPSHOT_SCALE = 3
 
 def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     """One picture of uint8 [n, height, width], with `columns` images in a row and `gap` grey pixels around each."""
-    count, height, width = images.shape
+    count, height, width, *channels = images.shape
     rows = -(-count // columns)
-    picture = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), BACKGROUND, np.uint8)
+    picture = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, *channels), BACKGROUND, np.uint8)
     for i, image in enumerate(images):
         top, left = (gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap))
         picture[top : top + height, left : left + width] = image
@@ -27,7 +30,7 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 
 
 def tiles(snapshot: Image.Image, side: int) -> np.ndarray:
-    """The images of a sample grid as `grid` and `save_png` make it: uint8 [rows, columns, side, side].
+    """The images of a sample grid in grey as `grid` and `save_png` make it: uint8 [rows, columns, side, side].
 
     Raises:
         ValueError: it has no whole number of such images.
@@ -44,7 +47,7 @@ def fit(images: np.ndarray, side: int) -> np.ndarray:
     margin = (side - images.shape[1]) // 2
     if margin < 0:
         return images[:, -margin:margin, -margin:margin]
-    return np.pad(images, [(0, 0), (margin, margin), (margin, margin)])
+    return np.pad(images, [(0, 0), (margin, margin), (margin, margin), (0, 0)][: images.ndim])
 
 
 def png(picture: np.ndarray, scale: int = 1) -> bytes:

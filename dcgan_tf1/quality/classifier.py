@@ -24,6 +24,8 @@ v1 = tf.compat.v1
 SIDE = 28
 BATCH = 500
 """The number of images that pass through the network together, whatever the number of images is."""
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""The weights of red, green and blue in grey (ITU-R BT.601)."""
 SCOPE = "classifier"
 """The variable scope of the network, in the names of its weights too."""
 
@@ -41,11 +43,13 @@ class Kind(NamedTuple):
     """The sha256 of the file, in hex."""
     classes: int = CLASSES
     """How many classes it tells apart."""
+    channels: int = 1
+    """1 where it sees grey images, 3 where it sees colours."""
 
     @property
     def path(self) -> Path:
         """Where the published weights are."""
-        return Path(__file__).with_name(self.file)
+        return Path(__file__).parent / self.file
 
 
 KINDS = {
@@ -73,8 +77,12 @@ class Classifier:
     def __init__(self, kind: Kind, weights: Mapping[str, np.ndarray], session: tf.compat.v1.Session) -> None:
         self.classes = kind.classes
         """How many classes it tells apart."""
+        self.name = next((name for name, known in KINDS.items() if known == kind), "trained on the data set")
+        """Which it is: that of a published one in KINDS, or `trained on the data set`."""
+        self._channels = kind.channels
         with session.graph.as_default():
-            images = v1.placeholder(tf.uint8, [BATCH, SIDE, SIDE])
+            shape = [BATCH, SIDE, SIDE] if kind.channels == 1 else [BATCH, SIDE, SIDE, kind.channels]
+            images = v1.placeholder(tf.uint8, shape)
             with v1.variable_scope(SCOPE, custom_getter=constant_getter(weights, kind.path)):
                 features, logits = network(images, kind, training=False)
             self._run_network = session.make_callable((features, tf.nn.softmax(logits)), [images])
@@ -97,12 +105,16 @@ class Classifier:
             yield cls(kind, weights, session)
 
     def features_and_probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the classifier sees in `images`, uint8 [n, 28, 28].
+        """What the classifier sees in `images`, uint8 [n, 28, 28], or [n, 28, 28, 3] in colour.
+
+        One of grey images sees the greys of those in colour.
 
         Returns:
             The last hidden layer, float32 [n, d], which is 0 or more, and the classes' probabilities,
             float32 [n, classes].
         """
+        if images.ndim == 4 and self._channels == 1:
+            images = (images @ _GREY).round().astype(np.uint8)
         features, probabilities = call_in_batches(self._run_network, BATCH, images)
         return features, probabilities
 
@@ -127,8 +139,12 @@ def read_weights(kind: Kind) -> dict[str, np.ndarray]:
 
 
 def network(images: tf.Tensor, kind: Kind, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """The network of `kind`: uint8 [n, 28, 28] -> features [n, kind.features], logits [n, kind.classes]."""
-    x = tf.cast(images, tf.float32)[..., tf.newaxis] / 255.0
+    """The network of `kind`: uint8 [n, 28, 28] -> features [n, kind.features], logits [n, kind.classes].
+
+    One of colours takes uint8 [n, 28, 28, 3].
+    """
+    x = tf.cast(images, tf.float32) if kind.channels > 1 else tf.cast(images, tf.float32)[..., tf.newaxis]
+    x = x / 255.0
     for i, (channels, kernel, stride) in enumerate(kind.convolutions, 1):
         x = conv2d(x, channels, kernel, stride, f"conv{i}")
         x = tf.nn.relu(batch_norm(x, training, f"norm{i}"))

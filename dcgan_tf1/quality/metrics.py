@@ -1,6 +1,7 @@
 """Distances between two sets of images, mostly over features [n, d] of a classifier's hidden layer.
 
-All arithmetic is in float64, except for the search for nearest neighbours among pixels.
+All arithmetic is in float64, except for the search for nearest neighbours among pixels. Images are grey, [n, h, w], or
+in colour, [n, h, w, 3].
 """
 
 from typing import NamedTuple
@@ -183,7 +184,7 @@ def exact_copies(images: np.ndarray, training: np.ndarray) -> int:
 
 def border_energy(images: np.ndarray, width: int = 2) -> float:
     """The mean grey, from 0 to 1, of the outer `width` pixels of uint8 [n, h, w]. Padded MNIST has 0."""
-    frame = np.ones(images.shape[1:], bool)
+    frame = np.ones(images.shape[1:3], bool)
     frame[width:-width, width:-width] = False
     return float(images[:, frame].mean(dtype=np.float64) / 255)
 
@@ -191,8 +192,10 @@ def border_energy(images: np.ndarray, width: int = 2) -> float:
 def specked(images: np.ndarray, area: int = 6, grey: int = 64) -> float:
     """The share of uint8 [n, h, w] that have a speck.
 
-    A speck is a part of up to `area` pixels brighter than `grey` that touches no other such pixel, even at a corner.
+    A speck is a part of up to `area` pixels brighter than `grey` that touches no other such pixel, even at a corner. In
+    colour, the brightest channel of a pixel counts.
     """
+    images = images.max(3) if images.ndim == 4 else images
     touching = np.zeros((3, 3, 3), bool)
     touching[1] = True  # within an image
     parts, _ = ndimage.label(images > grey, touching)

@@ -17,8 +17,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from dcgan_tf1.data import draws, sources
-from dcgan_tf1.errors import DcganError
-from dcgan_tf1.files import make_folder, write_whole
+from dcgan_tf1.data.readers import open_data_file
+from dcgan_tf1.errors import DataError, DcganError, OutputError, one_line
+from dcgan_tf1.files import cache_folder, make_folder, write_whole
 from dcgan_tf1.networks.frozen import session_options
 from dcgan_tf1.networks.layers import MOVING_AVERAGES
 from dcgan_tf1.quality.classifier import KINDS, SCOPE, SIDE, Classifier, Kind, network
@@ -34,28 +35,37 @@ _RATE = 2e-3
 """The learning rate of the first step; it falls to 0 in a straight line."""
 
 
-def open_fitted(data: sources.Dataset, folder: Path) -> contextlib.AbstractContextManager[Classifier]:
+def open_fitted(data: sources.Dataset) -> contextlib.AbstractContextManager[Classifier]:
     """A classifier of kind `a` for `data`, open until the `with` block ends.
 
-    It is trained on all of `data` at the first call. Later calls find its weights in `folder`.
+    It is trained on all of `data` at the first call. Later calls find its weights in the cache.
 
     Args:
         data: labelled images of 28x28 pixels.
 
     Raises:
-        DataError: see `Dataset.classes`.
-        OutputError: `folder` cannot be written.
+        DataError: it has no labels.
     """
-    names, labels = data.classes()
-    digest = hashlib.sha256((data.digest + data.record(True)["labels_digest"]).encode()).hexdigest()
-    kind = KINDS["a"]._replace(classes=len(names), file=f"classifier-{digest[:16]}.npz", sha256="")
-    path = make_folder(folder) / kind.file
-    if path.is_file():
-        with np.load(path) as arrays:
-            return Classifier.open(kind, dict(arrays))
-    print(f"training a classifier of {data.name} once, for {path}", flush=True)
+    labels = data.indices_of(data)
+    digest = hashlib.sha256(data.digest.encode() + labels.astype("<i4").tobytes()).hexdigest()
+    folder = cache_folder()
+    path = folder / "classifiers" / f"{digest[:32]}.npz" if folder else None
+    kind = KINDS["a"]._replace(
+        classes=int(labels.max()) + 1, file=str(path), sha256="", channels=1 if data.images.ndim == 3 else 3
+    )
+    if path and path.exists():
+        with contextlib.suppress(DataError), open_data_file(path) as content, np.load(content) as arrays:
+            weights = dict(arrays)
+            return Classifier.open(kind, weights)
+        print(one_line(f"note: {path} is not used, since it is damaged"))
+    print(one_line(f"training a classifier of {data.name} once"), flush=True)
     weights = fit(kind, data.images, labels, _EPOCHS)
-    write_whole(path, lambda file: np.savez_compressed(file, **weights))  # type: ignore[arg-type]
+    try:
+        if path:
+            make_folder(path.parent)
+            write_whole(path, lambda file: np.savez_compressed(file, **weights))  # type: ignore[arg-type]
+    except OutputError as error:
+        print(one_line(f"warning: {error}; going on without, so it is trained again next time"))
     return Classifier.open(kind, weights)
 
 
@@ -63,7 +73,7 @@ def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict
     """Train a classifier from the seed of its kind.
 
     Args:
-        images: uint8 [n, 28, 28].
+        images: uint8 [n, 28, 28], or [n, 28, 28, 3] in colour.
         labels: integers [n], each from 0 to kind.classes - 1.
         epochs: passes over the images; of few images there are more, so that _LEAST_SHOWN are shown in all.
 
@@ -74,19 +84,19 @@ def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict
     steps = max(epochs, _LEAST_SHOWN // len(images)) * (len(images) // batch)
     with tf.Graph().as_default() as graph:
         v1.set_random_seed(kind.seed)
-        image = v1.placeholder(tf.uint8, [batch, SIDE, SIDE])
+        image = v1.placeholder(tf.uint8, [batch, *images.shape[1:]])
         label = v1.placeholder(tf.int32, [batch])
         transform = v1.placeholder(tf.float32, [batch, 8])
         rate = v1.placeholder(tf.float32, [])
         moved = tf.raw_ops.ImageProjectiveTransformV3(
-            images=image[..., tf.newaxis],
+            images=image[..., tf.newaxis] if kind.channels == 1 else image,
             transforms=transform,
             output_shape=[SIDE, SIDE],
             fill_value=0.0,
             interpolation="BILINEAR",
         )
         with v1.variable_scope(SCOPE):
-            _, logits = network(moved[..., 0], kind, training=True)
+            _, logits = network(moved[..., 0] if kind.channels == 1 else moved, kind, training=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=logits))
         weights = {variable.op.name: variable for variable in v1.global_variables()}
         entries = v1.get_collection(MOVING_AVERAGES)

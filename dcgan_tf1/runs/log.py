@@ -95,9 +95,9 @@ class Events:
         summary = v1.Summary(value=[v1.Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
         self._write(v1.Event(step=step, summary=summary))
 
-    def image(self, step: int, tag: str, png: bytes, height: int, width: int) -> None:
+    def image(self, step: int, tag: str, png: bytes, height: int, width: int, channels: int = 1) -> None:
         """Add a picture to `step`."""
-        image = v1.Summary.Image(height=height, width=width, colorspace=1, encoded_image_string=png)
+        image = v1.Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)
         self._write(v1.Event(step=step, summary=v1.Summary(value=[v1.Summary.Value(tag=tag, image=image)])))
 
     def sync(self) -> None:

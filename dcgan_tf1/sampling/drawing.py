@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import re
 import struct
 import time
 import zipfile
@@ -36,13 +37,14 @@ def draw_digits(
     balanced: bool = False,
     labels: bool = False,
     min_confidence: float | None = None,
-    size: int = 28,
+    size: int | None = None,
     scale: int = 4,
     force: bool = False,
 ) -> None:
     """Draw `count` digits of `size` x `size` pixels to files in `out`: all of them, or none.
 
     Args:
+        size: 28 or 32; None: 28, and in colour the size that the networks draw.
         form: `png` (a file for each digit), `grid` (one PNG), `npz` (arrays `images` and `labels`) or `idx` (files like
             MNIST's).
         seed, digit, balanced, min_confidence: see `TrainedGan.select`.
@@ -57,8 +59,9 @@ def draw_digits(
     if labels and min_confidence is None and not gan.classes:
         min_confidence = MIN_CONFIDENCE
     began = time.monotonic()
+    size = size or _usual_size(gan)
     drawing = _Drawing(gan.select(count, seed, digit, balanced, min_confidence), count, size)
-    prefix = "" if digit is None else f"{digit}_"
+    prefix = "" if digit is None else f"{_file_name(gan, digit)}_"
     names = {
         "png": [f"{prefix}{i:05d}.png" for i in range(count)] if form == "png" else [],
         "grid": ["digits.png"],
@@ -77,9 +80,11 @@ def draw_digits(
                 tiles = tiles[np.concatenate(drawing.labels).argsort(kind="stable")]
             paths[0].write_bytes(images.png(images.grid(tiles, _columns(count)), scale))
         elif form == "npz":
-            _write_npz(paths[0], (count, size, size), drawing.parts(), drawing.labels if labels else None)
+            _write_npz(
+                paths[0], (count, *gan.config.image_shape(size)), drawing.parts(), drawing.labels if labels else None
+            )
         else:
-            _write_idx(paths[0], (count, size, size), drawing.parts())
+            _write_idx(paths[0], (count, *gan.config.image_shape(size)), drawing.parts())
             if labels:
                 _write_idx(paths[1], (count,), drawing.labels)
     share = f", kept of {drawing.drawn} drawn" if drawing.labels and not gan.classes else ""
@@ -99,7 +104,7 @@ class _Drawing:
         """How many digits were drawn so far, the unwanted ones included."""
 
     def parts(self) -> Iterator[np.ndarray]:
-        """The digits part by part, uint8 [n, size, size]."""
+        """The digits part by part, uint8 [n, size, size], with 3 channels behind in colour."""
         with tqdm(total=self._count, unit=" digits", disable=None) as bar:
             for selection in self._selections:
                 if selection.labels is not None:
@@ -116,7 +121,7 @@ def draw_paths(
     steps: int,
     digits: tuple[int | None, int | None],
     seeds: tuple[int, int],
-    size: int = 28,
+    size: int | None = None,
     scale: int = 4,
     force: bool = False,
 ) -> None:
@@ -135,13 +140,27 @@ def draw_paths(
     names = ["interpolation.gif", "interpolation.png"]
     with all_or_none(out, names, force) as folder:
         drawn = gan.interpolate((steps - 1) * _FRAMES_PER_STEP + 1, rows, digits, seeds)
-        drawn = images.fit(drawn.reshape(-1, *drawn.shape[2:]), size).reshape(rows, -1, size, size)
+        size = size or _usual_size(gan)
+        shape = gan.config.image_shape(size)
+        drawn = images.fit(drawn.reshape(-1, *drawn.shape[2:]), size).reshape(rows, -1, *shape)
         film = np.stack([images.grid(frame, _columns(rows)) for frame in drawn.swapaxes(0, 1)])
         film = np.concatenate([film[:1].repeat(_PAUSE, 0), film, film[-1:].repeat(_PAUSE, 0), film[::-1]])
         (folder / names[0]).write_bytes(images.gif(film, _FRAME_SECONDS, scale))
-        picture = images.grid(drawn[:, ::_FRAMES_PER_STEP].reshape(-1, size, size), steps)
+        picture = images.grid(drawn[:, ::_FRAMES_PER_STEP].reshape(-1, *shape), steps)
         (folder / names[1]).write_bytes(images.png(picture, scale))
     print(", ".join(str(out / name) for name in names))
+
+
+def _usual_size(gan: TrainedGan) -> int:
+    """The size of digits where none is asked for: that of MNIST's files in grey, and all of a picture in colour."""
+    return 28 if gan.config.channels == 1 else gan.config.image_size
+
+
+def _file_name(gan: TrainedGan, label: int) -> str:
+    """How files of the class `label` begin: with its label, or its name without what no file should be named."""
+    if not gan.classes or str(label) in gan.classes:
+        return str(label)
+    return re.sub(r"\W+", "-", gan.classes[label])[:40]
 
 
 def _columns(count: int) -> int:

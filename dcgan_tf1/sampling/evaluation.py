@@ -5,7 +5,6 @@ perfect generator would get. Gaussian noise with the mean and the covariance of 
 all. The blurred digits of the floor are right, and only look worse.
 """
 
-import contextlib
 import json
 import time
 from pathlib import Path
@@ -19,8 +18,9 @@ from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier
+from dcgan_tf1.quality.judging import class_indices, hold_out, open_judge, part
 from dcgan_tf1.quality.scorer import Scorer
-from dcgan_tf1.quality.train_classifier import fit, open_fitted
+from dcgan_tf1.quality.train_classifier import fit
 from dcgan_tf1.sampling import weights
 from dcgan_tf1.sampling.labels import labels_of
 from dcgan_tf1.sampling.trained_gan import TrainedGan
@@ -65,29 +65,38 @@ def evaluate(
 ) -> None:
     """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
-    MNIST's digits are compared in the features of a frozen classifier. For other data one is trained once, on the
-    training images, and kept in `logs`.
+    They are compared in the features that `quality.judging` chooses. Where there is no test split, both `train` and
+    `test` being all images, a fifth of them takes its place, which the GAN has seen and the classifier has not.
 
     Args:
-        train, test: the training and the test images of the data set that the GAN was trained on, with labels.
+        train, test: the training and the test images of the data set that the GAN was trained on.
         seed: the seed of the digits and of the controls.
-        classifier_name: see `quality.classifier.KINDS`; for MNIST alone.
+        classifier_name: the frozen classifier, where that is the one; see `quality.classifier.KINDS`.
         with_cas: whether to measure how well a classifier learns from drawn digits too (see `_accuracy_scores`).
 
     Raises:
         CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
+        DataError: there are too few images, or a test image has a label that no training image has.
         OutputError: `logs` cannot be written.
     """
     began = time.monotonic()
     make_folder(logs)
+    if train.digest == test.digest:
+        rest, held_out = hold_out(train)
+        print(
+            f"note: without a test split, {len(held_out)} of the training images take its place, "
+            "which the GAN has been trained on"
+        )
+        train, test = part(train, rest), part(train, held_out)
+    labels = class_indices(train)
     print(f"drawing {count} digits of step {found.step}", flush=True)
-    assert train.labels is not None  # the caller saw to it
-    chosen = draws.batch_indices(len(train.images), count, seed, 0)
-    floor, labels = train.images[chosen], train.classes().indices[chosen]
+    chosen = draws.batch_indices(len(train.images), min(count, len(train.images)), seed, 0)
+    floor = train.images[chosen]
     with TrainedGan(weights.read_weights(found)) as gan:
         # The classes are as frequent as in the data.
-        wanted = train.labels[chosen] if gan.classes else None
-        generated = images.fit(gan.draw(gan.latent(count, seed), wanted), _FULL)
+        wanted = np.resize(labels[chosen], count) if gan.classes and labels is not None else None
+        asked = None if wanted is None else labels_of(gan.classes)[wanted]
+        generated = images.fit(gan.draw(gan.latent(count, seed), asked), _FULL)
         scores = _accuracy_scores(gan, train, test, seed) if with_cas else None
     columns = {
         "generated": generated,
@@ -95,18 +104,20 @@ def evaluate(
         "noise": images.fit(_noise(floor, seed), _FULL),
         "blurred": images.fit(_blurred(floor), _FULL),
     }
-    known = {"floor": labels, "generated": labels if wanted is not None else None}
+    known = {"floor": None if labels is None else labels[chosen], "generated": wanted}
     table = {}
-    with _open_classifier(train, test, logs, classifier_name) as classifier:
+    with open_judge(train, test, classifier_name) as classifier:
         scorer = Scorer(classifier, images.fit(test.images, SIDE))
-        usual = _neighbour_distance(test.images, train.images)
+        inner = images.fit(train.images, SIDE)
+        usual = _neighbour_distance(images.fit(test.images, SIDE), inner)
         for column, digits in columns.items():
             print(f"measuring {column}", flush=True)
             table[column] = {
                 **scorer.measure(images.fit(digits, SIDE), known.get(column)),
-                **_pixel_metrics(digits, train.images, usual),
+                **_pixel_metrics(digits, inner, usual),
             }
-        picture = _picture(classifier, images.fit(generated, SIDE), images.fit(train.images, SIDE))
+        picture = _picture(classifier, images.fit(generated, SIDE), inner)
+        judge = classifier.name
 
     distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
     record = {
@@ -114,7 +125,7 @@ def evaluate(
         "dataset": found.dataset,
         "num_digits": count,
         "seed": seed,
-        "classifier": classifier_name if train.name == "mnist" else "trained on the data set",
+        "classifier": judge,
         "frechet_over_floor": distance / lowest,
         "seconds": round(time.monotonic() - began, 1),
         "metrics": table,
@@ -131,19 +142,6 @@ def evaluate(
         )
         print(f"a classifier trained on drawn digits reads {drawn} of the test digits; on as many real ones {real}")
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
-
-
-def _open_classifier(
-    train: sources.Dataset, test: sources.Dataset, folder: Path, name: str
-) -> contextlib.AbstractContextManager[Classifier]:
-    """The classifier in whose features images are compared: MNIST's frozen one, or one for this data set."""
-    if train.name == "mnist":
-        return Classifier.load(name)
-    judge = open_fitted(train._replace(images=images.fit(train.images, SIDE)), folder)
-    with judge as classifier:
-        accuracy = classifier.accuracy(images.fit(test.images, SIDE), test.classes().indices)
-    print(f"the classifier, trained on {train.name}, reads {accuracy:.2%} of the test images")
-    return open_fitted(train._replace(images=images.fit(train.images, SIDE)), folder)
 
 
 def _accuracy_scores(
@@ -164,13 +162,13 @@ def _accuracy_scores(
         "drawn": (np.concatenate([images.fit(part.digits, SIDE) for part in parts]), drawn_labels),
         "real": (images.fit(train.images, SIDE), indices),
     }
-    kind = KINDS["b"]._replace(classes=len(names))
+    kind = KINDS["b"]._replace(classes=len(names), channels=1 if train.images.ndim == 3 else 3)
     scores: dict[str, list[float]] = {name: [] for name in sets}
     for score in range(_SCORES):
         for name, (shown, labels) in sets.items():
             seeded = kind._replace(seed=_FIRST_SEED + score)
             with Classifier.open(seeded, fit(seeded, shown, labels, _EPOCHS)) as classifier:
-                scores[name].append(classifier.accuracy(images.fit(test.images, SIDE), test.classes().indices))
+                scores[name].append(classifier.accuracy(images.fit(test.images, SIDE), train.indices_of(test)))
     return scores
 
 
@@ -206,8 +204,8 @@ def _noise(digits: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _blurred(digits: np.ndarray) -> np.ndarray:
-    """Digits, uint8 [n, h, w], blurred by a Gaussian with a standard deviation of one pixel."""
-    return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1)).round().astype(np.uint8)
+    """Digits, uint8 [n, h, w], or [n, h, w, 3], blurred by a Gaussian with a standard deviation of one pixel."""
+    return ndimage.gaussian_filter(digits.astype(np.float32), (0, 1, 1, 0)[: digits.ndim]).round().astype(np.uint8)
 
 
 def _text(table: dict[str, dict[str, Any]]) -> str:
@@ -221,7 +219,7 @@ def _text(table: dict[str, dict[str, Any]]) -> str:
 def _picture(classifier: Classifier, digits: np.ndarray, training: np.ndarray) -> np.ndarray:
     """A picture of samples, and below them for each class a row of samples over their nearest training digits."""
     classes = classifier.features_and_probabilities(digits)[1].argmax(1)
-    blank = np.full((_COLUMNS, SIDE, SIDE), images.BACKGROUND, np.uint8)
+    blank = np.full((_COLUMNS, *digits.shape[1:]), images.BACKGROUND, np.uint8)
     rows = [digits[: 5 * _COLUMNS], blank]
     for label in range(classifier.classes):
         examples = digits[classes == label][:_COLUMNS]

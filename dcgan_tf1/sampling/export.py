@@ -23,7 +23,8 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
 
     Its signature `serving_default` takes `z`, float32 [n, z_dim] (see `Config.z_distribution`), and for a conditional
     GAN `label`, int32 [n], the number of each class in the list of classes. It returns `images`, uint8 [n, 32, 32]
-    (28x28 for some families), and `pixels`, the same as float32 in [0, 1], for any n.
+    (28x28 for some families, and with 3 channels behind in colour), and `pixels`, the same as float32 in [0, 1], for
+    any n.
 
     Raises:
         CheckpointError: the weights are not those of the networks that their config describes.
@@ -86,5 +87,6 @@ def frozen_generator(weights: Weights) -> tuple[tf.Graph, list[tf.Tensor], list[
         with v1.variable_scope("generator", custom_getter=constant_getter(weights.arrays, weights.path)):
             drawn = load_family(config.model).generator(inputs[0], one_hot, False, config)
         images = tf.identity(to_uint8(drawn), "images")
-        pixels = tf.identity((drawn[..., 0] + 1.0) / 2.0, "pixels")
+        shown = drawn[..., 0] if config.channels == 1 else drawn
+        pixels = tf.identity((shown + 1.0) / 2.0, "pixels")
     return graph, inputs, [images, pixels]

@@ -15,9 +15,26 @@ def labels_of(classes: Sequence[str]) -> np.ndarray:
     Returns:
         uint8 [n], or int32 [n] where a label is larger than 255.
     """
-    numeric = all(name.isdecimal() and len(name) < 10 for name in classes)
+    numeric = all(name.isdecimal() and len(name) < 10 and name == str(int(name)) for name in classes)
     numbers = [int(name) for name in classes] if numeric else range(len(classes))
     return np.array(numbers, np.uint8 if max(numbers, default=0) < 256 else np.int32)
+
+
+def find_label(flag: str, value: int | str | None, classes: Sequence[str]) -> int | None:
+    """The label of the class that `value` is: its label already, or its name, or None, which stays.
+
+    Raises:
+        ValueError: it is no class that a GAN can draw; see `check_label`. It calls it `flag`.
+    """
+    if isinstance(value, str):
+        if not classes:
+            raise ValueError(one_line(f"{flag}: found {value!r}, expected a digit: these weights know no names"))
+        if value not in classes:
+            expected = f"expected one of the classes {describe_classes(classes)}"
+            raise ValueError(one_line(f"{flag}: found {value!r}, {expected}"))
+        return int(labels_of(classes)[list(classes).index(value)])
+    check_label(flag, value, classes)
+    return value
 
 
 def check_label(name: str, value: Any, classes: Sequence[str]) -> None:

@@ -70,6 +70,8 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
     if weights.config.model not in FAMILIES:
         found, expected = weights.config.model, ", ".join(FAMILIES)
         raise CheckpointError(f"{weights.path}: found --model {found}, expected one of {expected}")
+    if weights.config.channels > 1:
+        raise CheckpointError(f"{weights.path}: found images in colour, expected grey ones, which the page draws")
     for each in (*earlier, weights):
         TrainedGan(each).close()  # it refuses weights that do not fit
     content = assemble(*_record(weights, earlier, grids))

@@ -57,7 +57,8 @@ class TrainedGan:
     """A generator and a discriminator with fixed weights. Any number of threads may use one object.
 
     It has a graph and a session of its own; `close`, or the end of a `with` block, frees them. Digits have the size
-    of the family of networks: where the methods say [..., 32, 32], `dcgan28` and `mlp` give [..., 28, 28].
+    of the family of networks: where the methods say [..., 32, 32], `dcgan28` and `mlp` give [..., 28, 28]. In colour
+    (`config.channels`) there are 3 channels behind.
 
     Raises:
         CheckpointError: the weights do not fit the networks that their config describes.
@@ -71,13 +72,14 @@ class TrainedGan:
         """The names of the classes that a conditional GAN draws; of an unconditional one, nothing."""
         self._labels = labels_of(self.classes)
         self._side = self.config.image_size
+        self._shape = self.config.image_shape(self._side)
         model = load_family(self.config.model)
         used: set[str] = set()
         constant = constant_getter(weights.arrays, weights.path, used)
         graph = tf.Graph()
         with graph.as_default():
             z = v1.placeholder(tf.float32, [CHUNK, self.config.z_dim])
-            shown = v1.placeholder(tf.uint8, [CHUNK, self._side, self._side])
+            shown = v1.placeholder(tf.uint8, [CHUNK, *self._shape])
             classes = v1.placeholder(tf.float32, [CHUNK, len(self.classes)])
             known = classes if self.classes else None
             with v1.variable_scope("generator", custom_getter=constant):
@@ -149,7 +151,7 @@ class TrainedGan:
             ValueError: an argument is of the wrong type or out of range.
             CheckpointError: the generator does not draw that digit.
         """
-        nothing = np.zeros((0, self._side, self._side), np.uint8)
+        nothing = np.zeros((0, *self._shape), np.uint8)
         parts = self.select(n, _random_seed() if seed is None else seed, digit)
         return np.concatenate([nothing, *(part.digits for part in parts)])
 
@@ -232,7 +234,7 @@ class TrainedGan:
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
         # The class changes evenly along the path.
         classes = (1 - share) * first[:, np.newaxis] + share * last[:, np.newaxis]
-        shape = rows, steps, self._side, self._side
+        shape = rows, steps, *self._shape
         return self._draw(z.reshape(rows * steps, -1), classes.reshape(rows * steps, -1)).reshape(shape)
 
     def discriminate(self, digits: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> np.ndarray:
@@ -252,8 +254,10 @@ class TrainedGan:
             ValueError: `digits` has another type or shape, or `labels` are wrong as for `draw`.
         """
         shown = _as_array("digits", digits)
-        if shown.dtype != np.uint8 or shown.shape[1:] not in ((28, 28), (32, 32)):
-            raise _value_error(f"digits: found {_kind(shown)}, expected uint8 [n, 28, 28] or [n, 32, 32]")
+        shapes = [self.config.image_shape(side) for side in (28, 32)]
+        if shown.dtype != np.uint8 or shown.shape[1:] not in shapes:
+            expected = " or ".join(f"[{', '.join(map(str, ('n', *shape)))}]" for shape in shapes)
+            raise _value_error(f"digits: found {_kind(shown)}, expected uint8 {expected}")
         classes = self._checked_classes(labels, len(shown))
         (probabilities,) = call_in_batches(self._run_discriminator, CHUNK, images.fit(shown, self._side), classes)
         return probabilities

@@ -64,9 +64,12 @@ WeightsSource = checkpoint.Checkpoint | Weights
 
 
 def find_weights(
-    wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None]
+    wanted: str | os.PathLike | int | None,
+    folder: Path | None,
+    warn: Callable[[str], None],
+    flag: str = "--checkpoint",
 ) -> WeightsSource:
-    """The verified checkpoint, or the weights, that `--checkpoint` names. This needs no TensorFlow.
+    """The verified checkpoint, or the weights, that `flag` names. This needs no TensorFlow.
 
     Args:
         wanted: a step of the run in `folder`, or a folder of checkpoints (or one that has `checkpoints/`), or an .npz
@@ -79,9 +82,7 @@ def find_weights(
     """
     here = folder or Path("checkpoints")
     if isinstance(wanted, bool) or not isinstance(wanted, int | np.integer | str | os.PathLike | None):
-        raise CheckpointError(
-            f"--checkpoint: found {shorten(wanted)}, expected a step, a folder of checkpoints or a {FILE}"
-        )
+        raise CheckpointError(f"{flag}: found {shorten(wanted)}, expected a step, a folder of checkpoints or a {FILE}")
     if isinstance(wanted, int) or str(wanted).isdecimal():
         return checkpoint.load(here, int(str(wanted)[:20]))
     if wanted is None and not folder:
@@ -97,7 +98,7 @@ def find_weights(
     if str(path) in SHIPPED_SHA256:
         return shipped_weights(str(path))
     raise CheckpointError(
-        f"--checkpoint: found no checkpoint at {str(wanted or here)[-80:]!r}, "
+        f"{flag}: found no checkpoint at {str(wanted or here)[-80:]!r}, "
         f"expected a step, a folder of checkpoints, a {FILE}, or {' or '.join(SHIPPED_SHA256)}"
     )
 
@@ -166,7 +167,9 @@ def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
     """
     arrays = rounded(weights, dtype)
     # Where the data was on the machine that trained is nobody else's business.
-    config = weights.config.replace(data_dir="", dataset=weights.dataset["name"])
+    config = weights.config.replace(
+        data_dir="", dataset=weights.dataset["name"], init_from=Path(weights.config.init_from).name
+    )
     record = {"format": FORMAT, "step": weights.step, "config": config.to_json(), "dataset": weights.dataset}
     record["sha256"] = _seal(record, arrays)
     metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.networks import load_family, workers
+from dcgan_tf1.networks.augment import augment
 from dcgan_tf1.networks.layers import MOVING_AVERAGES, noise
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 from dcgan_tf1.training.cluster import Cluster
@@ -20,7 +21,7 @@ class Gan(NamedTuple):
 
     graph: tf.Graph
     images: tf.Tensor
-    """Placeholder, uint8 [batch_size, side, side]: real images."""
+    """Placeholder, uint8 [batch_size, side, side], or [batch_size, side, side, 3] in colour: real images."""
     z: tf.Tensor
     """Placeholder, float32 [batch_size, z_dim]: the latent vectors of the step."""
     labels: tf.Tensor | None
@@ -41,7 +42,8 @@ class Gan(NamedTuple):
     sample_labels: tf.Tensor | None
     """Placeholder, int32 [any number]: the classes to draw; None: unconditional."""
     samples: tf.Tensor
-    """The digits of `sample_z` in inference mode, uint8 [any number, size, size]; for size see `Config.image_size`."""
+    """The digits of `sample_z` in inference mode, uint8 [any number, size, size], with 3 channels behind in colour; for
+    size see `Config.image_size`."""
     calibrate_op: tf.Operation
     """Set batch norm's moving averages in the generator to the statistics of what it makes of `sample_z`.
 
@@ -65,7 +67,7 @@ class _Batch(NamedTuple):
     """The classes of the real images, and of those to draw, float32 [batch_size, classes], one-hot; None:
     unconditional."""
     d_noise: tf.Tensor | None
-    """The noise that is added to what D sees, float32 [batch_size, size, size, 1]; None: no noise."""
+    """The noise that is added to what D sees, float32 [batch_size, size, size, channels]; None: no noise."""
 
 
 _Averages = list[tuple[tf.Variable, tf.Tensor, float]]
@@ -105,7 +107,7 @@ def build_gan(config: Config, side: int = 28, classes: int = 0, cluster: Cluster
         v1.set_random_seed(config.seed % 2**31)
         if cluster:
             workers.join(cluster)
-        images = v1.placeholder(tf.uint8, [config.batch_size, side, side], "images")
+        images = v1.placeholder(tf.uint8, [config.batch_size, *config.image_shape(side)], "images")
         z = v1.placeholder(tf.float32, [config.batch_size, config.z_dim], "z")
         sample_z = v1.placeholder(tf.float32, [None, config.z_dim], "sample_z")
         labels = v1.placeholder(tf.int32, [config.batch_size], "labels") if classes else None
@@ -189,9 +191,11 @@ def _discriminate(images: tf.Tensor, batch: _Batch, config: Config) -> _Output:
     """The discriminator's logits of `images`, in training mode.
 
     Adding the noise hides from D what no eye sees, such as how near to -1 a background is, and leaves the strokes to be
-    seen (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees another's images.
+    seen (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees another's images. Augmentation,
+    where it is asked for, is drawn anew for each pass.
     """
-    seen = images if batch.d_noise is None else images + batch.d_noise
+    seen = augment(images, config.seed) if config.augment else images
+    seen = seen if batch.d_noise is None else seen + batch.d_noise
     return _apply("discriminator", config, seen, batch.classes)
 
 
@@ -373,7 +377,7 @@ def _sampler(
     ema: tf.compat.v1.train.ExponentialMovingAverage | None,
     config: Config,
 ) -> tf.Tensor:
-    """The digits of `z` in inference mode, uint8 [n, size, size], drawn with averaged weights where `ema` has them."""
+    """The digits of `z` in inference mode, like `Gan.samples`, drawn with averaged weights where `ema` has them."""
     with v1.variable_scope("generator", reuse=True, custom_getter=_amplify(config.weight_gain, ema)):
         return to_uint8(load_family(config.model).generator(z, classes, False, config))
 

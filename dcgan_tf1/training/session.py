@@ -1,8 +1,10 @@
 """A session on a training graph, and how its variables get into a checkpoint's files and out of them."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
@@ -15,6 +17,9 @@ from dcgan_tf1.training.cluster import Cluster
 from dcgan_tf1.training.gan import Gan
 
 v1 = tf.compat.v1
+
+AVERAGE = "/ExponentialMovingAverage"
+"""What TensorFlow adds to the name of a variable for that of its average."""
 
 
 def open_session(gan: Gan, config: Config, cluster: Cluster | None = None) -> tf.compat.v1.Session:
@@ -66,3 +71,33 @@ def restore(sess: tf.compat.v1.Session, gan: Gan, prefix: Path) -> None:
         raise CheckpointError(f"{prefix}: found {name} of shape {found}, expected {expected} in this version")
     saver = gan.saver.saver_def
     sess.run(saver.restore_op_name, {saver.filename_tensor_name: os.fsencode(prefix)})
+
+
+def start_from(sess: tf.compat.v1.Session, gan: Gan, arrays: Mapping[str, np.ndarray], gain: float) -> None:
+    """Set the weights of both networks, and their averages, to `arrays`, by the name of the variable.
+
+    A discriminator that `arrays` lacks altogether stays as it is, and so do the optimizers.
+
+    Args:
+        gain: `Config.weight_gain`, by which a weight is divided to give its variable.
+
+    Raises:
+        CheckpointError: these are not the weights of the networks of `gan`.
+    """
+    with gan.graph.as_default():
+        variables = {variable.op.name: variable for variable in v1.global_variables()}
+    amplified = {variable.op.name for variable in (*gan.g_variables, *gan.d_variables)}
+    owners = {name.partition("/")[0] for name in arrays} | {"generator"}
+    # Averages and Adam's slots lie under the names of their variables.
+    own = {name for name in variables if name.partition("/")[0] in owners and name.rpartition("/")[0] not in variables}
+    for name in sorted(own | arrays.keys()):
+        found = list(arrays[name].shape) if name in arrays else "none"
+        expected = variables[name].shape.as_list() if name in own else "none"
+        if found != expected:
+            raise CheckpointError(f"--init_from: found {name} of shape {found}, expected {expected}")
+    values = {}
+    for name, array in arrays.items():
+        for variable in (variables[name], variables.get(name + AVERAGE)):
+            if variable is not None:
+                values[variable.initializer] = array / np.float32(gain) if name in amplified else array
+    sess.run(list(values), {initializer.inputs[1]: value for initializer, value in values.items()})

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -10,43 +11,48 @@ import tensorflow as tf
 from dcgan_tf1.data import draws
 from dcgan_tf1.data.draws import Stream
 from dcgan_tf1.data.sources import Dataset
-from dcgan_tf1.errors import DivergedError
+from dcgan_tf1.errors import DivergedError, one_line
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import plot_curves
-from dcgan_tf1.quality.classifier import SIDE, Classifier
-from dcgan_tf1.quality.scorer import Scorer
+from dcgan_tf1.quality.classifier import SIDE
+from dcgan_tf1.quality.judging import MEASURED, open_measure
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.runs.log import Events, Progress, Table
 from dcgan_tf1.training.cluster import Cluster
 from dcgan_tf1.training.gan import Gan, build_gan
-from dcgan_tf1.training.session import fastest_precision, open_session, restore, save
+from dcgan_tf1.training.session import fastest_precision, open_session, restore, save, start_from
 from dcgan_tf1.training.stopping import Signals, Stopwatch
 
 v1 = tf.compat.v1
 
-_MEASURED_CHUNKS = 10
-_MEASURED_DIGITS = _MEASURED_CHUNKS * draws.CHUNK
-"""How many digits are drawn for `--eval_every`, and how many images of the data set they are compared with at most."""
 _CALIBRATION_DIGITS = 4000
 """How many digits' statistics make batch norm's moving averages for averaged weights."""
 _MOST_COLUMNS = 32
 """How many classes the snapshots of a conditional GAN show at most."""
 
 
-def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None, cluster: Cluster | None = None) -> int:
+def train(
+    run: Run,
+    dataset: Dataset,
+    stopwatch: Stopwatch | None = None,
+    initial: Mapping[str, np.ndarray] | None = None,
+    cluster: Cluster | None = None,
+) -> int:
     """Train `run`, which the caller holds, to `iterations` steps in all.
 
     A signal or the stopwatch may end it sooner, after the step at hand. The last step is committed in any case.
 
     Args:
         stopwatch: ends the training when its time is over. Without it, only signals do.
+        initial: the weights that a new run starts from, by the name of the variable; None: random ones.
         cluster: the workers that train the run together; None: this process alone.
 
     Returns:
         0, or the number of the signal that ended the training.
 
     Raises:
+        DataError: `Config.eval_every` is set, and there are too few images to measure by.
         DivergedError: a loss or a variable is NaN or infinite. The last checkpoint is from before that.
         OutputError: something cannot be written. The last checkpoint is intact.
     """
@@ -56,7 +62,7 @@ def train(run: Run, dataset: Dataset, stopwatch: Stopwatch | None = None, cluste
     gan = build_gan(run.config, dataset.images.shape[1], classes, cluster)
     chief = not cluster or cluster.chief
     with open_session(gan, run.config, cluster) as sess, ExitStack() as stack:
-        trainer = (Trainer if chief else Follower)(run, dataset, gan, sess, stack, cluster)
+        trainer = (Trainer if chief else Follower)(run, dataset, gan, sess, stack, initial, cluster)
         with Signals() as own:
             signals = cluster.heed(own) if cluster else own
             while trainer.global_step < run.config.iterations and not signals.number and not stopwatch.due:
@@ -86,16 +92,18 @@ class Trainer:
         gan: Gan,
         sess: tf.compat.v1.Session,
         stack: ExitStack,
+        initial: Mapping[str, np.ndarray] | None = None,
         cluster: Cluster | None = None,
     ) -> None:
         """Restore the run's checkpoint, or begin the run with its first snapshot and its first commit.
 
         Args:
             stack: closes the logs and the classifier when training ends, however it ends.
+            initial: see `train`.
             cluster: the workers that train the run together; None: this process alone.
 
         Raises:
-            CheckpointError, DivergedError, OutputError: as for `train`.
+            CheckpointError, DataError, DivergedError, OutputError: as for `train`.
         """
         config = run.config
         self._run, self._config, self._dataset, self._gan, self._sess = run, config, dataset, gan, sess
@@ -105,7 +113,7 @@ class Trainer:
         self.global_step = run.start.step if run.start else 0
         """The number of steps that the variables have taken."""
         self._committed = self._calibrated = run.start.step if run.start else None
-        self._start()
+        self._start(initial)
         if cluster:
             with gan.graph.as_default():
                 cluster.copy_variables(sess, v1.global_variables())
@@ -132,12 +140,11 @@ class Trainer:
         if config.eval_every or (logs / "distance.csv").exists():
             self._distances = stack.enter_context(closing(Table(logs, self.global_step, "distance.csv")))
         if config.eval_every:
-            classifier = stack.enter_context(Classifier.load())
-            self._scorer = Scorer(classifier, images.fit(self._dataset.images[-_MEASURED_DIGITS:], SIDE))
+            self._measure = stack.enter_context(open_measure(self._dataset))
         self._snapshot_z, self._snapshot_labels = self._snapshot_inputs()
         self._last_snapshot = (time.monotonic(), self.global_step)
 
-    def _start(self) -> None:
+    def _start(self, initial: Mapping[str, np.ndarray] | None) -> None:
         """Restore or initialize the variables, and print the device and the step that training starts from."""
         precision = self._config.precision
         print(f"device: {_device(self._sess, self._machine)}, {precision}")
@@ -149,7 +156,10 @@ class Trainer:
             print(f"resumed at step {self.global_step} of {self._config.iterations}", flush=True)
         else:
             self._sess.run(self._gan.init_op)
-            print(f"starting fresh, to {self._config.iterations} steps", flush=True)
+            if initial:
+                start_from(self._sess, self._gan, initial, self._config.weight_gain)
+            how = one_line(f"from the weights of {self._config.init_from}") if initial else "fresh"
+            print(f"starting {how}, to {self._config.iterations} steps", flush=True)
 
     def step(self) -> None:
         """Train one step, and do what is due after it: a row of metrics, a snapshot, a measurement, a commit."""
@@ -183,12 +193,13 @@ class Trainer:
     def measure(self) -> None:
         """Add the Frechet distance between drawn digits and the data set to distance.csv and to TensorBoard."""
         assert self._distances
-        z = self._latent(Stream.EVALUATE, 0, _MEASURED_DIGITS).reshape(_MEASURED_CHUNKS, draws.CHUNK, -1)
-        labels: list[np.ndarray | None] = [None] * _MEASURED_CHUNKS
+        chunks = MEASURED // draws.CHUNK
+        z = self._latent(Stream.EVALUATE, 0, MEASURED).reshape(chunks, draws.CHUNK, -1)
+        labels: list[np.ndarray | None] = [None] * chunks
         if self._classes:  # those of the images that the digits are compared with
-            labels = list(np.resize(self._classes.indices[-_MEASURED_DIGITS:], (_MEASURED_CHUNKS, draws.CHUNK)))
+            labels = list(np.resize(self._classes.indices[self._measure.held_out], (chunks, draws.CHUNK)))
         digits = np.concatenate([self.draw(*chunk) for chunk in zip(z, labels, strict=True)])
-        distance = self._scorer.distance(images.fit(digits, SIDE))
+        distance = self._measure.scorer.distance(images.fit(digits, SIDE))
         self._distances.write(self.global_step, {"frechet_distance": distance})
         self._events.scalars(self.global_step, {"frechet_distance": distance})
         self._progress.say(f"step {self.global_step}: Frechet distance {distance:.3f}")
@@ -311,7 +322,7 @@ class Trainer:
 class Follower(Trainer):
     """The training session of a worker that is not the chief: it takes the same steps, and writes nothing."""
 
-    def _start(self) -> None:
+    def _start(self, initial: Mapping[str, np.ndarray] | None) -> None:
         precision = self._config.precision
         print(f"device: {_device(self._sess, self._machine)}, {precision}")
         print(f"from step {self.global_step}, which the chief gives", flush=True)

@@ -1,0 +1,363 @@
+"""Folders of pictures: PNG, JPEG, BMP and WebP files become images of one size, once, and are kept in a cache.
+
+The files are not trusted. Each is decoded on its own, with a limit to its bytes and its pixels, and whatever is wrong
+with one ends in a `DataError` of one line that names it. The images are held in memory as they are trained on; at the
+next start they are mapped from the cache.
+"""
+
+import functools
+import hashlib
+import io
+import itertools
+import json
+import os
+import stat
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
+from dcgan_tf1.errors import DataError, OutputError, one_line
+from dcgan_tf1.files import cache_folder, make_folder, write_whole
+from dcgan_tf1.machine import usable_cores
+
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
+_SPLITS = {"train", "test"}
+_SIDES = {1: 28, 3: 32}
+"""The side of the images, in pixels, by the number of channels: MNIST's in grey, and CIFAR-10's in colour."""
+_MOST_PIXELS = 1 << 25
+"""The most pixels that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale."""
+_LARGEST_FILE = 1 << 28
+_TASK = 32
+"""How many pictures one task of a thread decodes."""
+_WINDOW = 16
+"""How many tasks wait at a time."""
+_FORMAT = 1
+"""The version of the cache; another one is not read."""
+
+
+class Form(NamedTuple):
+    """What images a data set is wanted as."""
+
+    channels: int = 1
+    """1 for grey, 3 for colour."""
+    invert: bool = False
+    """Whether bright becomes dark, and dark bright."""
+    skip_bad: bool = False
+    """Whether pictures that cannot be read are passed over."""
+
+
+class Pictures(NamedTuple):
+    """The pictures of a folder."""
+
+    images: np.ndarray
+    """uint8 [N, 28, 28], or [N, 32, 32, 3] in colour; read-only where they are mapped from the cache."""
+    labels: np.ndarray | None
+    """int32 [N]; None for a folder without subfolders."""
+    names: tuple[str, ...] | None
+    """The names of the labels from 0 on; None where there are no labels, or where labels are numbers themselves."""
+    digest: str
+    """The sha256, in hex, that the images have as an IDX file."""
+
+
+class _File(NamedTuple):
+    """A picture as a folder lists it."""
+
+    name: str
+    """Its path in the folder, with slashes."""
+    size: int
+    changed: int
+    """When it was changed, in nanoseconds."""
+    fault: str
+    """Why it cannot be read; empty: nothing is known against it."""
+
+
+def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], object]) -> Pictures:
+    """The pictures in the folder `root`, in the order of their file names.
+
+    Its subfolders are classes, whatever lies how deep below them; without subfolders there are no labels. Where it has
+    the two subfolders `train` and `test` and nothing else, these are the splits. Otherwise it is the same for both.
+
+    Args:
+        split: `train` or `test`.
+        announce: is given a line about pictures that were passed over, and about a cache that cannot be used.
+
+    Raises:
+        DataError: there are no pictures, or one of them cannot be read and `form.skip_bad` is not given; it names it.
+    """
+    with data_errors(root, "expected a folder that can be read"):
+        parts = _splits(root)
+    listings = {part: _list_pictures(root / part) for part in parts}
+    files = listings[split if split in parts else ""]
+    names = _class_names(root, [file.name for listing in listings.values() for file in listing if not file.fault])
+    images, bad, digest = _decoded(root / (split if split in parts else ""), files, form, announce)
+    if bad:
+        first, fault = files[bad[0][0]].name, bad[0][1]
+        announce(one_line(f"passed over {len(bad)} of {len(files)} pictures; the first: {shorten(first)}: {fault}"))
+        skipped = {index for index, _ in bad}
+        files = [file for index, file in enumerate(files) if index not in skipped]
+    if not names:
+        return Pictures(images, None, None, digest)
+    numeric = all(name.isdecimal() and len(name) < 10 and str(int(name)) == name for name in names)
+    labels = {name: int(name) if numeric else index for index, name in enumerate(names)}
+    chosen = np.array([labels[file.name.partition("/")[0]] for file in files], np.int32)
+    return Pictures(images, chosen, None if numeric else names, digest)
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    """The subfolders that hold the splits, or the folder itself as an empty name."""
+    with os.scandir(root) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    found = {entry.name for entry in shown if os.path.isdir(entry) or entry.name.lower().endswith(_SUFFIXES)}
+    return tuple(sorted(_SPLITS)) if found == _SPLITS else ("",)
+
+
+def _list_pictures(root: Path) -> list[_File]:
+    """The pictures below `root`, in the order of their file names. Links are followed.
+
+    Raises:
+        DataError: a folder cannot be read, or there is no picture.
+    """
+    files: list[_File] = []
+    others: dict[str, int] = {}
+    folders, seen = [""], {(root.stat().st_dev, root.stat().st_ino)}
+    while folders:
+        folder = folders.pop()
+        with data_errors(root / folder, "expected a folder that can be read"), os.scandir(root / folder) as entries:
+            for entry in entries:
+                name, suffix = folder + entry.name, os.path.splitext(entry.name)[1].lower()
+                if entry.name.startswith("."):  # what programs keep for themselves
+                    continue
+                try:
+                    status = entry.stat()
+                except OSError as error:
+                    files.append(_File(name, 0, 0, error.strerror or "it cannot be read"))
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    known = status.st_ino and (status.st_dev, status.st_ino) in seen
+                    seen.add((status.st_dev, status.st_ino))
+                    if known:
+                        files.append(_File(name, 0, 0, "found a link to a folder that is read already, expected none"))
+                    else:
+                        folders.append(f"{name}/")
+                elif suffix not in _SUFFIXES:
+                    others[suffix] = others.get(suffix, 0) + 1
+                elif stat.S_ISREG(status.st_mode):
+                    files.append(_File(name, status.st_size, status.st_mtime_ns, ""))
+                else:
+                    files.append(_File(name, 0, 0, "found a pipe, socket or device, expected a regular file"))
+    if not files:
+        most = max(others, key=others.__getitem__, default="")
+        beside = f" beside {others[most]} other files ({shorten(most or 'no suffix', 10)})" if others else ""
+        raise DataError(
+            one_line(
+                f"{shorten(root, 60)}: found no picture{beside}, expected PNG, JPEG, BMP or WebP, or four IDX files"
+            )
+        )
+    return sorted(files, key=lambda file: (file.name.rpartition("/")[2], file.name))
+
+
+def _class_names(root: Path, files: list[str]) -> tuple[str, ...]:
+    """The sorted names of the classes of `files`; nothing where all of them lie in the folder itself.
+
+    Raises:
+        DataError: some lie in subfolders and some do not, or the name of a class cannot be shown.
+    """
+    classes = {name.partition("/")[0] for name in files if "/" in name}
+    loose = next((name for name in files if "/" not in name), None)
+    if classes and loose is not None:
+        fault = f"found {shorten(loose)!r} beside the folder {shorten(min(classes))!r}"
+        raise DataError(one_line(f"{shorten(root, 40)}: {fault}, expected all pictures in folders of classes, or none"))
+    for name in classes:
+        if not name.isprintable() or len(name) > 100:
+            fault = f"found a class named {shorten(name)!r}, expected up to 100 printable characters"
+            raise DataError(one_line(f"{shorten(root, 40)}: {fault}"))
+    numeric = all(name.isdecimal() for name in classes)
+    return tuple(sorted(classes, key=(lambda name: (int(name), name)) if numeric else None))
+
+
+# Decoding
+
+
+def _decoded(
+    root: Path, files: list[_File], form: Form, announce: Callable[[str], object]
+) -> tuple[np.ndarray, list[tuple[int, str]], str]:
+    """The images of `files`, from the cache where they are there; what is bad, by index and fault; and the digest.
+
+    Raises:
+        DataError: one is bad and `form.skip_bad` is not given, or all are.
+    """
+    path = _cache_path(files, form)
+    found = _read_cache(path, len(files), announce) if path else None
+    images, bad = found[:2] if found else _decode_all(root, files, form)
+    if bad and not form.skip_bad:
+        index, fault = bad[0]
+        raise DataError(one_line(f"{shorten(root / files[index].name, 80)}: {fault}"))
+    if len(bad) == len(files):
+        raise DataError(one_line(f"{shorten(root, 60)}: found {len(bad)} pictures and none that can be read"))
+    if found:
+        return found
+    digest = idx_digest(images)
+    if path:
+        try:
+            make_folder(path.parent)
+            write_whole(path, lambda file: (file.write(idx_header(images)), file.write(images.data)))
+            record = json.dumps({"format": _FORMAT, "sha256": digest, "shape": images.shape, "bad": bad}).encode()
+            write_whole(path.with_suffix(".json"), lambda file: file.write(record))
+        except OutputError as error:
+            announce(one_line(f"warning: {error}; going on without, so the next start decodes the pictures again"))
+    return images, bad, digest
+
+
+def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """The images of `files` that can be read, and the index and the fault of each that cannot.
+
+    Without `form.skip_bad` the first that cannot be read is the last that is tried.
+    """
+    from tqdm import tqdm
+
+    side = _SIDES[form.channels]
+    shape = len(files), side, side, *((3,) if form.channels == 3 else ())
+    if np.prod(shape, dtype=np.int64) > MOST_BYTES:
+        fault = f"found {len(files)} pictures, expected {MOST_BYTES} bytes at most of {shorten(list(shape[1:]))}"
+        raise DataError(one_line(f"{shorten(root, 60)}: {fault}"))
+    images, count, bad = np.empty(shape, np.uint8), 0, []
+    decode = functools.partial(_decode_task, root, form)
+    with (
+        warnings.catch_warnings(action="ignore"),  # Pillow warns of what is refused below, or of no concern
+        ThreadPoolExecutor(usable_cores()) as pool,
+        tqdm(total=len(files), unit=" pictures", disable=None) as bar,
+    ):
+        try:
+            for window in _batched(iter(enumerate(files)), _TASK * _WINDOW):
+                for index, result in itertools.chain(*pool.map(decode, _batched(iter(window), _TASK))):
+                    if isinstance(result, str):
+                        bad.append((index, result))
+                        if not form.skip_bad:
+                            return images[:0], bad
+                    else:
+                        images[count] = result
+                        count += 1
+                bar.update(len(window))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return images[:count], bad
+
+
+def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items; the last may be shorter."""
+    return iter(lambda: list(itertools.islice(items, size)), [])
+
+
+def _decode_task(root: Path, form: Form, files: list[tuple[int, _File]]) -> list[tuple[int, np.ndarray | str]]:
+    """The index of each of some files, and its image or what is wrong with it."""
+    results: list[tuple[int, np.ndarray | str]] = []
+    for index, file in files:
+        try:
+            with data_errors("", _EXPECTED):
+                if file.fault:
+                    raise DataError(file.fault)
+                results.append((index, _decode(_read(root / file.name, file), form)))
+        except DataError as error:
+            results.append((index, str(error).removeprefix(": ")))
+    return results
+
+
+def _read(path: Path, known: _File) -> bytes:
+    """The content of a file, which must be as it was listed, before and after it is read."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:  # a pipe that has taken its place would be waited for otherwise
+        if known.size > _LARGEST_FILE:
+            raise DataError(f"found {known.size} bytes, expected at most {_LARGEST_FILE}")
+        content = file.read(known.size + 1)
+        status = os.fstat(file.fileno())
+    if (status.st_size, status.st_mtime_ns) != (known.size, known.changed) or len(content) != known.size:
+        raise DataError("found it changed while it was read, expected it to stay; start again")
+    return content
+
+
+def _decode(content: bytes, form: Form) -> np.ndarray:
+    """A picture as uint8 [28, 28], or [32, 32, 3]: turned as it was taken, the middle square of it, resized."""
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # a photograph with a preview behind it
+            raise DataError(f"found {frames} frames, expected a still picture")
+        side = _SIDES[form.channels]
+        image.draft(None, (4 * side, 4 * side))  # a large JPEG file is decoded at an eighth, a quarter or half
+        if image.width * image.height > _MOST_PIXELS:
+            raise DataError(f"found {image.width}x{image.height} pixels, expected at most {_MOST_PIXELS} in all")
+        picture = ImageOps.exif_transpose(image)
+        if picture.mode.startswith("I"):  # 16 bits
+            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
+        if picture.has_transparency_data:
+            paper = "white" if form.invert else "black"  # either becomes 0, the background
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
+        picture = picture.convert("L" if form.channels == 1 else "RGB")
+        if picture.size != (side, side):
+            picture = ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
+        pixels = np.asarray(picture)
+    return 255 - pixels if form.invert else pixels
+
+
+# The cache: an IDX file, whose sha256 is the digest of the images, and beside it a record in JSON
+
+
+def _cache_path(files: list[_File], form: Form) -> Path | None:
+    """Where the images of `files` are kept, named by everything that they depend on; None: there is no such place."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    digest = hashlib.sha256(repr((_FORMAT, form._replace(skip_bad=False))).encode())
+    for file in files:
+        digest.update(b"%d %d %s %s\0" % (file.size, file.changed, file.fault.encode(), os.fsencode(file.name)))
+    return folder / "pictures" / f"{digest.hexdigest()[:32]}.idx"
+
+
+def _read_cache(
+    path: Path, count: int, announce: Callable[[str], object]
+) -> tuple[np.ndarray, list[tuple[int, str]], str] | None:
+    """The images that are kept at `path`, with what was bad among the `count` files, and their digest.
+
+    None: there are none, or they are not what they were when they were written.
+    """
+    if not path.with_suffix(".json").exists():
+        return None
+    try:
+        with open_data_file(path.with_suffix(".json")) as file:
+            record = json.loads(file.read())
+        with open_data_file(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        shape, bad = tuple(map(int, record["shape"])), [(int(index), str(fault)) for index, fault in record["bad"]]
+        if record["format"] != _FORMAT or digest != record["sha256"] or shape[0] + len(bad) != count:
+            raise ValueError("its sha256 does not hold")
+        images = np.asarray(np.memmap(path, np.uint8, "r", 4 + 4 * len(shape), shape))
+        if idx_header(images) != bytes(np.memmap(path, np.uint8, "r", 0, 4 + 4 * len(shape))):
+            raise ValueError("its header is another")
+        return images, bad, digest
+    except (DataError, OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        announce(
+            one_line(f"note: {shorten(path, 60)} is not used, since it is damaged ({error!s:.60}); decoding again")
+        )
+        return None
+
+
+def idx_header(array: np.ndarray) -> bytes:
+    """The first bytes of a uint8 array as an IDX file."""
+    return struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape)
+
+
+def idx_digest(array: np.ndarray) -> str:
+    """The sha256, in hex, that a uint8 array has as an IDX file."""
+    content = hashlib.sha256(idx_header(array))
+    content.update(np.ascontiguousarray(array).data)
+    return content.hexdigest()

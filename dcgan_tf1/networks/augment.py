@@ -1,0 +1,68 @@
+"""Differentiable augmentation: real and drawn images are shifted, scaled and cut alike before D sees them.
+
+With few images D soon knows each by heart. When it never sees one twice in the same way, it has to judge what they have
+in common; and since the drawn images are changed too, G does not learn the changes (Zhao et al. 2020).
+"""
+
+import math
+
+import tensorflow as tf
+
+from dcgan_tf1.networks.layers import random_key
+from dcgan_tf1.networks.workers import joined, own_share
+
+_SHIFT = 0.125
+"""How far an image is shifted at most along each axis, as a share of its side, in both directions."""
+_SCALE = math.log(1.2)
+"""The logarithm of how many times an image is scaled at most, up or down."""
+_CUT = 0.5
+"""The side of the square that is blacked out around a random pixel, as a share of the image's."""
+
+
+def augment(images: tf.Tensor, seed: int) -> tf.Tensor:
+    """Images, float32 [batch, size, size, channels] in [-1, 1], each changed in its own way, in the same shape.
+
+    The random numbers are a function of `seed`, the step and the number of the call in the graph. What comes in from
+    beyond the border is black.
+    """
+    count, size = images.shape[0], images.shape[1]
+    key = random_key(seed)
+    if joined():
+        numbers = tf.transpose(own_share(lambda shape: tf.transpose(_numbers(shape[0], key)), [count, 5]))
+    else:
+        numbers = _numbers(count, key)
+    shift_y, shift_x, zoom, cut_y, cut_x = tf.unstack(numbers)
+    scale = tf.exp(_SCALE * zoom)
+    rows, columns = (_resampling(size, scale, _SHIFT * shift) for shift in (shift_y, shift_x))
+    planes = tf.transpose(images + 1.0, [0, 3, 1, 2])  # black is 0: [batch, channels, size, size]
+    planes = tf.matmul(rows[:, tf.newaxis] @ planes, columns[:, tf.newaxis], transpose_b=True)
+    cut = _cut(size, cut_y)[:, :, tf.newaxis] * _cut(size, cut_x)[:, tf.newaxis]  # 1 within the square
+    return tf.transpose(planes, [0, 2, 3, 1]) * (1.0 - cut[..., tf.newaxis]) - 1.0
+
+
+def _numbers(count: int, key: tf.Tensor) -> tf.Tensor:
+    """What is done to each of `count` images, float32 [5, count]."""
+    return tf.random.stateless_uniform([5, count], key, -1.0, 1.0, alg="philox")
+
+
+def _resampling(size: int, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """What each pixel of a row is made of, by linear interpolation: float32 [batch, size, size].
+
+    Args:
+        scale: how many times a row is scaled about its middle, float32 [batch].
+        shift: how far it is shifted then, as a share of the side, float32 [batch].
+    """
+    middle = (size - 1) / 2
+    there = tf.range(size, dtype=tf.float32) - middle - size * shift[:, tf.newaxis]
+    source = there / scale[:, tf.newaxis] + middle  # [batch, size]
+    return tf.nn.relu(1.0 - tf.abs(source[..., tf.newaxis] - tf.range(size, dtype=tf.float32)))
+
+
+def _cut(size: int, centre: tf.Tensor) -> tf.Tensor:
+    """1 for the pixels of a row that are cut, and 0 for the others: float32 [batch, size].
+
+    Args:
+        centre: where the middle of the cut is, from -1, the first pixel, to 1, the last: float32 [batch].
+    """
+    distance = tf.range(size, dtype=tf.float32) - (size - 1) / 2 * (1.0 + centre[:, tf.newaxis])
+    return tf.cast(tf.abs(distance) < _CUT * size / 2, tf.float32)

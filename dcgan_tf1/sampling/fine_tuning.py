@@ -1,0 +1,71 @@
+"""What a new run takes over from the weights that `--init_from` names."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcgan_tf1.config import PRESETS, Config
+from dcgan_tf1.data.sources import Dataset
+from dcgan_tf1.errors import CheckpointError, one_line
+from dcgan_tf1.sampling.weights import SHIPPED_SHA256, WeightsSource, describe, find_weights, read_weights
+
+_OF_NETWORKS = (
+    *("model", "conditional", "channels", "z_dim", "z_distribution"),
+    *("g_channels", "d_channels", "g_batch_norm", "output_kernel", "output_bias"),
+)
+"""The settings that say which networks there are, and what G is fed with."""
+
+
+def absolute(path: str) -> str:
+    """A path that holds from any working directory; the names of weights that ship stay as they are."""
+    return path if path in SHIPPED_SHA256 and not os.path.exists(path) else os.path.abspath(path)
+
+
+def find_start(path: str) -> WeightsSource:
+    """The weights that `--init_from` names; a line says which.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged.
+    """
+    start = find_weights(Path(path), None, lambda line: print(one_line(f"warning: {line}")), "--init_from")
+    print(one_line(describe(start)))
+    return start
+
+
+def config_for(start: WeightsSource, given: Mapping[str, Any]) -> Config:
+    """The settings of a new run that starts from `start`: what is `given`, and for the networks what the weights have.
+
+    Raises:
+        CheckpointError: a setting that is given, or that a given preset has, is another one than the weights have.
+    """
+    preset = PRESETS[given.get("preset", "default")]
+    theirs = {name: getattr(start.config, name) for name in _OF_NETWORKS if name not in {**preset, **given}}
+    for name in _OF_NETWORKS:
+        expected = getattr(start.config, name)
+        found = {**theirs, **preset, **given}[name]
+        if found != expected:
+            raise CheckpointError(
+                f"--{name}: found {found}, expected {expected}, which the weights of --init_from have"
+            )
+    return Config(**{**given, **theirs})
+
+
+def read_start(start: WeightsSource, config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The weights of `start` for a run of `config` on `dataset`, by the name of the variable.
+
+    Raises:
+        CheckpointError: they draw another number of classes, or cannot be read.
+    """
+    if config.conditional:
+        found, expected = len(dataset.classes().names), len(start.dataset["classes"])
+        if found != expected:
+            raise CheckpointError(
+                f"--dataset: found {found} classes, expected {expected}, which the weights of --init_from draw"
+            )
+    arrays = read_weights(start).arrays
+    if not any(name.startswith("discriminator/") for name in arrays):
+        print("note: the weights of --init_from hold no discriminator: it starts fresh")
+    return arrays

@@ -1,0 +1,199 @@
+"""Images in colour: CIFAR-10's files, and all that a GAN of them draws; classes by their names."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import TINY, contents, numpy_sampler, run, train, weights
+from PIL import Image
+
+import dcgan_tf1
+from dcgan_tf1.data import sources
+from dcgan_tf1.data.folders import Form
+from dcgan_tf1.errors import DataError
+from dcgan_tf1.pictures import images
+from dcgan_tf1.quality import train_classifier
+from dcgan_tf1.quality.judging import open_judge
+from dcgan_tf1.sampling.weights import load_weights
+
+NAMES = ["airplane", "automobile", "bird"]
+COLOUR = Form(channels=3)
+
+
+def cifar(folder, count=60):
+    """CIFAR-10's binary files of few images of three classes, each in a colour of its own; the images, and labels."""
+    random = np.random.RandomState(0)
+    labels = (np.arange(3 * count) % 3).astype(np.uint8)
+    images = random.randint(0, 64, (3 * count, 32, 32, 3), np.uint8)
+    images[np.arange(3 * count), :, :, labels] += 128
+    records = np.concatenate([labels[:, None], images.transpose(0, 3, 1, 2).reshape(3 * count, -1)], 1)
+    folder.mkdir()
+    for name, part in zip(("data_batch_1", "data_batch_2", "test_batch"), np.split(records, 3), strict=True):
+        (folder / f"{name}.bin").write_bytes(part.astype(np.uint8).tobytes())
+    (folder / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colour") / "cifar-10"
+    cifar(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def colour(data, tmp_path_factory):
+    """A conditional run in colour of 4 steps. Shared: copy it before changing anything."""
+    folder = tmp_path_factory.mktemp("run")
+    flags = ["--dataset", data, "--channels", "3", "--conditional", "--sample_every", "2", "--checkpoint_every", "2"]
+    train(folder, 2, *flags)
+    train(folder, 4, *flags)
+    return folder
+
+
+def test_cifar_10(tmp_path):
+    images, labels = cifar(tmp_path / "cifar")
+    np.savez(tmp_path / "cifar.npz", x_train=images[:120], y_train=labels[:120, None], x_test=images[120:])
+    for split, part in (("train", slice(120)), ("test", slice(120, None))):
+        found = sources.load(str(tmp_path / "cifar"), "", split, form=COLOUR)
+        assert np.array_equal(found.images, images[part]) and np.array_equal(found.labels, labels[part])
+        same = sources.load(str(tmp_path / "cifar.npz"), "", split, form=COLOUR)  # as Keras's arrays are saved
+        assert same.digest == found.digest
+    train_part = sources.load(str(tmp_path / "cifar"), "", form=COLOUR)
+    assert train_part.classes().names == tuple(NAMES)
+    same = sources.load(str(tmp_path / "cifar.npz"), "", form=COLOUR)
+    assert np.array_equal(same.labels, labels[:120]) and same.classes().names == ("0", "1", "2")
+    inverted = sources.load(str(tmp_path / "cifar"), "", form=COLOUR._replace(invert=True))
+    assert np.array_equal(inverted.images, 255 - images[:120]) and inverted.names == tuple(NAMES)
+
+
+@pytest.mark.parametrize("names", ["airplane\n", "airplane\nairplane\nbird\n", "a\nb\nc\x1b\n", b"\xff\n\xfe\n\xfd\n"])
+def test_names_that_do_not_fit(tmp_path, names):
+    cifar(tmp_path / "cifar")
+    (tmp_path / "cifar" / "batches.meta.txt").write_bytes(names if isinstance(names, bytes) else names.encode())
+    with pytest.raises(DataError, match="batches.meta.txt: "):
+        sources.load(str(tmp_path / "cifar"), "", form=COLOUR)
+
+
+def test_channels_are_those_of_the_data(data, tmp_path):
+    grey = run(*TINY, "--dataset", data, "--out_dir", tmp_path)
+    assert grey.code == 3 and "--channels: found 1, expected 3: the images of cifar-10 are in colour" in grey.err
+    colour = run(*TINY, "--channels", "3", "--out_dir", tmp_path)
+    assert colour.code == 3 and "--channels: found 3, expected 1: the images of digits are grey" in colour.err
+    other = run(*TINY, "--model", "mlp", "--channels", "3", "--out_dir", tmp_path)
+    assert other.code == 2 and "--channels: found 3, expected none: only --model dcgan32 has it" in other.err
+    inverted = run(*TINY, "--invert", "--out_dir", tmp_path)
+    assert inverted.code == 2 and "--invert: found with --dataset digits" in inverted.err
+
+
+@pytest.mark.slow
+def test_a_resume_is_exact(colour, data, tmp_path):
+    flags = ["--dataset", data, "--channels", "3", "--conditional", "--sample_every", "2", "--checkpoint_every", "2"]
+    train(tmp_path, 4, *flags)
+    assert weights(tmp_path, 4) == weights(colour, 4)
+
+
+def test_snapshots_are_in_colour(colour, data):
+    reals = sources.load(str(data), "", form=COLOUR).images
+    with Image.open(colour / "sample_image" / "real.png") as picture:
+        assert picture.mode == "RGB"
+        pixels = np.asarray(picture)[1::3, 1::3]
+    for label in range(3):  # a column for each class
+        assert np.array_equal(pixels[1:33, 1 + 33 * label :][:, :32], reals[label])
+    refused = run("--out_dir", colour, "--channels", "1", "--iterations", "5")
+    assert refused.code == 4 and "--channels: found 1, expected 3" in refused.err
+
+
+def test_everything_is_drawn_in_colour(colour, tmp_path):
+    with dcgan_tf1.load(colour) as gan:
+        assert gan.classes == tuple(NAMES)
+        birds = gan.sample(5, digit=2, seed=3)
+        assert birds.shape == (5, 32, 32, 3) and birds.dtype == np.uint8
+        assert gan.interpolate(3, 2, (0, 1), (0, 1)).shape == (2, 3, 32, 32, 3)
+        assert gan.discriminate(birds, [2] * 5).shape == (5,)
+        with pytest.raises(ValueError, match=r"expected uint8 \[n, 28, 28, 3\] or \[n, 32, 32, 3\]"):
+            gan.discriminate(birds[..., 0], [2] * 5)
+    flags = ["--out_dir", colour, "--num_digits", "5", "--seed", "3", "--class", "bird"]
+    for form in ("png", "grid", "npz", "idx"):
+        result = run("generate", *flags, "--format", form, "--out", tmp_path / form)
+        assert (result.code, result.err) == (0, ""), result
+    with Image.open(tmp_path / "png" / "bird_00003.png") as picture:
+        assert np.array_equal(np.asarray(picture)[::4, ::4], birds[3])
+    for form, name in (("npz", "digits.npz"), ("idx", "train-images-idx3-ubyte.gz")):
+        assert np.array_equal(sources.load(str(tmp_path / form / name), "", form=COLOUR).images, birds)
+    assert run("interpolate", "--from", "bird", "--to", "0", "--out_dir", colour, "--out", tmp_path / "paths").code == 0
+    with Image.open(tmp_path / "paths" / "interpolation.png") as picture:
+        assert picture.mode == "RGB"
+    assert run("animate", "--out_dir", colour, "--out", tmp_path / "film.gif").code == 0
+
+
+def test_exports_in_colour(colour, tmp_path):
+    with dcgan_tf1.load(colour) as gan:
+        z, labels = gan.latent(6, seed=0), np.arange(6) % 3
+        expected = gan.draw(z, labels).astype(int)
+    for form, name in (("npz", "weights.npz"), ("saved_model", "model")):
+        assert run("export", "--format", form, "--out_dir", colour, "--out", tmp_path / name).code == 0
+    sampler = numpy_sampler()
+    assert abs(sampler.generate(z, *sampler.load(tmp_path / "weights.npz"), labels).astype(int) - expected).max() <= 1
+    import tensorflow as tf
+
+    drawn = tf.saved_model.load(str(tmp_path / "model" / "1")).signatures["serving_default"](
+        z=tf.constant(z), label=tf.constant(labels, tf.int32)
+    )
+    assert abs(drawn["images"].numpy().astype(int) - expected).max() <= 1 and drawn["pixels"].shape == (6, 32, 32, 3)
+    page = run("export", "--format", "html", "--out_dir", colour, "--out", tmp_path / "page.html")
+    assert page.code == 4 and "found images in colour" in page.err and page.err.count("\n") == 1
+
+
+def test_evaluate_in_colour(colour, data, monkeypatch, tmp_path):
+    monkeypatch.setattr(train_classifier, "_LEAST_SHOWN", 1000)
+    monkeypatch.setattr("dcgan_tf1.sampling.evaluation._noise", lambda digits, seed: digits[::-1])  # which takes long
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    flags = ["evaluate", "--out_dir", colour, "--num_digits", "100", "--log_dir", tmp_path]
+    result = run(*flags)
+    assert result.code == 0 and "training a classifier of cifar-10 once" in result.out, result
+    assert "of 60 others" in result.out
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert record["classifier"] == "trained on the data set" and record["metrics"]["floor"]["label_agreement"] > 0.9
+    with Image.open(tmp_path / "evaluation.png") as picture:
+        assert picture.mode == "RGB"
+    train_split, test_split = (sources.load(str(data), "", split, form=COLOUR) for split in ("train", "test"))
+    with open_judge(train_split, test_split) as classifier:  # from the cache
+        assert classifier.classes == 3
+    (path,) = (tmp_path / "cache").rglob("*.npz")
+    path.write_bytes(path.read_bytes()[:-100])
+    with open_judge(train_split, test_split) as classifier:  # trained again
+        assert classifier.accuracy(images.fit(test_split.images, 28), test_split.labels) > 0.9
+
+
+def test_without_labels_colours_are_compared_as_greys(data, tmp_path):
+    np.savez(tmp_path / "data.npz", images=sources.load(str(data), "", form=COLOUR).images)
+    flags = ["--channels", "3", "--dataset", tmp_path / "data.npz", "--eval_every", "2"]
+    result = train(tmp_path, 2, *flags)
+    assert "note: without labels" in result.out and "step 2: Frechet distance" in result.out
+    for flag in (["--digit", "3"], ["--balanced"], ["--labels", "--format", "npz"], ["--class", "bird"]):
+        refused = run("generate", "--out_dir", tmp_path, "--out", tmp_path / "drawn", *flag)
+        assert refused.code == 2 and refused.err.startswith("error: ") and refused.err.count("\n") == 1, refused
+    assert "drawn" not in " ".join(contents(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("flags", "fault"),
+    [
+        (["--class", "cat"], "--class: found 'cat', expected one of the classes airplane, automobile, bird"),
+        (["--digit", "3"], "--digit: found 3, expected one of the classes airplane"),
+        (["--class", "bird", "--digit", "2"], "--class: found with --digit"),
+        (["--class", "bird", "--balanced"], "--balanced: found with --class"),
+    ],
+)
+def test_classes_that_are_not_there(colour, tmp_path, flags, fault):
+    result = run("generate", "--out_dir", colour, "--out", tmp_path, *flags)
+    assert result.code == 2 and fault in result.err and result.err.count("\n") == 1
+
+
+def test_names_survive_the_export(colour, tmp_path):
+    path = tmp_path / "weights.npz"
+    assert run("export", "--format", "npz", "--out_dir", colour, "--out", path).code == 0
+    assert load_weights(path).dataset["classes"] == NAMES
+    drawn = run("generate", "--checkpoint", path, "--class", "automobile", "--num_digits", "1", "--out", tmp_path)
+    assert drawn.code == 0 and (tmp_path / "automobile_00000.png").exists()

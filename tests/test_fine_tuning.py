@@ -1,0 +1,213 @@
+"""A run that starts from other weights, and augmentation of what the discriminator sees."""
+
+import functools
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SHIPPED, TINY, run, train, weights
+
+import dcgan_tf1
+from dcgan_tf1.config import Config
+from dcgan_tf1.data import sources
+from dcgan_tf1.errors import CheckpointError
+from dcgan_tf1.networks.augment import _cut, _resampling, augment
+from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.sampling import fine_tuning
+from dcgan_tf1.sampling.weights import load_weights, read_weights, save_weights
+from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.session import AVERAGE, open_session, start_from
+
+v1 = tf.compat.v1
+
+
+def newest(folder):
+    return read_weights(checkpoint.newest(folder / "checkpoints", print))
+
+
+# Starting from weights
+
+
+CONFIG = Config(g_channels=(16, 8), d_channels=(4, 8), batch_size=8, z_dim=8, precision="float32")  # as `finished`
+
+
+@functools.cache
+def tiny_gan():
+    return build_gan(CONFIG)
+
+
+def started(arrays, gain=10.0):
+    """The values of all variables of a new graph that has started from `arrays`, by name."""
+    gan = tiny_gan()
+    with open_session(gan, CONFIG) as session, gan.graph.as_default():
+        session.run(gan.init_op)
+        start_from(session, gan, arrays, gain)
+        return {variable.op.name: session.run(variable) for variable in v1.global_variables()}
+
+
+@pytest.mark.parametrize("gain", [10.0, 1.0])
+def test_variables_averages_and_optimizers_at_the_start(finished, gain):
+    theirs = newest(finished).arrays
+    ours = started(theirs, gain)
+    for name, array in theirs.items():
+        scale = 1 if "moving_" in name else gain  # batch norm's averages have no gain
+        np.testing.assert_allclose(ours[name] * np.float32(scale), array, rtol=1e-6, atol=1e-9, err_msg=name)
+    averages = [name for name in ours if name.endswith(AVERAGE)]
+    assert averages
+    for name in averages:
+        np.testing.assert_array_equal(ours[name], ours[name.removesuffix(AVERAGE)])
+    slots = [name for name in ours if "_adam" in name.rpartition("/")[2]]
+    assert slots and not any(ours[name].any() for name in slots)
+
+
+def test_weights_without_a_discriminator_start_the_generator_alone(finished):
+    theirs = {name: array for name, array in newest(finished).arrays.items() if name.startswith("generator/")}
+    ours, kernel = started(theirs), "discriminator/conv1/kernel"
+    assert ours[kernel].any() and not np.allclose(ours[kernel] * 10, newest(finished).arrays[kernel])
+    with pytest.raises(CheckpointError, match=r"--init_from: found generator/output/kernel of shape none"):
+        started({name: array for name, array in theirs.items() if name != "generator/output/kernel"})
+    with pytest.raises(CheckpointError, match=r"generator/more of shape \[1\], expected none"):
+        started({**theirs, "generator/more": np.zeros(1, np.float32)})
+    with pytest.raises(CheckpointError, match=r"generator/dense/beta of shape \[1\], expected \[256\]"):
+        started({**theirs, "generator/dense/beta": np.zeros(1, np.float32)})
+
+
+def test_a_run_from_weights_resumes_exactly_and_keeps_its_start(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(finished.parent)
+    start = ["--init_from", finished.name, "--augment"]  # a relative path
+    assert f"starting from the weights of {finished}, to 8 steps" in train(tmp_path / "whole", 8, *start).out
+    train(tmp_path / "parts", 5, *start)
+    monkeypatch.chdir(tmp_path)
+    assert "resumed at step 5" in train(tmp_path / "parts", 8).out
+    monkeypatch.chdir(finished.parent)
+    assert "already trained" in train(tmp_path / "parts", 8, *start).out  # the same command again
+    assert weights(tmp_path / "parts", 8) == weights(tmp_path / "whole", 8)
+    config = checkpoint.load(tmp_path / "parts" / "checkpoints", 8).config
+    assert config.init_from == str(finished) and config.augment
+    other = run("--out_dir", tmp_path / "parts", "--init_from", SHIPPED, "--iterations", "30")
+    assert other.code == 4 and "--init_from: found " in other.err and other.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_weights_that_ship_are_a_start(tmp_path):
+    """Their networks are others than today's default ones, and the new run takes them over."""
+    flags = ["--dataset", "digits", "--batch_size", "8", "--iterations", "1", "--precision", "float32"]
+    result = run(*flags, "--init_from", SHIPPED, "--lr_g", "1e-9", "--lr_d", "1e-9", "--out_dir", tmp_path)
+    assert (result.code, result.err) == (0, ""), result
+    config = newest(tmp_path).config
+    assert (config.z_dim, config.g_channels, config.weight_gain) == (100, (256, 128, 64), 10)
+    with dcgan_tf1.load(tmp_path) as ours, dcgan_tf1.load(SHIPPED) as theirs:
+        difference = abs(ours.sample(20, seed=1).astype(int) - theirs.sample(20, seed=1))
+    assert difference.mean() < 10  # batch norm's averages are measured anew
+
+
+@pytest.mark.parametrize(
+    ("flags", "fault"),
+    {
+        "z_dim": (["--z_dim", "9"], "--z_dim: found 9, expected 8"),
+        "widths of G": (["--g_channels", "8,8"], "--g_channels: found (8, 8), expected (16, 8)"),
+        "widths of D": (["--d_channels", "8,8"], "--d_channels: found (8, 8), expected (4, 8)"),
+        "family": (["--model", "mlp"], "--model: found mlp, expected dcgan32"),
+        "colour": (["--channels", "3"], "--channels: found 3, expected 1"),
+        "classes": (["--conditional"], "--conditional: found True, expected False"),
+        "preset": (["--preset", "reference"], "--z_dim: found 100, expected 8"),
+        "z": (["--z_distribution", "normal"], "--z_distribution: found normal, expected uniform"),
+        "nothing there": (["--init_from", "nowhere"], "--init_from: found no checkpoint at "),
+    }.values(),
+)
+def test_another_architecture_is_refused_by_its_field(finished, tmp_path, flags, fault):
+    base = ["--dataset", "digits", "--batch_size", "8", "--iterations", "1", "--out_dir", tmp_path]
+    result = run(*base, "--init_from", finished, *flags)
+    assert result.code == 4 and fault in result.err and result.err.count("\n") == 1, result
+    assert not list((tmp_path / "checkpoints").glob("*.json"))
+
+
+def test_another_number_of_classes_is_refused(finished):
+    start = newest(finished)
+    start = start._replace(dataset={**start.dataset, "classes": ["cat", "dog"]})
+    with pytest.raises(CheckpointError, match="--dataset: found 10 classes, expected 2"):
+        fine_tuning.read_start(start, CONFIG.replace(conditional=True), sources.load("digits", ""))
+
+
+def test_settings_of_the_networks_are_those_of_the_weights(finished):
+    start = newest(finished)
+    config = fine_tuning.config_for(start, {"lr_g": 0.5, "init_from": "/there"})
+    assert (config.g_channels, config.z_dim, config.lr_g, config.init_from) == ((16, 8), 8, 0.5, "/there")
+    assert config.batch_size == Config().batch_size  # the recipe is today's
+    assert fine_tuning.config_for(start, {"z_dim": 8}).z_dim == 8
+
+
+def test_names_of_weights_that_ship_stay_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fine_tuning.absolute("conditional") == "conditional"
+    assert fine_tuning.find_start("conditional").config.conditional
+    assert fine_tuning.absolute("other") == str(tmp_path / "other")
+    (tmp_path / "conditional").mkdir()
+    assert fine_tuning.absolute("conditional") == str(tmp_path / "conditional")
+
+
+def test_exported_weights_do_not_tell_where_the_start_was(finished, tmp_path):
+    found = newest(finished)
+    save_weights(
+        tmp_path / "weights.npz", found._replace(config=found.config.replace(init_from="/home/me/weights.npz"))
+    )
+    assert load_weights(tmp_path / "weights.npz").config.init_from == "weights.npz"
+
+
+def test_damaged_weights_are_no_start(finished, tmp_path):
+    shutil.copytree(finished / "checkpoints", tmp_path / "start")
+    for path in (tmp_path / "start").glob("model-*.index"):
+        path.write_bytes(b"")
+    result = run(*TINY, "--out_dir", tmp_path / "run", "--init_from", tmp_path / "start")
+    assert result.code == 4 and result.err.count("\n") == 1 and "no good checkpoint" in result.err
+
+
+# Augmentation
+
+
+def evaluate(tensor):
+    with v1.Session(graph=tensor.graph) as session:
+        return session.run(tensor)
+
+
+def test_rows_are_scaled_about_their_middle_and_shifted():
+    with tf.Graph().as_default():
+        scale, shift = tf.constant([1.0, 1.0, 2.0, 1.0]), tf.constant([0.0, 0.25, 0.0, 0.125])
+        matrices = evaluate(_resampling(4, scale, shift))
+    row = np.array([10.0, 20.0, 30.0, 40.0])
+    assert (matrices @ row).tolist() == [[10, 20, 30, 40], [0, 10, 20, 30], [17.5, 22.5, 27.5, 32.5], [5, 15, 25, 35]]
+
+
+def test_a_cut_is_half_the_side_about_its_middle():
+    with tf.Graph().as_default():
+        cuts = evaluate(_cut(8, tf.constant([0.0, -1.0, 1.0])))
+    assert cuts.astype(int).tolist() == [[0, 0, 1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmented_images(channels):
+    """They depend on the seed, the step and the call; black stays black; and gradients reach the images."""
+    with tf.Graph().as_default() as graph:
+        step = v1.train.get_or_create_global_step()
+        images = tf.constant(np.random.RandomState(0).uniform(-1, 1, (20, 16, 16, channels)).astype(np.float32))
+        first, second, black = augment(images, 7), augment(images, 7), augment(-tf.ones_like(images), 7)
+        (gradient,) = tf.gradients(first, images)
+        with v1.Session(graph=graph) as session:
+            session.run(step.initializer)
+            values = session.run([first, second, black, gradient])
+            again = session.run(first)
+            session.run(step.assign_add(1))
+            later = session.run(first)
+    assert values[0].shape == (20, 16, 16, channels) and values[0].min() >= -1 and values[0].max() <= 1
+    assert np.array_equal(values[0], again) and not np.array_equal(values[0], values[1])
+    assert not np.array_equal(values[0], later) and (values[2] == -1).all()
+    assert np.isfinite(values[3]).all() and (values[3] != 0).mean() > 0.5
+
+
+def test_each_pass_is_augmented_and_none_without_the_flag():
+    drawn = []
+    for on in (False, True):
+        operations = build_gan(CONFIG.replace(augment=on, d_noise=0.0)).graph.get_operations()
+        drawn.append(sum(op.type == "StatelessRandomUniformV2" for op in operations))
+    assert drawn == [0, 3]  # D's passes of reals and of fakes, and G's

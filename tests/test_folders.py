@@ -1,0 +1,473 @@
+"""Folders of pictures become images, or are refused in one line that names the file; the cache is only an aid."""
+
+import gzip
+import io
+import json
+import os
+import random
+import socket
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from conftest import POSIX, run
+from PIL import Image
+
+from dcgan_tf1 import tensorflow_import
+from dcgan_tf1.data import folders, sources
+from dcgan_tf1.data.folders import Form
+from dcgan_tf1.errors import DataError, OutputError
+
+GREYS = np.random.RandomState(0).randint(0, 256, (12, 28, 28), np.uint8)
+
+
+def encoded(array, kind="png", **options):
+    """`array`, or a picture, as the bytes of a file."""
+    buffer = io.BytesIO()
+    picture = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def chunk(kind, content):
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_of(width, height, *chunks):
+    """A PNG file that claims to be so large."""
+    return PNG[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + b"".join(chunks)
+
+
+def flipped(content, place):
+    """`content` with one byte changed."""
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
+SMOOTH = Image.linear_gradient("L").resize((200, 200))
+PNG, JPEG, BMP, WEBP = (encoded(SMOOTH, kind) for kind in ("png", "jpeg", "bmp", "webp"))
+FRAMES = {"save_all": True, "append_images": [SMOOTH.rotate(90)]}
+BOMB = zlib.compress(bytes(50_000_000), 9)
+END = PNG[-12:]
+
+BAD_FILES = {
+    "empty": b"",
+    "one byte": b"\x89",
+    "text": b"a line of text\n" * 9,
+    "a web page": b"<!DOCTYPE html><html><body>404</body></html>",
+    "a drawing of vectors": b'<svg xmlns="http://www.w3.org/2000/svg" width="28" height="28"/>',
+    "a program in PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\nshowpage\n",
+    "a document": b"%PDF-1.7\n" + bytes(500),
+    "zeros": bytes(5000),
+    "noise": random.Random(0).randbytes(5000),
+    "gzipped": gzip.compress(PNG),
+    "a zip": b"PK\x03\x04" + bytes(100),
+    "a GIF": encoded(SMOOTH, "gif"),
+    "a TIFF": encoded(SMOOTH, "tiff"),
+    "an icon": encoded(SMOOTH, "ico"),
+    "PNG: its signature alone": PNG[:8],
+    "PNG: half a header": PNG[:20],
+    "PNG: a header alone": PNG[:33],
+    "PNG: cut in half": PNG[: len(PNG) // 2],
+    "PNG: a flipped byte in its header": flipped(PNG, 19),
+    "PNG: a flipped byte in its pixels": flipped(PNG, len(PNG) - 40),
+    "PNG: no pixels": png_of(28, 28) + END,
+    "PNG: pixels of no stream": png_of(28, 28, chunk(b"IDAT", bytes(100))) + END,
+    "PNG: too few pixels": png_of(28, 28, chunk(b"IDAT", zlib.compress(bytes(100)))) + END,
+    "PNG: no width": png_of(0, 28, chunk(b"IDAT", zlib.compress(b""))) + END,
+    "PNG: 10**10 pixels": png_of(10**5, 10**5, chunk(b"IDAT", BOMB)) + END,
+    "PNG: 64 million pixels": encoded(Image.new("1", (8000, 8000))),
+    "PNG: a bomb for a text": png_of(28, 28, chunk(b"zTXt", b"Comment\0\0" + BOMB)) + END,
+    "PNG: animated": encoded(SMOOTH, "png", **FRAMES),
+    "JPEG: its first bytes alone": JPEG[:4],
+    "JPEG: cut in half": JPEG[: len(JPEG) // 2],
+    "JPEG: zeros after the start": JPEG[:2] + bytes(5000),
+    "JPEG: 65,535 pixels wide and high": JPEG.replace(struct.pack(">HH", 200, 200), b"\xff\xff\xff\xff", 1),
+    "BMP: a header alone": BMP[:54],
+    "BMP: cut in half": BMP[: len(BMP) // 2],
+    "BMP: 2**31 pixels wide": BMP[:18] + struct.pack("<i", 2**31 - 1) + BMP[22:],
+    "BMP: no bits in a pixel": BMP[:28] + bytes(2) + BMP[30:],
+    "WebP: a header alone": WEBP[:20],
+    "WebP: cut in half": WEBP[: len(WEBP) // 2],
+    "WebP: animated": encoded(SMOOTH, "webp", **FRAMES),
+    "WebP: a sound": b"RIFF" + struct.pack("<I", 100) + b"WAVEfmt " + bytes(92),
+}
+
+
+def sparse(folder):
+    with (folder / "bad.png").open("wb") as file:
+        file.truncate(1 << 40)  # of which the disk holds nothing
+
+
+def of_an_odd_name(name):
+    return lambda folder: open(os.fsencode(folder) + b"/" + name, "wb").close()
+
+
+def with_socket(folder):
+    here = os.getcwd()
+    os.chdir(folder)  # the name of a socket must be short
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("bad.png")
+    finally:
+        os.chdir(here)
+
+
+def links_to_each_other(folder):
+    (folder / "bad.png").symlink_to("worse.png")
+    (folder / "worse.png").symlink_to("bad.png")
+
+
+ODD_FILES = {
+    "a pipe": lambda folder: os.mkfifo(folder / "bad.png"),
+    "a socket": with_socket,
+    "a device": lambda folder: (folder / "bad.png").symlink_to("/dev/zero"),
+    "another device": lambda folder: (folder / "bad.png").symlink_to("/dev/stdin"),
+    "a link to nowhere": lambda folder: (folder / "bad.png").symlink_to("nowhere"),
+    "a link to itself": lambda folder: (folder / "bad.png").symlink_to("bad.png"),
+    "links to each other": links_to_each_other,
+    "a link to the folder": lambda folder: (folder / "bad").symlink_to("."),
+    "a link to the folder above": lambda folder: (folder / "bad").symlink_to(".."),
+    "a terabyte": sparse,
+    "a name that is no UTF-8": of_an_odd_name(b"\xff\xfe.png"),
+    "a name of two lines": of_an_odd_name(b"a\nb.png"),
+    "a name of an escape": of_an_odd_name(b"\x1b[2J.png"),
+}
+
+
+def make(folder, names, content=None):
+    """Pictures of those names in `folder`."""
+    for i, name in enumerate(names):
+        path = os.path.join(os.fsencode(folder), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(encoded(GREYS[i % 12]) if content is None else content)
+
+
+ODD_FOLDERS = {
+    "empty": ([], "found no picture"),
+    "hidden files alone": ([".a.png", "._b.jpg"], "found no picture"),
+    "other files alone": (["a.heic", "b.heic", "c.txt"], "found no picture beside 2 other files (.heic)"),
+    "a hundred folders and nothing in them": (["/".join("d" * 100) + "/.keep"], "found no picture"),
+    "pictures beside classes": (["a.png", "b/c.png"], "'a.png' beside the folder 'b'"),
+    "a class whose name is no UTF-8": ([b"\xff/a.png", b"b/b.png"], "found a class named"),
+    "a class whose name has two lines": (["a\nb/a.png", "b/b.png"], "found a class named"),
+    "a class with a very long name": (["a" * 150 + "/a.png", "b/b.png"], "found a class named"),
+    "nothing to test on": (["train/a/a.png", "test/.keep"], "found no picture"),
+    "half of MNIST's files": (["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"], "found no train-labels"),
+    "a cut file of CIFAR-10": (["data_batch_1.bin"], "expected a multiple of 3073"),
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A cache of its own; and no test here needs TensorFlow."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of three good pictures."""
+    make(tmp_path / "pictures", ["a.png", "c.png", "d.png"])
+    return tmp_path / "pictures"
+
+
+def assert_refused(folder, fault, *flags):
+    """A run on `folder` ends with exit code 3 and one line, soon."""
+    began = time.monotonic()
+    result = run("--dataset", folder, "--out_dir", folder.parent / "out", *flags)
+    assert result.code == 3 and result.err.startswith("error: ") and result.err.count("\n") == 1, result
+    assert len(result.err) <= 201 and result.err[:-1].isprintable() and fault in result.err, result.err
+    assert time.monotonic() - began < 5
+    return result
+
+
+def read(folder, *form, split="train"):
+    """The pictures of `folder`, and what was announced."""
+    lines = []
+    return folders.read_folder(folder, split, Form(*form), lines.append), lines
+
+
+# Hostile
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_by_its_name(folder, name):
+    (folder / "bad.png").write_bytes(BAD_FILES[name])
+    assert_refused(folder, "bad.png: ")
+
+
+@POSIX
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_what_is_no_file_is_refused_by_its_name(folder, name):
+    ODD_FILES[name](folder)
+    assert_refused(folder, ".png: " if "name" in name else "bad")
+
+
+@POSIX
+@pytest.mark.parametrize("name", ODD_FOLDERS)
+def test_an_odd_folder_is_refused(tmp_path, name):
+    files, fault = ODD_FOLDERS[name]
+    (tmp_path / "pictures").mkdir()
+    make(tmp_path / "pictures", files)
+    assert_refused(tmp_path / "pictures", fault)
+
+
+NO_CLASSES = {
+    "flat": (["a.png", "b.png"], "found no labels in pictures"),
+    "one class": (["a/a.png", "a/b.png"], "found 1 class in pictures"),
+    "a lonely picture": (["cat/a.png", "cat/b.png", "dog/c.png"], "of which dog has a single image"),
+}
+
+
+@pytest.mark.parametrize("name", NO_CLASSES)
+def test_what_a_conditional_gan_cannot_learn(tmp_path, name):
+    files, fault = NO_CLASSES[name]
+    make(tmp_path / "pictures", files)
+    assert_refused(tmp_path / "pictures", fault, "--conditional")
+
+
+def replace_by_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+CHANGES = {
+    "it vanishes": lambda path: path.unlink(),
+    "it grows": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+    "it shrinks": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "it is touched": lambda path: os.utime(path, (1, 1)),
+    "a pipe takes its place": replace_by_pipe,
+    "a folder takes its place": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@POSIX
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_while_it_is_read(folder, change, monkeypatch):
+    listed = folders._list_pictures
+
+    def list_and_change(root):
+        files = listed(root)
+        CHANGES[change](folder / "c.png")
+        return files
+
+    monkeypatch.setattr(folders, "_list_pictures", list_and_change)
+    assert_refused(folder, "c.png: ")
+
+
+@POSIX
+def test_what_is_no_file_is_passed_over_beside_classes(tmp_path):
+    make(tmp_path / "pictures", ["cat/a.png", "dog/b.png"])
+    os.mkfifo(tmp_path / "pictures" / "pipe.png")
+    (tmp_path / "pictures" / "cat" / "circle").symlink_to("..")
+    found, lines = read(tmp_path / "pictures", 1, False, True)
+    assert found.names == ("cat", "dog") and found.labels.tolist() == [0, 1]
+    assert len(lines) == 1 and lines[0].startswith("passed over 2 of 4 pictures; the first: cat/circle: found a link")
+    assert_refused(tmp_path / "pictures", "cat/circle: found a link")
+
+
+def test_bad_files_are_passed_over_and_counted(folder, tmp_path):
+    good, _ = read(folder)
+    for i, content in enumerate(BAD_FILES.values()):
+        (folder / f"bad{i:02d}.png").write_bytes(content)
+    for _ in range(2):  # decoded, and from the cache
+        found, lines = read(folder, 1, False, True)
+        assert np.array_equal(found.images, good.images) and found.digest == good.digest
+        assert len(lines) == 1 and lines[0].startswith(f"passed over {len(BAD_FILES)} of {len(BAD_FILES) + 3} pictures")
+        assert "bad00.png: found " in lines[0] or "bad00.png: expected " in lines[0]
+    with pytest.raises(DataError, match="bad00.png"):  # though the cache knows the others
+        read(folder)
+    for path in folder.glob("[a-d].png"):
+        path.unlink()
+    assert_refused(folder, "none that can be read", "--skip_bad")
+
+
+# Pictures
+
+
+def test_the_digest_and_the_labels_are_those_of_the_same_images_elsewhere(tmp_path):
+    digits = sources.load("digits", "")
+    some = digits._replace(images=digits.images[:50], labels=digits.labels[:50])
+    for i, (image, label) in enumerate(zip(some.images, some.labels, strict=True)):
+        path = tmp_path / "scans" / str(label) / f"{i:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(image))
+    np.savez(tmp_path / "scans.npz", images=some.images, labels=some.labels)
+    found, same = (sources.load(str(tmp_path / name), "") for name in ("scans", "scans.npz"))
+    assert np.array_equal(found.images, same.images)
+    assert {**found.record(True), "name": ""} == {**same.record(True), "name": ""}
+
+
+def test_subfolders_are_classes_by_name(tmp_path):
+    files = [".hidden/1.png", "cat/2.png", "dog/1.PNG", "dog/4.webp", "cat/deep/down/3.png", "no.txt", "dog/no.txt"]
+    make(tmp_path / "pictures", files)
+    found, _ = read(tmp_path / "pictures")
+    assert found.names == ("cat", "dog") and found.labels.tolist() == [1, 0, 0, 1]  # by the names of the files
+    flat, _ = read(tmp_path / "pictures" / "cat" / "deep" / "down")
+    assert flat.names is flat.labels is None
+    data = sources.load(str(tmp_path / "pictures"), "")
+    assert data.classes().names == ("cat", "dog") and data.name == "pictures"
+
+
+def test_numbers_sort_as_numbers_and_other_names_as_text(tmp_path):
+    make(tmp_path / "numbers", ["10/a.png", "9/b.png"])
+    make(tmp_path / "padded", ["10/a.png", "09/b.png"])
+    numbers, padded = (read(tmp_path / name)[0] for name in ("numbers", "padded"))
+    assert numbers.names is None and numbers.labels.tolist() == [10, 9]
+    assert padded.names == ("09", "10") and padded.labels.tolist() == [1, 0]
+
+
+def test_folders_of_splits_share_their_classes(tmp_path):
+    make(tmp_path / "pictures", [".git/4.png", "train/cat/1.png", "train/dog/2.png", "test/dog/3.png"])
+    train, test = (sources.load(str(tmp_path / "pictures"), "", split) for split in ("train", "test"))
+    assert train.names == test.names == ("cat", "dog") and test.labels.tolist() == [1]
+    assert train.indices_of(test).tolist() == [1]
+    both = [read(tmp_path / "pictures" / "train", split=split)[0].digest for split in ("train", "test")]
+    assert both[0] == both[1] == train.digest
+
+
+INK = np.zeros((28, 28), np.uint8)
+INK[:14, :14] = 255  # the upper left quarter
+ALPHA = Image.merge("LA", [Image.fromarray(255 - INK), Image.fromarray(INK)])  # black ink on transparent paper
+
+
+KINDS = {
+    "grey": (encoded(INK), ()),
+    "one bit": (encoded(Image.fromarray(INK).convert("1")), ()),
+    "palette": (encoded(Image.fromarray(INK).convert("P")), ()),
+    "16 bits": (encoded(INK.astype(np.uint16) * 257), ()),
+    "RGB": (encoded(Image.fromarray(INK).convert("RGB")), ()),
+    "inverted": (encoded(255 - INK), (1, True)),
+    "CMYK": (encoded(Image.fromarray(INK).convert("RGB").convert("CMYK"), "jpeg", quality=100), ()),
+    "JPEG": (encoded(INK, "jpeg", quality=100), ()),
+    "BMP": (encoded(INK, "bmp"), ()),
+    "WebP": (encoded(INK, "webp", lossless=True), ()),
+    "white on transparent": (encoded(Image.merge("LA", [Image.fromarray(INK)] * 2)), ()),
+    "black on transparent": (encoded(ALPHA), (1, True)),
+    "a transparent palette": (encoded(Image.fromarray(INK).convert("P"), transparency=0), ()),
+    "large": (encoded(INK.repeat(20, 0).repeat(20, 1)), ()),
+    "large JPEG": (encoded(INK.repeat(64, 0).repeat(64, 1), "jpeg", quality=100), ()),
+    "wide": (encoded(np.pad(INK, [(0, 0), (30, 30)])), ()),
+    "high": (encoded(np.pad(INK, [(9, 9), (0, 0)], constant_values=255)), ()),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_picture_shows_the_same(tmp_path, kind):
+    content, form = KINDS[kind]
+    make(tmp_path / "pictures", ["a.png"], content)
+    (image,) = read(tmp_path / "pictures", *form)[0].images
+    assert image.shape == (28, 28)
+    inner = np.array([2, 5, 10, 17, 22, 25])  # away from edges, which resizing blurs
+    np.testing.assert_allclose(image[np.ix_(inner, inner)].astype(int), INK[np.ix_(inner, inner)], atol=4)
+
+
+def test_pictures_are_turned_as_they_were_taken(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    make(tmp_path / "pictures", ["a.png"], encoded(np.rot90(INK), "jpeg", quality=100, exif=exif))
+    (image,) = read(tmp_path / "pictures")[0].images
+    assert image[5, 5] > 250 and image[5, 22] < 5 and image[22, 5] < 5
+
+
+def test_colours(tmp_path):
+    colours = np.random.RandomState(0).randint(0, 256, (3, 32, 32, 3), np.uint8)
+    for i, each in enumerate(colours):
+        make(tmp_path / "pictures", [f"{i}.png"], encoded(each))
+    found, _ = read(tmp_path / "pictures", 3)
+    again, _ = read(tmp_path / "pictures", 3)
+    assert np.array_equal(found.images, colours) and np.array_equal(again.images, colours)
+    np.savez(tmp_path / "same.npz", images=colours)
+    assert sources.load(str(tmp_path / "same.npz"), "", form=Form(3)).digest == found.digest == again.digest
+    assert read(tmp_path / "pictures")[0].images.shape == (3, 28, 28)  # in grey
+
+
+def test_a_photograph_with_a_preview_is_still(tmp_path):
+    make(tmp_path / "pictures", ["a.jpg"], encoded(Image.fromarray(INK), "mpo", **FRAMES))
+    assert len(read(tmp_path / "pictures")[0].images) == 1
+
+
+def test_bright_borders_are_told(tmp_path):
+    assert sources.bright_border(GREYS) == pytest.approx(0.5, abs=0.05)
+    assert sources.bright_border(np.pad(GREYS, [(0, 0), (1, 1), (1, 1)])) == 0
+    assert sources.bright_border(np.pad(GREYS, [(0, 0), (1, 1), (1, 1)], constant_values=255)) == 1
+
+
+# The cache
+
+
+def cached(tmp_path):
+    """The file of images in the cache, and its record."""
+    (path,) = (tmp_path / "cache").rglob("*.idx")
+    return path, path.with_suffix(".json")
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+SPOILT = {
+    "cut short": lambda images, record: cut(images),
+    "a flipped byte": lambda images, record: images.write_bytes(flipped(images.read_bytes(), 500)),
+    "empty": lambda images, record: images.write_bytes(b""),
+    "gone": lambda images, record: images.unlink(),
+    "a folder": lambda images, record: (images.unlink(), images.mkdir()),
+    "a pipe": lambda images, record: (images.unlink(), os.mkfifo(images)),
+    "a record cut short": lambda images, record: cut(record),
+    "a record of another version": lambda images, record: rewrite(record, format=2),
+    "a record of another shape": lambda images, record: rewrite(record, shape=[3, 56, 14]),
+    "a record of too many": lambda images, record: rewrite(record, shape=[10**9, 28, 28]),
+    "a record of bad ones": lambda images, record: rewrite(record, bad=[[0, "it is not liked"]]),
+    "a record of anything": lambda images, record: record.write_text("[1]"),
+    "a pipe for a record": lambda images, record: (record.unlink(), os.mkfifo(record)),
+}
+
+
+@POSIX
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_a_spoilt_cache_is_not_used(folder, tmp_path, spoil):
+    before, lines = read(folder)
+    assert lines == []
+    SPOILT[spoil](*cached(tmp_path))
+    again, lines = read(folder)
+    assert np.array_equal(again.images, before.images) and again.digest == before.digest
+    assert len(lines) == 1 + (spoil == "a folder") and lines[0].startswith("note: ") and "decoding again" in lines[0]
+    if spoil != "a folder":  # which is not removed
+        assert read(folder)[1] == []
+
+
+def test_a_second_start_decodes_nothing(folder, monkeypatch):
+    first, _ = read(folder)
+    monkeypatch.setattr(folders, "_decode", None)
+    second, lines = read(folder)
+    assert np.array_equal(second.images, first.images) and lines == [] and not second.images.flags.writeable
+    with pytest.raises(DataError):  # other options have a place of their own
+        read(folder, 1, True)
+    os.utime(folder / "a.png", (1, 1))
+    with pytest.raises(DataError, match="a.png"):
+        read(folder)
+
+
+def test_without_room_for_the_cache_it_goes_on(folder, monkeypatch):
+    def fail(path, write):
+        raise OutputError(f"{path}: No space left on device; expected room and permission to write it")
+
+    monkeypatch.setattr(folders, "write_whole", fail)
+    found, lines = read(folder)
+    assert len(found.images) == 3 and len(lines) == 1 and "No space left" in lines[0]
+
+
+def test_without_a_place_for_the_cache_it_goes_on(folder, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    found, lines = read(folder)
+    assert len(found.images) == 3 and len(lines) == 1 and lines[0].startswith("warning: ")
+    monkeypatch.setattr(folders, "cache_folder", lambda: None)
+    assert read(folder)[1] == []
