@@ -45,7 +45,8 @@ def data(tmp_path_factory):
 def colour(data, tmp_path_factory):
     """A conditional run in colour of 4 steps. Shared: copy it before changing anything."""
     folder = tmp_path_factory.mktemp("run")
-    flags = ["--dataset", data, "--channels", "3", "--conditional", "--sample_every", "2", "--checkpoint_every", "2"]
+    flags = ["--dataset", data, "--channels", "3", "--conditional", "--lr_decay", "none", "--sample_every", "2"]
+    flags += ["--checkpoint_every", "2"]
     train(folder, 2, *flags)
     train(folder, 4, *flags)
     return folder
@@ -88,7 +89,8 @@ def test_channels_are_those_of_the_data(data, tmp_path):
 
 @pytest.mark.slow
 def test_a_resume_is_exact(colour, data, tmp_path):
-    flags = ["--dataset", data, "--channels", "3", "--conditional", "--sample_every", "2", "--checkpoint_every", "2"]
+    flags = ["--dataset", data, "--channels", "3", "--conditional", "--lr_decay", "none", "--sample_every", "2"]
+    flags += ["--checkpoint_every", "2"]
     train(tmp_path, 4, *flags)
     assert weights(tmp_path, 4) == weights(colour, 4)
 
