@@ -290,8 +290,8 @@ import os
 from dcgan_tf1.tensorflow_import import import_tensorflow
 import_tensorflow()
 import tensorflow as tf
-from dcgan_tf1.networks import halves
 from dcgan_tf1.networks.frozen import session_options
+from dcgan_tf1.training.session import ONE_THREAD_PER_OP
 
 def new_threads(settings):
     before = len(os.listdir("/proc/self/task"))
@@ -303,7 +303,7 @@ def new_threads(settings):
     return len(os.listdir("/proc/self/task")) - before
 
 new_threads({})
-print(new_threads(halves.THREADS), new_threads({"inter_op_parallelism_threads": 5, "intra_op_parallelism_threads": 4}))
+print(new_threads(ONE_THREAD_PER_OP), new_threads({"inter_op_parallelism_threads": 5, "intra_op_parallelism_threads": 4}))
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert found.stdout == "3 9\n", found.stdout + found.stderr

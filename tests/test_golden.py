@@ -22,6 +22,7 @@ import pytest
 from dcgan_tf1 import cli
 from dcgan_tf1.config import Config
 from dcgan_tf1.machine import usable_cores
+from dcgan_tf1.tensorflow_import import import_tensorflow
 
 GOLDEN = Path(__file__).with_name("golden.json")
 RECIPES = {
@@ -121,6 +122,7 @@ def test_the_weights_that_ship_draw_the_recorded_digits(name, recorded_bits, tmp
 
 def record():
     """Write the seeds, and the bits of this machine, to golden.json. The bits of other machines stay."""
+    import_tensorflow()  # for threads of each session, as in the tests
     golden = json.loads(GOLDEN.read_text())
     golden["seeds"] = {recipe: hash_seeds(recipe) for recipe in RECIPES}
     with tempfile.TemporaryDirectory() as folder:

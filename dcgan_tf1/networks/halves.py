@@ -17,8 +17,6 @@ v1 = tf.compat.v1
 
 _JOINED = "halves"
 """Graph collection of the batches that were made by joining two halves."""
-THREADS = {"inter_op_parallelism_threads": 2, "intra_op_parallelism_threads": 1}
-"""The settings of a session for such a graph: two chains of ops, and one thread within an op."""
 
 
 def pay_off(config: Config) -> bool:
@@ -29,7 +27,12 @@ def pay_off(config: Config) -> bool:
     batches of 64 to 256. Other numbers of cores were not measured, nor were several workers.
     """
     alone = config.g_batch_norm == "first" and config.batch_size >= 256 and config.batch_size % 2 == 0
-    return alone and not joined() and usable_cores() == 2 and not tf.config.list_physical_devices("GPU")
+    return alone and not joined() and on_two_cores()
+
+
+def on_two_cores() -> bool:
+    """Whether this process computes on exactly two cores, and on no GPU."""
+    return usable_cores() == 2 and not tf.config.list_physical_devices("GPU")
 
 
 def are_used(graph: tf.Graph) -> bool:
