@@ -3,7 +3,7 @@
 All contenders live in one process and take turns, so that whatever else the machine does slows all of them alike. A
 turn is two steps, of which the second is timed, since in training a step finds the caches as the last one left them.
 The medians over all rounds go to step.json, and their figure to step.png, both beside this file. With `--isa avx2` only
-steps in float32 are timed, and the results go to step-avx2.json and step-avx2.png.
+steps in float32 are timed, without the long run, and the results go to step-avx2.json and step-avx2.png.
 """
 
 import argparse
@@ -255,11 +255,11 @@ def main() -> None:
     print(f"{machine['cpu']}, {machine['cores']} cores, TensorFlow {machine['tensorflow']}")
     report = {"machine": machine, "rounds": options.rounds, "ms_per_step": {}}
 
-    if options.long:  # first, while this process holds nothing else
-        report["long_run"] = long_run(options.long)
-        print(report["long_run"])
     # TensorFlow asks the processor for bfloat16, and not the library that has been told to do without.
     precisions = ("float32",) if options.isa else ("float32", "bfloat16")
+    if options.long and not options.isa:  # first, while this process holds nothing else
+        report["long_run"] = long_run(options.long)
+        print(report["long_run"])
     peaks = {precision: matmul_peak(precision) for precision in precisions}
     report["matmul_gflops"] = {name: 2 * peak / 1e9 for name, peak in peaks.items()}
     for preset in RECIPES:
