@@ -6,7 +6,7 @@ measuring. The speed records of CIFAR-10 (https://github.com/KellerJordan/cifar1
 that they leave out the start-up. The floor is the distance of 5,000 real training digits.
 
 Each seed trains in a process of its own. Flags after `--` go to `run.py train`. The results go to race.json beside this
-file.
+file, those of `--conditional` to race-conditional.json.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def summarise(results: list[dict], arguments: argparse.Namespace) -> None:
-    """Print the median, the mean and the spread, and write race.json."""
+    """Print the median, the mean and the spread, and write the file of results."""
     import numpy as np
 
     from dcgan_tf1.runs import checkpoint
@@ -148,7 +148,8 @@ def summarise(results: list[dict], arguments: argparse.Namespace) -> None:
         f"slowest {seconds.max():.1f} s"
     )
     report = {"machine": checkpoint.machine_record(), "target": arguments.target, "results": results}
-    (HERE / "race.json").write_text(json.dumps(report, indent=1) + "\n")
+    name = "race-conditional.json" if results[0]["config"]["conditional"] else "race.json"
+    (HERE / name).write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
