@@ -282,6 +282,22 @@ def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
     assert not halves.pay_off(reference)
 
 
+def test_small_steps_on_two_cores_have_one_thread_for_an_op(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(v1, "Session", lambda graph, config: config)
+
+    def threads(config, cores):
+        monkeypatch.setattr(halves, "usable_cores", lambda: cores)
+        options = open_session(build_gan(config), config)
+        return options.inter_op_parallelism_threads, options.intra_op_parallelism_threads
+
+    assert threads(TINY, 2) == threads(TINY.replace(batch_size=128), 2) == (2, 1)
+    assert threads(TINY, 1) == threads(TINY, 8) == threads(TINY.replace(batch_size=129), 2) == (0, 0)
+    assert threads(Config(preset="reference"), 2) == (2, 1)  # by halves of the batch
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert threads(TINY, 2) == (0, 0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_a_session_has_the_threads_that_it_asks_for_whatever_ran_before():
     """`compare` and `--eval_every` open a classifier's session in the process, before or after that of the training."""
@@ -303,7 +319,8 @@ def new_threads(settings):
     return len(os.listdir("/proc/self/task")) - before
 
 new_threads({})
-print(new_threads(ONE_THREAD_PER_OP), new_threads({"inter_op_parallelism_threads": 5, "intra_op_parallelism_threads": 4}))
+others = {"inter_op_parallelism_threads": 5, "intra_op_parallelism_threads": 4}
+print(new_threads(ONE_THREAD_PER_OP), new_threads(others))
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert found.stdout == "3 9\n", found.stdout + found.stderr
