@@ -33,7 +33,7 @@ FILE = "weights.npz"
 SHIPPED_SHA256 = {
     "weights": "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4",
     "conditional": "2389982d96ef5c6a06dd4cef4d043760a59f1c2dcc2681814423d8ef91ae0768",
-    "fashion": "3031dd5ed1908a977bc27c567578e603d9f777901cf3fefa6f8a94e6bf6b2aa6",
+    "fashion": "d5813de88949bf216f791e213deec8fdac86e77cacfedab528af9d360622c4e5",
 }
 """The sha256, in hex, of the weights that come with the project, by their names.
 
