@@ -282,14 +282,26 @@ def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
     assert not halves.pay_off(reference)
 
 
-def test_small_steps_on_two_cores_have_one_thread_for_an_op(monkeypatch):
+@pytest.fixture
+def session_settings(monkeypatch):
+    """The settings of every session that the test has opened."""
+    start, settings = v1.Session.__init__, []
+
+    def note_settings(session, *arguments, config=None, **options):
+        settings.append(config)
+        start(session, *arguments, config=config, **options)
+
+    monkeypatch.setattr(v1.Session, "__init__", note_settings)
+    return settings
+
+
+def test_small_steps_on_two_cores_have_one_thread_for_an_op(monkeypatch, session_settings):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(v1, "Session", lambda graph, config: config)
 
     def threads(config, cores):
         monkeypatch.setattr(halves, "usable_cores", lambda: cores)
-        options = open_session(build_gan(config), config)
-        return options.inter_op_parallelism_threads, options.intra_op_parallelism_threads
+        open_session(build_gan(config), config).close()
+        return session_settings[-1].inter_op_parallelism_threads, session_settings[-1].intra_op_parallelism_threads
 
     assert threads(TINY, 2) == threads(TINY.replace(batch_size=128), 2) == (2, 1)
     assert threads(TINY, 1) == threads(TINY, 8) == threads(TINY.replace(batch_size=129), 2) == (0, 0)
@@ -326,18 +338,12 @@ print(new_threads(ONE_THREAD_PER_OP), new_threads(others))
     assert found.stdout == "3 9\n", found.stdout + found.stderr
 
 
-def test_every_session_shares_the_gpu_and_has_threads_of_its_own(monkeypatch):
-    start, settings = v1.Session.__init__, []
-
-    def note_settings(session, *arguments, config=None, **options):
-        settings.append(config)
-        start(session, *arguments, config=config, **options)
-
-    monkeypatch.setattr(v1.Session, "__init__", note_settings)
+def test_every_session_shares_the_gpu_and_has_threads_of_its_own(session_settings):
     with TrainedGan(shipped_weights()) as gan:  # a session for the GAN, and one for the classifier
         gan.sample(1, digit=3, seed=0)
     open_session(build_gan(TINY), TINY).close()
-    assert [(each.gpu_options.allow_growth, each.use_per_session_threads) for each in settings] == [(True, True)] * 3
+    found = [(each.gpu_options.allow_growth, each.use_per_session_threads) for each in session_settings]
+    assert found == [(True, True)] * 3
 
 
 def test_simultaneous_updates_would_be_seen(pair):
