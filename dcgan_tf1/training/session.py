@@ -45,8 +45,9 @@ def _ops_are_short(config: Config) -> bool:
     """Whether two threads that share every op would wait for each other longer than either works.
 
     On two cores with AMX and one thread for an op, a step of the default recipe takes 0.74 of the time in bfloat16 and
-    0.89 in float32. It takes 0.68 and 0.84 with batches of 32, 0.85 and 1.02 with 128, and 0.95 and 1.04 with 256. The
-    other recipes, except those of batches of 256, gain as much. Other numbers of cores were not measured.
+    0.89 in float32. It takes 0.68 and 0.84 with batches of 32, 0.85 and 1.02 with 128, and 0.95 and 1.04 with 256.
+    Steps of `mlp` take 0.71 to 0.91, and those of four times the default's channels 1.08 and 1.13. Other numbers of
+    cores were not measured.
     """
     return config.batch_size <= 128 and halves.on_two_cores()
 
