@@ -202,6 +202,13 @@ class Config:
         low=0,
         high=1,
     )
+    d_jitter: float = _setting(
+        0.0,
+        "pixels by which what the discriminator sees is shifted at most, real and drawn images alike; it is stretched "
+        "by up to a tenth of its size for each, too; 0: neither",
+        low=0,
+        high=4,
+    )
     augment: bool = _setting(
         False,
         "shift, scale and cut what the discriminator sees, real and drawn images alike, for small data sets",

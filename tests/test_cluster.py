@@ -31,7 +31,7 @@ pytestmark = POSIX
 SMALL = ["--dataset", "digits", "--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "12", "--z_dim", "8"]
 SMALL += ["--precision", "float32", "--log_every", "1", "--sample_every", "1000", "--checkpoint_every", "20"]
 NARROW = {
-    "default": {"preset": "default", "g_channels": (32, 16, 8), "d_channels": (8, 16, 16, 32)},
+    "default": {"preset": "default", "g_channels": (32, 16, 8), "d_channels": (8, 16, 16, 32), "d_jitter": 1.0},
     "reference": {"preset": "reference", "g_channels": (32, 16, 8, 8), "d_channels": (8, 8, 16)},
 }
 

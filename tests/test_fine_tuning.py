@@ -12,7 +12,7 @@ import dcgan_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import sources
 from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.networks.augment import _cut, _resampling, augment
+from dcgan_tf1.networks.augment import _cut, _resampling, augment, draw_jitter, resample
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.sampling import fine_tuning
 from dcgan_tf1.sampling.weights import load_weights, read_weights, save_weights
@@ -185,13 +185,18 @@ def test_a_cut_is_half_the_side_about_its_middle():
     assert cuts.astype(int).tolist() == [[0, 0, 1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 1]]
 
 
+def jitter(images, seed):
+    return resample(images, draw_jitter(images.shape[0], images.shape[1], 1.0, seed))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
-def test_augmented_images(channels):
+@pytest.mark.parametrize("change", [augment, jitter])
+def test_augmented_images(change, channels):
     """They depend on the seed, the step and the call; black stays black; and gradients reach the images."""
     with tf.Graph().as_default() as graph:
         step = v1.train.get_or_create_global_step()
         images = tf.constant(np.random.RandomState(0).uniform(-1, 1, (20, 16, 16, channels)).astype(np.float32))
-        first, second, black = augment(images, 7), augment(images, 7), augment(-tf.ones_like(images), 7)
+        first, second, black = (change(each, 7) for each in (images, images, -tf.ones_like(images)))
         (gradient,) = tf.gradients(first, images)
         with v1.Session(graph=graph) as session:
             session.run(step.initializer)
@@ -205,9 +210,26 @@ def test_augmented_images(channels):
     assert np.isfinite(values[3]).all() and (values[3] != 0).mean() > 0.5
 
 
-def test_each_pass_is_augmented_and_none_without_the_flag():
-    drawn = []
-    for on in (False, True):
-        operations = build_gan(CONFIG.replace(augment=on, d_noise=0.0)).graph.get_operations()
-        drawn.append(sum(op.type == "StatelessRandomUniformV2" for op in operations))
-    assert drawn == [0, 3]  # D's passes of reals and of fakes, and G's
+def test_how_far_jitter_moves_an_image():
+    with tf.Graph().as_default():
+        v1.train.get_or_create_global_step()
+        matrices = draw_jitter(2000, 32, 2.0, 0)
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            both = session.run(matrices)
+    assert not np.array_equal(*both)
+    for each in both:
+        source = each @ np.arange(32)  # where the pixels of a row, or of a column, come from: [2000, 32]
+        stretch = 11 / (source[:, 21] - source[:, 10])
+        shift = stretch * (15.5 - (source[:, 10] + source[:, 21]) / 2)
+        assert (shift.min(), shift.max()) == (pytest.approx(-2, abs=0.01), pytest.approx(2, abs=0.01))
+        assert (stretch.min(), stretch.max()) == (pytest.approx(0.8, abs=0.01), pytest.approx(1.2, abs=0.01))
+
+
+@pytest.mark.parametrize(
+    ("settings", "draws"),
+    [({}, 0), ({"augment": True}, 3), ({"d_jitter": 1.0}, 1)],  # D's passes of reals and of fakes, and G's
+)
+def test_what_the_passes_of_a_step_draw(settings, draws):
+    operations = build_gan(CONFIG.replace(d_noise=0.0, **settings)).graph.get_operations()
+    assert sum(op.type == "StatelessRandomUniformV2" for op in operations) == draws

@@ -1,7 +1,7 @@
 """Differentiable augmentation: real and drawn images are shifted, scaled and cut alike before D sees them.
 
-With few images D soon knows each by heart. When it never sees one twice in the same way, it has to judge what they have
-in common; and since the drawn images are changed too, G does not learn the changes (Zhao et al. 2020).
+D soon knows few images by heart, and many in a long run. When it never sees one twice in the same way, it has to judge
+what they have in common; and since the drawn images are changed too, G does not learn the changes (Zhao et al. 2020).
 """
 
 import math
@@ -17,13 +17,14 @@ _SCALE = math.log(1.2)
 """The logarithm of how many times an image is scaled at most, up or down."""
 _CUT = 0.5
 """The side of the square that is blacked out around a random pixel, as a share of the image's."""
+_STRETCH = 0.1
+"""By what share of its size an image is stretched or shrunk at most along each axis, for each pixel of jitter."""
 
 
 def augment(images: tf.Tensor, seed: int) -> tf.Tensor:
     """Images, float32 [batch, size, size, channels] in [-1, 1], each changed in its own way, in the same shape.
 
-    The random numbers are a function of `seed`, the step and the number of the call in the graph. What comes in from
-    beyond the border is black.
+    The random numbers are a function of `seed`, the step and the number of the call in the graph.
     """
     count, size = images.shape[0], images.shape[1]
     key = random_key(seed)
@@ -34,10 +35,41 @@ def augment(images: tf.Tensor, seed: int) -> tf.Tensor:
     shift_y, shift_x, zoom, cut_y, cut_x = tf.unstack(numbers)
     scale = tf.exp(_SCALE * zoom)
     rows, columns = (_resampling(size, scale, _SHIFT * shift) for shift in (shift_y, shift_x))
+    cut = _cut(size, cut_y)[:, :, tf.newaxis] * _cut(size, cut_x)[:, tf.newaxis]  # 1 within the square
+    return (resample(images, (rows, columns)) + 1.0) * (1.0 - cut[..., tf.newaxis]) - 1.0
+
+
+def draw_jitter(count: int, size: int, pixels: float, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """How `count` images are shifted and stretched along each axis, each in its own way; `resample` does it.
+
+    The random numbers are a function of `seed`, the step and the number of the call in the graph.
+
+    Args:
+        size: the side of the images, in pixels.
+        pixels: how far they are shifted at most, along each axis and in both directions.
+
+    Returns:
+        What each pixel of a column is made of, and each pixel of a row: float32 [count, size, size].
+    """
+    key = random_key(seed)
+    numbers = own_share(lambda shape: tf.random.stateless_uniform(shape, key, -1.0, 1.0, alg="philox"), [count, 4])
+    shift_y, shift_x, stretch_y, stretch_x = tf.unstack(numbers, axis=1)
+    axes = ((shift_y, stretch_y), (shift_x, stretch_x))
+    rows, columns = (
+        _resampling(size, 1.0 + _STRETCH * pixels * stretch, pixels / size * shift) for shift, stretch in axes
+    )
+    return rows, columns
+
+
+def resample(images: tf.Tensor, matrices: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """Images, float32 [batch, size, size, channels] in [-1, 1], made of their own pixels as `matrices` say.
+
+    What comes in from beyond the border is black.
+    """
+    rows, columns = matrices
     planes = tf.transpose(images + 1.0, [0, 3, 1, 2])  # black is 0: [batch, channels, size, size]
     planes = tf.matmul(rows[:, tf.newaxis] @ planes, columns[:, tf.newaxis], transpose_b=True)
-    cut = _cut(size, cut_y)[:, :, tf.newaxis] * _cut(size, cut_x)[:, tf.newaxis]  # 1 within the square
-    return tf.transpose(planes, [0, 2, 3, 1]) * (1.0 - cut[..., tf.newaxis]) - 1.0
+    return tf.transpose(planes, [0, 2, 3, 1]) - 1.0
 
 
 def _numbers(count: int, key: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.networks import load_family, workers
-from dcgan_tf1.networks.augment import augment
+from dcgan_tf1.networks.augment import augment, draw_jitter, resample
 from dcgan_tf1.networks.layers import MOVING_AVERAGES, noise
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
 from dcgan_tf1.training.cluster import Cluster
@@ -68,6 +68,8 @@ class _Batch(NamedTuple):
     unconditional."""
     d_noise: tf.Tensor | None
     """The noise that is added to what D sees, float32 [batch_size, size, size, channels]; None: no noise."""
+    d_jitter: tuple[tf.Tensor, tf.Tensor] | None
+    """How the images that D sees are shifted and stretched, see `draw_jitter`; None: they are not."""
 
 
 _Averages = list[tuple[tf.Variable, tf.Tensor, float]]
@@ -118,7 +120,9 @@ def build_gan(config: Config, side: int = 28, classes: int = 0, cluster: Cluster
         one_hot = tf.one_hot(labels, classes) if classes else None
         fake = _generate(z, one_hot, config)
         d_noise = noise(real.shape, config.d_noise, config.seed) if config.d_noise else None
-        batch = _Batch(z, one_hot, d_noise)
+        jitter = (config.batch_size, config.image_size, config.d_jitter, config.seed)
+        d_jitter = draw_jitter(*jitter) if config.d_jitter else None
+        batch = _Batch(z, one_hot, d_noise, d_jitter)
         d_real = _discriminate(real, batch, config)
         d_fake = _discriminate(fake.values, batch, config)
         d_player, g_player = _players(step, config)
@@ -191,10 +195,11 @@ def _discriminate(images: tf.Tensor, batch: _Batch, config: Config) -> _Output:
     """The discriminator's logits of `images`, in training mode.
 
     Adding the noise hides from D what no eye sees, such as how near to -1 a background is, and leaves the strokes to be
-    seen (Sonderby et al. 2017). All passes of a step share one draw, as no pass sees another's images. Augmentation,
-    where it is asked for, is drawn anew for each pass.
+    seen (Sonderby et al. 2017). All passes of a step share one draw of it and of the jitter, as no pass sees another's
+    images. Augmentation, where it is asked for, is drawn anew for each pass.
     """
     seen = augment(images, config.seed) if config.augment else images
+    seen = seen if batch.d_jitter is None else resample(seen, batch.d_jitter)
     seen = seen if batch.d_noise is None else seen + batch.d_noise
     return _apply("discriminator", config, seen, batch.classes)
 
