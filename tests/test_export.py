@@ -132,6 +132,20 @@ def test_npz_is_a_checkpoint(finished, tmp_path, half):
         assert file["generator/dense/kernel"].dtype == (np.float16 if half else np.float32)
 
 
+@pytest.mark.parametrize("model", ["dcgan32", "mlp"])
+def test_z_may_be_scaled(model, tmp_path):
+    train(tmp_path, 2, "--conditional", "--model", model)
+    flags = ["--out_dir", tmp_path, "--z_scale", 0.5]
+    z = np.random.default_rng(0).uniform(-1, 1, (20, 8)).astype(np.float32)
+    labels = np.arange(20) % 10
+    with dcgan_tf1.load(tmp_path) as gan, dcgan_tf1.load(export(tmp_path, "npz", *flags)) as scaled:
+        assert np.array_equal(scaled.draw(z, labels), gan.draw(z / 2, labels))
+        assert not np.array_equal(scaled.draw(z, labels), gan.draw(z, labels))
+    with np.load(tmp_path / FORMATS["npz"]) as file, np.load(export(tmp_path, "npz", *flags[:2], "--force")) as plain:
+        changed = [name for name in plain if name != "metadata" and not np.array_equal(file[name], plain[name])]
+    assert changed == [{"dcgan32": "generator/dense/kernel", "mlp": "generator/dense1/kernel"}[model]]
+
+
 @pytest.mark.parametrize("form", ["saved_model", "npz", "html"])
 def test_the_same_weights_give_the_same_bytes(form, tmp_path):
     for name in ("a", "b"):
@@ -191,7 +205,7 @@ def test_no_checkpoint(tmp_path):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("flags", [["--format", "keras"], ["--half"], ["--half", "--format", "onnx"], ["--out"]])
+@pytest.mark.parametrize("flags", [["--format", "keras"], ["--half"], ["--half", "--format", "onnx"], ["--z_scale", 9], ["--out"]])
 def test_bad_flags(flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("export", *flags)

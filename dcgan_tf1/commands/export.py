@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dcgan_tf1 import tensorflow_import
-from dcgan_tf1.commands.options import WeightsChoice, choice, force, option, switch, text, weights_options
+from dcgan_tf1.commands.options import WeightsChoice, choice, force, number, option, switch, text, weights_options
 from dcgan_tf1.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,10 +27,17 @@ _NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator
     name="form",
 )
 @switch("--half", "write npz in float16, which takes half the size")
+@option(
+    "--z_scale",
+    number(0.1, 3),
+    "draw as if the latent vectors were this many times as large; images are more typical below 1, and more varied "
+    "above it",
+    default=1.0,
+)
 @option("--out", text("PATH"), "file to write, or the folder of a SavedModel (default: in exported/)")
 @force
 @weights_options
-def export(choice: WeightsChoice, form: str, half: bool, out: str | None, force: bool) -> int:
+def export(choice: WeightsChoice, form: str, half: bool, z_scale: float, out: str | None, force: bool) -> int:
     """Write a trained generator for other programs."""
     if half and form != "npz":
         raise UsageError(f"--half: found with --format {form}, expected npz")
@@ -45,7 +52,7 @@ def export(choice: WeightsChoice, form: str, half: bool, out: str | None, force:
     source = choice.find()
     make_folder(target.parent)
     if form == "html":
-        write_html(source, target)
+        write_html(source, target, z_scale)
         print(target)
         return 0
 
@@ -53,7 +60,7 @@ def export(choice: WeightsChoice, form: str, half: bool, out: str | None, force:
     from dcgan_tf1.sampling import weights
     from dcgan_tf1.sampling.export import write_onnx, write_saved_model
 
-    found = weights.read_weights(source)
+    found = weights.scale_z(weights.read_weights(source), z_scale)
     if form == "npz":
         weights.save_weights(target, found, "float16" if half else "float32")
     elif form == "onnx":
@@ -64,11 +71,16 @@ def export(choice: WeightsChoice, form: str, half: bool, out: str | None, force:
     return 0
 
 
-def write_html(source: "WeightsSource", path: Path) -> None:
-    """Write the page of the weights that `source` holds, with what is left of their training, to the file `path`."""
+def write_html(source: "WeightsSource", path: Path, z_scale: float = 1.0) -> None:
+    """Write the page of the weights that `source` holds, with what is left of their training, to the file `path`.
+
+    Args:
+        z_scale: how many times as large the latent vectors are, see `weights.scale_z`.
+    """
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.sampling import page, weights
 
     found = weights.read_weights(source)
-    earlier = weights.read_earlier(source, page.STOPS - 1)
+    earlier = [weights.scale_z(each, z_scale) for each in weights.read_earlier(source, page.STOPS - 1)]
+    found = weights.scale_z(found, z_scale)
     page.write_page(path, found, earlier, [] if earlier else page.earlier_grids(found))

@@ -158,6 +158,25 @@ def read_weights(found: WeightsSource) -> Weights:
     return Weights(found.prefix, found.step, found.config, found.dataset, arrays)
 
 
+def scale_z(weights: Weights, scale: float) -> Weights:
+    """The weights that draw of z what `weights` draw of `scale` times z: other rows in the generator's first layer.
+
+    Batch norm keeps the statistics that it has. So a scale below 1 draws images that are more typical, like the
+    truncation of Brock et al. (2018), and one above 1 draws more varied ones.
+
+    Raises:
+        CheckpointError: the first layer is not known.
+    """
+    if scale == 1:
+        return weights
+    name = next((n for n in ("generator/dense/kernel", "generator/dense1/kernel") if n in weights.arrays), None)
+    if name is None:
+        raise CheckpointError(f"{weights.path}: found no generator/dense/kernel, which --z_scale multiplies")
+    kernel = weights.arrays[name].copy()
+    kernel[: weights.config.z_dim] *= np.float32(scale)  # the rows behind them are those of the classes
+    return weights._replace(arrays={**weights.arrays, name: kernel})
+
+
 def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
     """Write `weights` to the .npz file `path`, exactly in `float32`, or in `float16`, which takes half the size.
 
