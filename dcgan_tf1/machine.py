@@ -4,6 +4,9 @@ import os
 import platform
 from pathlib import Path
 
+_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of oneDNN's variable ONEDNN_MAX_CPU_ISA with which it does not compute in bfloat16."""
+
 
 def usable_cores() -> int:
     """The number of cores that this process may run on, which may be fewer than the machine has."""
@@ -21,7 +24,9 @@ def cpu_model() -> str:
 
 
 def computes_in_bfloat16() -> bool:
-    """Whether the processor is known to have bfloat16 instructions (AVX-512 BF16 or AMX)."""
+    """Whether the processor is known to have bfloat16 instructions (AVX-512 BF16 or AMX), and oneDNN may use them."""
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BFLOAT16:
+        return False
     return any(flag in _cpuinfo() for flag in ("avx512_bf16", "amx_bf16"))
 
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, STEPS, TINY, contents, environment, run, train, weights
 
+from dcgan_tf1 import machine
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
 from dcgan_tf1.runs import checkpoint
@@ -108,6 +109,9 @@ def test_how_often_a_run_tells_does_not_change_it(finished, tmp_path):
     assert weights(tmp_path, STEPS) == weights(finished, STEPS)
     rows, every = ((f / "logs" / "metrics.csv").read_bytes().splitlines() for f in (tmp_path, finished))
     assert rows == every[:1] + every[7::7]
+    last = f"{STEPS:07d}.png"  # though it is no multiple of 1,000
+    assert {path.name for path in (tmp_path / "sample_image").iterdir()} == {"0000000.png", last, "real.png"}
+    assert (tmp_path / "sample_image" / last).read_bytes() == (finished / "sample_image" / last).read_bytes()
 
 
 def test_resume_drops_what_was_told_after_the_checkpoint(finished, tmp_path):
@@ -305,6 +309,15 @@ def test_another_learning_rate_is_accepted_and_told(finished_copy, tmp_path):
     assert weights(finished_copy, STEPS + 10) != weights(tmp_path / "same", STEPS + 10)
     assert checkpoint.load(finished_copy / "checkpoints", STEPS + 10).config.lr_g == 0.0005
     assert "lr_g" not in train(finished_copy, STEPS + 20, "--lr_g", 0.0005).out
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [("", True), ("AVX512_CORE_BF16", True), ("default", True), ("avx2", False)]
+)
+def test_what_onednn_may_use(told, expected, monkeypatch):
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: "flags: avx2 amx_bf16")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", told)
+    assert machine.computes_in_bfloat16() == expected
 
 
 @pytest.mark.parametrize(("flags", "precision"), [("", "float32"), ("flags: avx2 amx_bf16", "bfloat16")])

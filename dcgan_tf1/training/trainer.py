@@ -122,7 +122,6 @@ class Trainer:
         make_callable = cluster.make_callable if cluster else v1.Session.make_callable
         self._train = make_callable(sess, gan.train_op, feeds)
         self._train_and_measure = make_callable(sess, (gan.train_op, gan.metrics), feeds)
-        self._snapshot_every = min(config.sample_every, config.iterations)
         self._open_logs(stack)
         if not run.start:
             self._save_reals()
@@ -176,7 +175,7 @@ class Trainer:
         else:
             _, metrics = self._train_and_measure(*batch)
             self._log(metrics)
-        if self.global_step % self._snapshot_every == 0:
+        if self.global_step % config.sample_every == 0 or self.global_step == config.iterations:
             self.snapshot()
             self._log_speed()
         if config.eval_every and self.global_step % config.eval_every == 0:
