@@ -205,7 +205,9 @@ def test_no_checkpoint(tmp_path):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("flags", [["--format", "keras"], ["--half"], ["--half", "--format", "onnx"], ["--z_scale", 9], ["--out"]])
+@pytest.mark.parametrize(
+    "flags", [["--format", "keras"], ["--half"], ["--half", "--format", "onnx"], ["--z_scale", 9], ["--out"]]
+)
 def test_bad_flags(flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("export", *flags)
