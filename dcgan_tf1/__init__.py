@@ -17,8 +17,8 @@ def load(checkpoint: "str | os.PathLike[str] | int | None" = None) -> "TrainedGa
 
     Args:
         checkpoint: a step of the run in `./checkpoints`, or the path of a folder of checkpoints or of a `weights.npz`,
-            or the name of weights that ship, as `run.py generate --checkpoint` takes it: `conditional` draws digits by
-            class, `fashion` clothes. None: the newest checkpoint of the run in `./checkpoints`, or,
+            or the name of weights that ship, as `run.py generate --checkpoint` takes it: `unconditional` draws
+            digits without classes, `fashion` clothes. None: the newest checkpoint of the run in `./checkpoints`, or,
             without a run, the weights that ship.
 
     Raises:

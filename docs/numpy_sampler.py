@@ -21,11 +21,19 @@ def load(path):
     return config, {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
-def latent(seed, chunk, z_dim):
-    """The z of the digits of `seed` from number 500 * chunk to 500 * chunk + 499: float32 [500, z_dim] in [-1, 1)."""
+def latent(seed, chunk, z_dim, distribution="uniform"):
+    """The z of the digits of `seed` from number 500 * chunk to 500 * chunk + 499: float32 [500, z_dim].
+
+    They are uniform over [-1, 1) or standard normal, as the setting `z_distribution` says.
+    """
     key, counter = np.array([seed, 3], np.uint64), np.array([0, 0, 0, chunk], np.uint64)
-    bits = np.random.Philox(key=key, counter=counter).random_raw(CHUNK * z_dim) >> 40
-    return (bits * 2.0**-23 - 1).astype(np.float32).reshape(CHUNK, z_dim)
+    bits = np.random.Philox(key=key, counter=counter).random_raw(CHUNK * z_dim)
+    if distribution == "normal":
+        radius = np.sqrt(-2 * np.log(((bits >> 32) + 1) * 2.0**-32))
+        values = radius * np.cos((bits & 0xFFFFFFFF) * (2 * np.pi * 2.0**-32))
+    else:
+        values = (bits >> 40) * 2.0**-23 - 1
+    return values.astype(np.float32).reshape(CHUNK, z_dim)
 
 
 def generate(z, config, arrays, labels=None):
@@ -66,7 +74,8 @@ KEYS = ("moving_mean", "moving_variance", "beta", "bias", "class_scale/kernel", 
 if __name__ == "__main__":
     config, arrays = load(sys.argv[1])
     count = len(arrays["generator/dense/kernel"]) - config["z_dim"]  # of classes, which are drawn in turns
-    digits = generate(latent(0, 0, config["z_dim"])[:64], config, arrays, np.arange(64) % count if count else None)
+    z = latent(0, 0, config["z_dim"], config["z_distribution"])[:64]
+    digits = generate(z, config, arrays, np.arange(64) % count if count else None)
     picture = digits.reshape(8, 8, 32, 32, -1).swapaxes(1, 2)  # a grid of 256 x 256 pixels
     kind = b"P5" if picture.shape[4] == 1 else b"P6"
     with open(sys.argv[2], "wb") as file:

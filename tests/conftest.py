@@ -31,7 +31,8 @@ TINY = ["--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z
 TINY += ["--precision", "float32"]  # the same on every machine
 TINY += ["--log_every", "1", "--sample_every", "10", "--checkpoint_every", "50", "--max_to_keep", "100"]
 STEPS = 200
-SHIPPED = ROOT / "checkpoints" / "pretrained"
+SHIPPED = ROOT / "checkpoints" / "pretrained" / "unconditional.npz"
+"""Weights without classes."""
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs the signals, limits, links or pipes of POSIX")
 
 

@@ -28,7 +28,7 @@ EACH = ["saved_model", "npz", pytest.param("onnx", marks=needs_onnx)]
 
 @pytest.fixture(scope="module")
 def shipped():
-    with dcgan_tf1.load(weights.shipped_weights().path) as gan:
+    with dcgan_tf1.load(weights.shipped_weights("unconditional").path) as gan:
         yield gan
 
 
@@ -48,7 +48,7 @@ def export(folder, form, *flags):
 
 
 @pytest.mark.parametrize("form", EACH)
-def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
+def test_the_documented_way(form, tmp_path, monkeypatch):
     """The snippets of docs/export.md, word by word, beside what the default flags write."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "numpy_sampler", numpy_sampler())
@@ -56,12 +56,13 @@ def test_the_documented_way(form, tmp_path, monkeypatch, shipped):
     names = {}
     exec(SNIPPETS[["saved_model", "onnx", "npz"].index(form)], names)
     assert len(names["images"]) == 16 and names["images"].std() > 50
-    assert close(names["images"], shipped.draw(names["z"]))
+    with dcgan_tf1.load() as shipped:
+        assert close(names["images"], shipped.draw(names["z"], names["labels"]))
 
 
 def test_saved_model_in_another_process(tmp_path, shipped):
     """A process that has TensorFlow alone draws a batch of any size, and gets both outputs."""
-    folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped_weights().path)
+    folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped_weights("unconditional").path)
     assert contents(folder).keys() == {"1/saved_model.pb"}
     np.save(tmp_path / "z.npy", numpy_sampler().latent(7, 0, 100))
     code = """
@@ -86,8 +87,9 @@ assert not any(name.startswith("dcgan_tf1") for name in sys.modules)
         assert np.abs(found["pixels"] * 255 - found["images"]).max() < 0.51
 
 
-def test_numpy_sampler_is_the_command_that_it_says(tmp_path):
-    path = export(tmp_path, "npz", "--checkpoint", weights.shipped_weights().path)
+@pytest.mark.parametrize("name", ["weights", "unconditional"])
+def test_numpy_sampler_is_the_command_that_it_says(name, tmp_path):
+    path = export(tmp_path, "npz", "--checkpoint", name)
     script = [sys.executable, ROOT / "docs" / "numpy_sampler.py", path, tmp_path / "digits.pgm"]
     subprocess.run(script, check=True, timeout=60)
     flags = ["--num_digits", 64, "--grid", "--size", 32, "--scale", 1, "--out", tmp_path, "--checkpoint", path]
@@ -191,7 +193,7 @@ def test_a_file_in_the_folders_place(form, tmp_path):
 
 
 def test_weights_of_other_networks(tmp_path):
-    shipped = weights.shipped_weights()
+    shipped = weights.shipped_weights("unconditional")
     path = tmp_path / "weights.npz"
     weights.save_weights(path, shipped._replace(config=shipped.config.replace(g_channels=(256, 128))))
     result = run("export", "--checkpoint", path, "--out", tmp_path / "it")
@@ -225,7 +227,7 @@ def test_onnx_without_its_extra(tmp_path, monkeypatch):
 def test_onnx_takes_any_batch(tmp_path, shipped):
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(export(tmp_path, "onnx"))
+    session = onnxruntime.InferenceSession(export(tmp_path, "onnx", "--checkpoint", "unconditional"))
     z = numpy_sampler().latent(7, 0, 100)
     for count in (1, 100):
         images, pixels = session.run(["images", "pixels"], {"z": z[:count]})

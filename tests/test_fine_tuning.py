@@ -140,11 +140,11 @@ def test_settings_of_the_networks_are_those_of_the_weights(finished):
 
 def test_names_of_weights_that_ship_stay_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert fine_tuning.absolute("conditional") == "conditional"
-    assert fine_tuning.find_start("conditional").config.conditional
+    assert fine_tuning.absolute("fashion") == "fashion"
+    assert fine_tuning.find_start("fashion").config.conditional
     assert fine_tuning.absolute("other") == str(tmp_path / "other")
-    (tmp_path / "conditional").mkdir()
-    assert fine_tuning.absolute("conditional") == str(tmp_path / "conditional")
+    (tmp_path / "fashion").mkdir()
+    assert fine_tuning.absolute("fashion") == str(tmp_path / "fashion")
 
 
 def test_exported_weights_do_not_tell_where_the_start_was(finished, tmp_path):

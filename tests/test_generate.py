@@ -1,6 +1,7 @@
 """What a trained GAN draws: the same from the same seed, of the class asked for, into files that are whole."""
 
 import errno
+import functools
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ from dcgan_tf1.training import gan, session
 
 @pytest.fixture(scope="module")
 def shipped():
-    with TrainedGan(weights.shipped_weights()) as found:
+    with TrainedGan(weights.shipped_weights("unconditional")) as found:
         yield found
 
 
@@ -47,7 +48,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def at_hand(shipped, monkeypatch):
-    """The commands use `shipped`, and do not load the same weights again."""
+    """Commands without `--checkpoint` use `shipped`, and do not load the same weights again."""
+    monkeypatch.setattr(weights, "shipped_weights", functools.partial(weights.shipped_weights, "unconditional"))
     monkeypatch.setattr(trained, "TrainedGan", lambda found: Borrowed(shipped))
     return shipped
 
@@ -96,7 +98,7 @@ def test_draws_what_the_training_graph_samples(finished):
 
 
 def test_weights_of_other_networks(tmp_path):
-    good = weights.shipped_weights()
+    good = weights.shipped_weights("unconditional")
     name = "generator/dense/kernel"
     for arrays, fault in (
         ({k: v for k, v in good.arrays.items() if k != name}, f"found {name} of shape none"),
@@ -281,7 +283,7 @@ def test_what_may_be_given_in_place_of_arrays_and_numbers(shipped):
 def test_the_sampler_of_the_documents_draws_every_chunk(shipped):
     """docs/numpy_sampler.py draws the same digits, beyond its first chunk of them too."""
     sampler = numpy_sampler()
-    config, arrays = sampler.load(weights.shipped_weights().path)
+    config, arrays = sampler.load(weights.shipped_weights("unconditional").path)
     digits = shipped.sample(2 * CHUNK + 4, seed=9)
     for chunk in range(3):
         z = sampler.latent(9, chunk, config["z_dim"])
@@ -302,7 +304,7 @@ def test_many_at_once_beside_eager_code_and_from_threads(shipped, finished):
 
     def work():
         try:
-            with dcgan_tf1.load(weights.shipped_weights().path) as own, dcgan_tf1.load(finished) as other:
+            with dcgan_tf1.load("unconditional") as own, dcgan_tf1.load(finished) as other:
                 assert tf.executing_eagerly() and float(tf.constant(2.0) * 3) == 6
                 found.append(np.array_equal(own.sample(2, digit=3, seed=0), expected))
                 found.append(np.array_equal(shipped.sample(2, digit=3, seed=0), expected))
@@ -579,8 +581,12 @@ def test_misuse_ends_in_one_line_without_tensorflow(arguments, code, named, tmp_
 def test_a_digit_that_the_weights_do_not_draw(arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: pytest.fail("TensorFlow was imported"))
-    result = run(*arguments)
-    assert (result.code, result.err) == (2, f"error: {arguments[1]}: found 10, expected an integer from 0 to 9\n")
+    for name, expected in (
+        ("weights", "one of the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("unconditional", "an integer from 0 to 9"),
+    ):
+        result = run(*arguments, "--checkpoint", name)
+        assert (result.code, result.err) == (2, f"error: {arguments[1]}: found 10, expected {expected}\n")
     assert os.listdir(tmp_path) == []
 
 

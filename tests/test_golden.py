@@ -90,7 +90,7 @@ def hash_training(recipe, folder):
 
 def hash_drawing(name, folder):
     """sha256 of the digits that the weights that ship draw from seed 3."""
-    shipped = Path(__file__).parent.parent / "checkpoints" / "pretrained" / "weights.npz"
+    shipped = Path(__file__).parent.parent / "checkpoints" / "pretrained" / "unconditional.npz"
     run("generate", *DRAWINGS[name].split(), "--seed", "3", "--checkpoint", str(shipped), "--out", str(folder))
     with np.load(folder / "digits.npz") as arrays:
         return hash_arrays(dict(arrays))

@@ -304,7 +304,7 @@ def test_every_module_is_in_the_page(shipped_page):
 
 def test_the_weights_are_those_of_half_an_npz(shipped_page):
     found = np.frombuffer(base64.b64decode(part(shipped_page, "weights")), np.float16)
-    arrays = weights.rounded(weights.shipped_weights(), "float16")
+    arrays = weights.rounded(weights.shipped_weights("unconditional"), "float16")
     assert [name for name, _ in record(shipped_page)["arrays"]] == list(arrays)
     expected = np.concatenate([array.ravel() for array in arrays.values()])
     assert np.array_equal(found[: len(expected)], expected) and 2 * len(found) == record(shipped_page)["bytes"]
@@ -394,9 +394,18 @@ def test_a_damaged_early_checkpoint_is_left_out(finished_copy, tmp_path):
 
 
 def test_weights_elsewhere_have_no_training(tmp_path):
-    shutil.copy(SHIPPED / "weights.npz", tmp_path)
-    found = record(export_page(tmp_path, "--checkpoint", tmp_path / "weights.npz"))
+    shutil.copy(SHIPPED, tmp_path)
+    found = record(export_page(tmp_path, "--checkpoint", tmp_path / SHIPPED.name))
     assert found["stops"] == [{"step": 150000}] and found["weighed"] == 1
+
+
+@pytest.mark.parametrize("name", weights.SHIPPED_SHA256)
+def test_weights_that_ship_have_the_training_of_their_own_run(name, tmp_path):
+    folder = ROOT / "sample_image" / "pretrained" / name
+    grids = {int(path.stem) for path in folder.glob("0*.png")}
+    found = record(export_page(tmp_path, "--checkpoint", name))
+    steps = [stop["step"] for stop in found["stops"]]
+    assert set(steps[:-1]) == grids - {steps[-1]} and bool(grids) == (name != "fashion")
 
 
 def test_explore_opens_the_browser(monkeypatch):

@@ -153,7 +153,7 @@ def weights_options(command: Callable) -> Callable:
         return command(choice=WeightsChoice(checkpoint, checkpoint_dir, out_dir), **values)
 
     which = (
-        "a step of the run, a folder of checkpoints, a weights.npz, or the name of weights that ship: conditional or "
+        "a step of the run, a folder of checkpoints, a weights.npz, or the name of weights that ship: unconditional or "
         "fashion (default: the run's newest; without a run, the weights that ship)"
     )
     decorated: Callable = option("--out_dir", text("DIR"), "the run's folder (default: the current one)")(with_choice)

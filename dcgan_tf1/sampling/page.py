@@ -118,11 +118,13 @@ def earlier_grids(weights: Weights) -> list[Grid]:
     They are looked for in `sample_image/`, where the weights are in `checkpoints/`. Those that are damaged, or show
     other than square grids of digits, are left out.
     """
-    folder = weights.path.resolve().parent
-    if folder.name != "checkpoints" and folder.parent.name != "checkpoints":  # those that ship are in `pretrained/`
+    path = weights.path.resolve()
+    if path.parent.name == "checkpoints":
+        folder = path.parent.parent / "sample_image"
+    elif path.parent.name == "pretrained":  # where those that ship are, several runs' in one folder
+        folder = path.parent.parent.parent / "sample_image" / "pretrained" / path.stem
+    else:
         return []
-    run = folder.parent if folder.name == "checkpoints" else folder.parent.parent
-    folder = run / "sample_image" / folder.relative_to(run / "checkpoints")
     grids = []
     with contextlib.suppress(DataError):  # there is no such folder
         paths = [path for path in film.snapshots(folder) if int(path.stem) < weights.step]

@@ -31,14 +31,14 @@ from dcgan_tf1.runs import checkpoint
 FORMAT = 1
 FILE = "weights.npz"
 SHIPPED_SHA256 = {
-    "weights": "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4",
-    "conditional": "2389982d96ef5c6a06dd4cef4d043760a59f1c2dcc2681814423d8ef91ae0768",
+    "weights": "b2734bae7a403d68a3b7e15c44943451274b4b0eba7b4e8fd76c15812c11ce18",
+    "unconditional": "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4",
     "fashion": "d5813de88949bf216f791e213deec8fdac86e77cacfedab528af9d360622c4e5",
 }
 """The sha256, in hex, of the weights that come with the project, by their names.
 
-`weights` draws digits without classes, `conditional` digits by class, and `fashion` the clothes of Fashion-MNIST. Their
-files are in `checkpoints/pretrained/`, which is `pretrained/` in the installed package.
+`weights` draws digits by class, `unconditional` digits without classes, and `fashion` the clothes of Fashion-MNIST.
+Their files are in `checkpoints/pretrained/`, which is `pretrained/` in the installed package.
 """
 _AVERAGE = "/ExponentialMovingAverage"
 _BLOCK = 1 << 16
