@@ -38,7 +38,7 @@ def make_generator(config: Config) -> keras.Sequential:
             config.output_kernel,
             strides=32 // model.output_shape[1],
             padding="same",
-            use_bias=config.output_bias,
+            use_bias=False,
             kernel_initializer=truncated_normal(),
             activation="tanh",
         )

@@ -65,10 +65,7 @@ def generator(z: tf.Tensor, config: Config) -> tf.Tensor:
                 x = tf.nn.relu(x)
         with tf.variable_scope("output"):
             kernel = kernel_variable([config.output_kernel, config.output_kernel, 1, x.shape[-1]])
-            x = deconv2d(x, kernel, 32 // x.shape[1])
-            if config.output_bias:
-                x = tf.nn.bias_add(x, tf.get_variable("bias", [1], initializer=tf.zeros_initializer()))
-            return tf.nn.tanh(x)
+            return tf.nn.tanh(deconv2d(x, kernel, 32 // x.shape[1]))
 
 
 def discriminator(images: tf.Tensor, config: Config, reuse: bool = False) -> tf.Tensor:

@@ -67,7 +67,7 @@ class Generator(nn.Module):
                 layers.append(batch_norm(nn.BatchNorm2d, after))
             layers.append(nn.ReLU())
         stride = 32 // (4 * 2 ** (len(channels) - 1))
-        output = SameConvTranspose2d(channels[-1], 1, config.output_kernel, stride, bias=config.output_bias)
+        output = SameConvTranspose2d(channels[-1], 1, config.output_kernel, stride, bias=False)
         self.deconvs = nn.Sequential(*layers, truncated_normal(output), nn.Tanh())
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:

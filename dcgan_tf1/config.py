@@ -91,6 +91,8 @@ OLD_RECORDS_LACK: dict[str, Any] = {
     "weight_gain": 1.0,
 }
 """Values assumed for settings that older records lack, where today's default would be wrong."""
+_REMOVED: dict[str, Any] = {"output_bias": False}
+"""Settings that there are no more, and the only value with which a record may still have them."""
 
 
 def _setting(
@@ -267,9 +269,6 @@ class Config:
         identity=True,
         model="dcgan32",
     )
-    output_bias: bool = _setting(
-        False, "a bias in dcgan32's last generator layer, the level of the background", identity=True, model="dcgan32"
-    )
     sample_every: int = _setting(1000, "steps between two sample grids", low=1, high=10**9)
     sample_grid: int = _setting(8, "digits along each side of a sample grid", low=1, high=32)
     eval_every: int = _setting(0, "steps between two measurements of the Frechet distance; 0: none", low=0, high=10**9)
@@ -314,6 +313,7 @@ class Config:
         for name in ("preset", "model"):
             if not isinstance(record.get(name), str):
                 raise UsageError(f"--{name}: found {_short(record.get(name))}, expected text")
+        record = {name: value for name, value in record.items() if (name, value) not in _REMOVED.items()}
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}

@@ -64,7 +64,7 @@ def generate(z, config, arrays, labels=None):
     x = activate(np.concatenate([z, classes], 1) @ first, "dense").reshape(len(z), 4, 4, -1)
     for i in range(1, len(config["g_channels"])):
         x = activate(deconv(x, f"deconv{i}", 2), f"deconv{i}")
-    x = np.tanh(deconv(x, "output", 32 // x.shape[1]) + arrays.get("generator/output/bias", 0))
+    x = np.tanh(deconv(x, "output", 32 // x.shape[1]))
     x = x if x.shape[3] == 3 else x[..., 0]
     return np.round((x + 1) * 127.5).astype(np.uint8)
 

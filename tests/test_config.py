@@ -134,6 +134,12 @@ def test_older_runs_lacked_what_came_later():
     assert Config.from_json({name: new[name] for name in new.keys() - old.keys()}) == Config(conditional=True, **old)
 
 
+def test_a_record_may_have_a_setting_that_was_removed():
+    assert Config.from_json({**Config().to_json(), "output_bias": False}) == Config()
+    with pytest.raises(UsageError, match="output_bias"):
+        Config.from_json({**Config().to_json(), "output_bias": True})
+
+
 @pytest.mark.parametrize("record", [None, [], 1, "text", {}, {"z": 1}, {**Config().to_json(), "colour": "red"}])
 def test_other_records_are_refused(record):
     with pytest.raises(UsageError, match=r"config: found|--preset: found None"):

@@ -30,10 +30,7 @@ def generator(z: tf.Tensor, classes: tf.Tensor | None, training: bool, config: C
         x = deconv2d(x, channels, 5, 2, f"deconv{i}", use_bias=not normed)
         x = relu(scale_by_class(batch_norm(x, training, f"deconv{i}"), classes, f"deconv{i}") if normed else x)
     stride = config.image_size // x.shape[1]
-    x = deconv2d(
-        x, config.channels, config.output_kernel, stride, "output", initializer=NORMAL, use_bias=config.output_bias
-    )
-    return tf.tanh(x)
+    return tf.tanh(deconv2d(x, config.channels, config.output_kernel, stride, "output", initializer=NORMAL))
 
 
 def discriminator(images: tf.Tensor, classes: tf.Tensor | None, training: bool, config: Config) -> tf.Tensor:

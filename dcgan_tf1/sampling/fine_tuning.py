@@ -14,7 +14,7 @@ from dcgan_tf1.sampling.weights import SHIPPED_SHA256, WeightsSource, describe, 
 
 _OF_NETWORKS = (
     *("model", "conditional", "channels", "z_dim", "z_distribution"),
-    *("g_channels", "d_channels", "g_batch_norm", "output_kernel", "output_bias"),
+    *("g_channels", "d_channels", "g_batch_norm", "output_kernel"),
 )
 """The settings that say which networks there are, and what G is fed with."""
 
