@@ -63,6 +63,18 @@ MODELS: dict[str, Family] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
+    "long": {  # an hour on two cores in place of a minute
+        "model": "dcgan32",
+        "iterations": 20_000,
+        "batch_size": 256,
+        "lr_decay": "linear",
+        "d_noise": 0.3,
+        "d_jitter": 1.0,
+        "z_dim": 128,
+        "z_distribution": "normal",
+        "g_channels": (256, 128, 64),
+        "d_channels": (32, 64, 128, 256),
+    },
     "reference": {
         **_PUBLISHED,
         "model": "dcgan32",

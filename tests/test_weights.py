@@ -269,6 +269,9 @@ def test_the_weights_that_ship(tmp_path, monkeypatch):
     assert found.path.parts[-3:] == ("checkpoints", "pretrained", "weights.npz")
     assert found.dataset["name"] == "mnist" and found.config.data_dir == ""
     assert found.path.stat().st_size < 6e6
+    recipe = Config(preset="long", conditional=True)
+    differs = {name for name, value in recipe.to_json().items() if value != getattr(found.config, name)}
+    assert differs == {"preset", "dataset", "precision", "sample_every", "max_to_keep"}  # nothing that the weights owe
     for name, data, classes in (("weights", "mnist", 10), ("unconditional", "mnist", 0), ("fashion", "fashion", 10)):
         found = weights.find_weights(name, None, fail_on_warning)
         assert found.dataset["name"] == data and len(found.dataset.get("classes", ())) == classes
