@@ -158,23 +158,43 @@ def test_both_networks_know_the_class(name):
     assert np.array_equal(digits[0], digits[2]) and not np.array_equal(digits[0], digits[1])
 
 
+@pytest.mark.parametrize("scale", [False, True])
+def test_batch_norm_by_class(scale):
+    classes = np.eye(3, dtype=np.float32)[[2, 0]]
+    random = np.random.default_rng(0)
+    x = random.normal(1, 3, (2, 5, 4, 4)).astype(np.float32)
+    with tf.Graph().as_default(), v1.Session() as sess:
+        plain = layers.batch_norm(tf.constant(x), True, "layer", scale=scale)
+        with v1.variable_scope("", reuse=v1.AUTO_REUSE):
+            trained = layers.batch_norm(tf.constant(x), True, "layer", classes, scale)
+            drawn = layers.batch_norm(tf.constant(x), False, "layer", classes, scale)
+        names = {variable.op.name: variable for variable in v1.global_variables()}
+        sess.run(v1.global_variables_initializer())
+        assert np.array_equal(*sess.run([plain, trained]))  # at first all classes are alike
+        values = {name: random.uniform(0.5, 2, variable.shape) for name, variable in names.items()}
+        sess.run([variable.assign(values[name]) for name, variable in names.items()])
+        found = sess.run([trained, drawn])
+    mean, variance, beta = (values[f"layer/{each}"] for each in ("moving_mean", "moving_variance", "beta"))
+    gamma = values["layer/gamma"] if scale else 1
+    class_scale, class_offset = (values[f"layer/class_{each}/kernel"][[2, 0]] for each in ("scale", "offset"))
+    statistics = [(x.mean((0, 1, 2)), x.var((0, 1, 2))), (mean, variance)]
+    for y, (mean, variance) in zip(found, statistics, strict=True):
+        normed = gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
+        assert np.allclose(y, normed * (1 + class_scale[:, None, None]) + class_offset[:, None, None], atol=1e-4)
+
+
 def test_layers_by_hand():
     classes = np.eye(3, dtype=np.float32)[[2, 0]]
     random = np.random.default_rng(0)
-    x = random.normal(size=(2, 5, 4, 4)).astype(np.float32)
     features = random.normal(size=(2, 6)).astype(np.float32)
     with tf.Graph().as_default(), v1.Session() as sess:
         joined = layers.with_classes(features, classes)
-        scaled = layers.scale_by_class(tf.constant(x), classes, "layer")
         logits = layers.judge(tf.constant(features), classes, "verdict")
         names = {variable.op.name: variable for variable in v1.global_variables()}
         sess.run(v1.global_variables_initializer())
         assert np.array_equal(sess.run(joined), np.concatenate([features, classes], 1))
-        assert np.array_equal(sess.run(scaled), x)  # at first the layer changes nothing
         values = {name: random.normal(size=variable.shape) for name, variable in names.items()}
         sess.run([variable.assign(values[name]) for name, variable in names.items()])
-        scale, offset = (values[f"layer/class_{each}/kernel"][[2, 0]][:, None, None] for each in ("scale", "offset"))
-        assert np.allclose(sess.run(scaled), x * (1 + scale) + offset, atol=1e-5)
         weight = values["verdict/kernel"][:, 0] + values["projection/kernel"][[2, 0]]
         expected = (features * weight).sum(1, keepdims=True) + values["verdict/bias"]
         assert np.allclose(sess.run(logits), expected, atol=1e-5)
@@ -183,7 +203,7 @@ def test_layers_by_hand():
 def test_without_classes_the_layers_are_as_they_were():
     with tf.Graph().as_default():
         x = tf.zeros([2, 3])
-        assert layers.with_classes(x, None) is x and layers.scale_by_class(x, None, "layer") is x
+        assert layers.with_classes(x, None) is x
         layers.judge(x, None, "verdict")
         assert [variable.op.name for variable in v1.global_variables()] == ["verdict/kernel", "verdict/bias"]
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.networks import layers
-from dcgan_tf1.networks.layers import GLOROT, conv2d, deconv2d, dense, dropout, judge, scale_by_class, with_classes
+from dcgan_tf1.networks.layers import GLOROT, conv2d, deconv2d, dense, dropout, judge, with_classes
 
 _SIDE = 7  # the side of the smallest images
 _DROPOUT = 0.3
@@ -25,7 +25,7 @@ def generator(z: tf.Tensor, classes: tf.Tensor | None, training: bool, config: C
     x = tf.reshape(x, [-1, _SIDE, _SIDE, first])
     for i, channels in enumerate(others, start=1):  # [batch, 7, 7, .], ..., and last [batch, 14, 14, .]
         x = deconv2d(x, channels, 5, 2 if i == len(others) else 1, f"deconv{i}")
-        x = leaky_relu(scale_by_class(batch_norm(x, training, f"deconv{i}"), classes, f"deconv{i}"))
+        x = leaky_relu(batch_norm(x, training, f"deconv{i}", classes))
     return tf.tanh(deconv2d(x, 1, 5, config.image_size // x.shape[1], "output"))
 
 

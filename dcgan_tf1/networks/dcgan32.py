@@ -13,7 +13,6 @@ from dcgan_tf1.networks.layers import (
     judge,
     leaky_relu,
     relu,
-    scale_by_class,
     with_classes,
 )
 
@@ -28,7 +27,7 @@ def generator(z: tf.Tensor, classes: tf.Tensor | None, training: bool, config: C
     for i, channels in enumerate(others, start=1):  # [batch, 8, 8, .], [batch, 16, 16, .], ...
         normed = config.g_batch_norm == "all"
         x = deconv2d(x, channels, 5, 2, f"deconv{i}", use_bias=not normed)
-        x = relu(scale_by_class(batch_norm(x, training, f"deconv{i}"), classes, f"deconv{i}") if normed else x)
+        x = relu(batch_norm(x, training, f"deconv{i}", classes) if normed else x)
     stride = config.image_size // x.shape[1]
     return tf.tanh(deconv2d(x, config.channels, config.output_kernel, stride, "output", initializer=NORMAL))
 

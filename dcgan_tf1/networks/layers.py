@@ -41,25 +41,6 @@ def with_classes(z: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
     return z if classes is None else tf.concat([z, classes], 1)
 
 
-def scale_by_class(x: tf.Tensor, classes: tf.Tensor | None, name: str) -> tf.Tensor:
-    """Scale and shift every channel as its class has learned to, at first by 1 and 0.
-
-    After batch norm this is conditional batch norm (de Vries et al. 2017).
-
-    Args:
-        x: float32 [batch, ..., channels].
-        classes: float32 [batch, classes], one-hot; None: an unconditional GAN, whose x stays as it is.
-    """
-    if classes is None:
-        return x
-    channels, zeros = x.shape[-1], v1.zeros_initializer()
-    shape = [-1, *[1] * (x.shape.rank - 2), channels]
-    with v1.variable_scope(name):
-        scale = 1.0 + dense(classes, channels, "class_scale", use_bias=False, initializer=zeros)
-        offset = dense(classes, channels, "class_offset", use_bias=False, initializer=zeros)
-    return x * tf.reshape(scale, shape) + tf.reshape(offset, shape)
-
-
 def judge(x: tf.Tensor, classes: tf.Tensor | None, name: str, initializer: Callable = NORMAL) -> tf.Tensor:
     """The last layer of a discriminator: [batch, n] -> logits [batch, 1] of being real.
 
@@ -108,15 +89,24 @@ def deconv2d(
         return by_halves(transposed_convolution(weights, bias, stride, size, batch), x)
 
 
-def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, decay: float = 0.999) -> tf.Tensor:
+def batch_norm(
+    x: tf.Tensor,
+    training: bool,
+    name: str,
+    classes: tf.Tensor | None = None,
+    scale: bool = False,
+    decay: float = 0.999,
+) -> tf.Tensor:
     """Batch normalisation over all axes but the last, with an offset (Ioffe and Szegedy 2015).
 
     In training mode the statistics of the batch normalise it, and are added to the MOVING_AVERAGES collection.
     Otherwise the moving averages normalise, so that an image does not depend on its neighbours.
 
     Args:
-        x: float32 [..., channels].
-        scale: whether there is a learned scale too.
+        x: float32 [batch, ..., channels].
+        classes: float32 [batch, classes], one-hot: each class scales and shifts every channel in its own way, at first
+            by 1 and 0 (conditional batch norm; de Vries et al. 2017). None: there are none.
+        scale: whether there is a learned scale that all classes share.
         decay: the decay of the moving averages.
     """
     channels = x.shape[-1]
@@ -127,6 +117,10 @@ def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, dec
         mean = v1.get_variable("moving_mean", [channels], initializer=v1.zeros_initializer(), trainable=False)
         variance = v1.get_variable("moving_variance", [channels], initializer=ones, trainable=False)
         if not training:
+            if classes is not None:  # one product and one sum for each element, not two
+                class_scale, class_offset = _by_class(classes, x)
+                gamma = class_scale if gamma is None else gamma * class_scale
+                beta = beta * class_scale + class_offset
             return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
         shape, halved = x.shape, is_halved(x)
         if shape.rank == 2:  # the fused kernel takes images; vectors go in as images of one pixel
@@ -139,7 +133,20 @@ def batch_norm(x: tf.Tensor, training: bool, name: str, scale: bool = False, dec
         v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean, decay))
         v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance, decay))
         x = tf.reshape(x, [-1, *shape[1:]])
-        return halve(x) if halved else x
+        x = halve(x) if halved else x
+        if classes is None:
+            return x
+        class_scale, class_offset = _by_class(classes, x)
+        return x * class_scale + class_offset
+
+
+def _by_class(classes: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What each class has learned to scale and to shift the channels of `x` by, float32 [batch, 1, ..., channels]."""
+    channels, zeros = x.shape[-1], v1.zeros_initializer()
+    scale = 1.0 + dense(classes, channels, "class_scale", use_bias=False, initializer=zeros)
+    offset = dense(classes, channels, "class_offset", use_bias=False, initializer=zeros)
+    shape = [-1, *[1] * (x.shape.rank - 2), channels]
+    return tf.reshape(scale, shape), tf.reshape(offset, shape)
 
 
 def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
