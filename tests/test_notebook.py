@@ -3,6 +3,7 @@
 import re
 
 import nbformat
+import pytest
 from conftest import ROOT, environment
 from nbclient import NotebookClient
 
@@ -15,6 +16,7 @@ def kinds(notebook):
     return [[sorted(data) for data in outputs] for outputs in shown]
 
 
+@pytest.mark.slow
 def test_tour():
     kept = nbformat.read(PATH, 4)
     size, folder = PATH.stat().st_size, sorted(PATH.parent.iterdir())

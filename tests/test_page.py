@@ -123,7 +123,7 @@ def test_exactness(name, tmp_path, shipped_page):
     """The digits of a seed and the verdicts on them are those of the weights that are in the page."""
     path, file = shipped_page, SHIPPED
     if name != "shipped":
-        train(tmp_path, 40, *FAMILIES[name])
+        train(tmp_path, 40, *FAMILIES[name], "--batch_size", 16)
         file = tmp_path / "weights.npz"
         assert run("export", "--format", "npz", "--half", "--out", file, "--out_dir", tmp_path).code == 0
         path = export_page(tmp_path, "--out_dir", tmp_path, "--checkpoint", file)

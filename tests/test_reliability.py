@@ -46,6 +46,7 @@ def temporaries(folder):
 # Exact resume and kills
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -67,6 +68,7 @@ def test_resume_is_exact_wherever_a_run_stops(tmp_path, flags):
     assert all(parts[name] == content for name, content in whole.items() if name.startswith("sample_image"))
 
 
+@pytest.mark.slow
 def test_random_kills_lose_nothing():
     tool = [sys.executable, ROOT / "tools" / "kill.py", "--kills", "10"]
     result = subprocess.run(tool, capture_output=True, text=True, timeout=200)
@@ -152,7 +154,7 @@ def file_size_limit(size):
 def test_no_room_at_any_size(finished, tmp_path):
     """The first files that do not fit are pictures, then the events, metrics.csv and checkpoints."""
     told = set()
-    for size in (0, 100, 2000, 8000, 16000, 30000, 50000, 80000):
+    for size in (0, 100, 8000, 30000, 80000):
         with file_size_limit(size):
             result = run(*TINY, "--out_dir", tmp_path, "--iterations", STEPS)
         assert_one_line(result, 5)
