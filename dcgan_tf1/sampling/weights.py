@@ -33,7 +33,7 @@ FILE = "weights.npz"
 SHIPPED_SHA256 = {
     "weights": "b2734bae7a403d68a3b7e15c44943451274b4b0eba7b4e8fd76c15812c11ce18",
     "unconditional": "a7b3458c75ad15030416e59a444662840f13f05b4849bbf002701d19c4bd0fc4",
-    "fashion": "d5813de88949bf216f791e213deec8fdac86e77cacfedab528af9d360622c4e5",
+    "fashion": "be07c04d9d19b28d0257253260791c3758e2e051ea4aada57170ff034dbbe3de",
 }
 """The sha256, in hex, of the weights that come with the project, by their names.
 
