@@ -59,6 +59,7 @@ def killed(monkeypatch, owner, name, call):
         yield
 
 
+@pytest.mark.slow
 def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
     """It is killed before a slice is recorded and before it is measured, and stopped by a signal within a step."""
     # There are two writes to begin with, and one after each slice and each measurement.

@@ -90,6 +90,7 @@ path.unlink()
     assert (result.returncode, result.stdout) == (0, "refused\n"), result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_trains_resumes_and_draws(tmp_path):
     code = """
 from dcgan_tf1 import cli
