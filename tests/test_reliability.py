@@ -316,11 +316,13 @@ def test_a_bare_environment(finished, tmp_path):
     assert "resumed at step 50" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_utf8(tmp_path):
     for iterations in (1, 2):
         train(tmp_path / os.fsdecode(b"\xff"), iterations)
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_ten_years(finished, tmp_path, monkeypatch):
     now, jumps = time.time, itertools.cycle([0, 315_360_000, -315_360_000])
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
