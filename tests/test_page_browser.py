@@ -336,6 +336,14 @@ def test_a_conditional_gan(browser, tmp_path):
     assert browser.js(f"return {columns}") == 10 and len(browser.sheet()) == 60  # a column for each class
 
 
+def test_numbers_that_name_other_things_are_not_read_as_digits(browser, tmp_path):
+    browser.open(export_page(tmp_path, "--checkpoint", "fashion"), "?seed=3&class=7")
+    assert browser.text("caption") == "Seed 3: its first 64 pictures of “7”. Choose one."
+    assert browser.js("return document.getElementById('read').hidden && document.getElementById('read-answer').hidden")
+    assert browser.js("return document.querySelector('h1').textContent") == "Pictures that nobody took"
+    assert browser.js("return document.getElementById('digit').getAttribute('aria-label')") == "The chosen picture"
+
+
 def test_saved_pictures(browser, shipped_page, gan):
     from PIL import Image
 

@@ -55,7 +55,9 @@ async function show(model, painter) {
   const steps = stops.map((stop) => stop.step), tilesOf = await Promise.all(stops.map((stop) => readTiles(stop, side)));
   const { labels, classes } = model, limits = { ways: directions.length, places: model.digits, steps, labels };
   const names = classes.length ? classes : NAMES.map((_, digit) => String(digit));
-  const ofDigits = names.every((name, digit) => name === String(digit)) && names.length === NAMES.length;
+  const known = { mnist: "60,000 handwritten digits", digits: "1,797 handwritten digits" };
+  const numbered = names.every((name, digit) => name === String(digit)) && names.length === NAMES.length;
+  const ofDigits = numbered && (!classes.length || model.dataset in known); // other classes may have numbers for names
 
   // All that the page shows follows from this.
   const state = { seed: 0n, digit: null, place: 0, stop: newest, fixed: false, other: 1, tab: "walk" };
@@ -210,7 +212,8 @@ async function show(model, painter) {
     paint(byId("digit"), [pixels], Math.sqrt(pixels.length));
     if (!verdict) return;
     showVerdict(verdict, names, reals());
-    byId("digit").setAttribute("aria-label", `The chosen digit. ${byId("read-answer").textContent}`);
+    const answer = ofDigits ? `digit. ${byId("read-answer").textContent}` : "picture";
+    byId("digit").setAttribute("aria-label", `The chosen ${answer}`);
   }
 
   function showWalk() {
@@ -461,12 +464,15 @@ async function show(model, painter) {
     showMap();
   });
 
-  const known = { mnist: "60,000 handwritten digits", digits: "1,797 handwritten digits" };
   const from = known[model.dataset] ?? `the images of ${model.dataset}`;
   byId("intro").textContent = `A neural network looked at ${from} until it could make its own. ` +
     `It makes each one out of ${config.z_dim} random numbers, here in your browser.`;
   makeBars();
   for (const id of ["read-question", "read", "read-answer"]) byId(id).hidden = !ofDigits; // the classifier reads digits
+  if (!ofDigits) {
+    document.title = document.querySelector("h1").textContent = "Pictures that nobody took";
+    byId("new").textContent = "New pictures";
+  }
   say("");
   byId("main").hidden = false;
   followLink();
