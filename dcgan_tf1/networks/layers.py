@@ -116,9 +116,10 @@ def batch_norm(
         beta = v1.get_variable("beta", [channels], initializer=v1.zeros_initializer())
         mean = v1.get_variable("moving_mean", [channels], initializer=v1.zeros_initializer(), trainable=False)
         variance = v1.get_variable("moving_variance", [channels], initializer=ones, trainable=False)
+        if classes is not None:
+            class_scale, class_offset = _by_class(classes, x)
         if not training:
             if classes is not None:  # one product and one sum for each element, not two
-                class_scale, class_offset = _by_class(classes, x)
                 gamma = class_scale if gamma is None else gamma * class_scale
                 beta = beta * class_scale + class_offset
             return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
@@ -134,10 +135,7 @@ def batch_norm(
         v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance, decay))
         x = tf.reshape(x, [-1, *shape[1:]])
         x = halve(x) if halved else x
-        if classes is None:
-            return x
-        class_scale, class_offset = _by_class(classes, x)
-        return x * class_scale + class_offset
+        return x if classes is None else x * class_scale + class_offset
 
 
 def _by_class(classes: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
