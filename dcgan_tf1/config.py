@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dcgan_tf1.errors import UsageError
+from dcgan_tf1.losses import LOSSES
 
 
 class Family(NamedTuple):
@@ -25,8 +26,8 @@ class Family(NamedTuple):
     """The settings whose defaults differ again in a conditional GAN."""
 
 
-_PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0, "weight_gain": 1.0}
-"""Recipes published elsewhere do without what this project adds: averaged weights, noise on images, a gain."""
+_PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0, "lr_scale": 1.0}
+"""Recipes published elsewhere do without what this project adds: averaged weights, noise on images, larger rates."""
 
 MODELS: dict[str, Family] = {
     "dcgan32": Family(32, {}, {"z_dim": 64, "lr_decay": "linear"}),
@@ -93,18 +94,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sample_grid": 6,
         "checkpoint_every": 5000,
     },
-    "mlp256": {"model": "mlp", "beta1": 0.5, "g_channels": (256, 256), "d_channels": (256, 256)},
 }
-
-OLD_RECORDS_LACK: dict[str, Any] = {
-    "d_noise": 0.0,
-    "lr_decay": "none",
-    "precision": "float32",
-    "weight_gain": 1.0,
-}
-"""Values assumed for settings that older records lack, where today's default would be wrong."""
-_REMOVED: dict[str, Any] = {"output_bias": False}
-"""Settings that there are no more, and the only value with which a record may still have them."""
 
 
 def _setting(
@@ -196,13 +186,17 @@ class Config:
     )
     beta1: float = _setting(0.0, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
     beta2: float = _setting(0.999, "Adam's decay rate for the mean of their squares", low=0, high=0.999999)
-    weight_gain: float = _setting(
+    lr_scale: float = _setting(
         10.0,
-        "each weight is this many times the variable that Adam moves, so that learning rates act as many times larger",
+        "both learning rates are multiplied by this, and Adam's epsilon is divided by it",
         low=1e-3,
         high=1e3,
-        identity=True,
     )
+    loss: str = _setting("non_saturating", "what the players minimise", choices=LOSSES)
+    r1: float = _setting(
+        0.0, "weight of the penalty on the discriminator's gradients at real images; 0: no penalty", low=0, high=1e6
+    )
+    r2: float = _setting(0.0, "weight of the penalty on its gradients at generated images", low=0, high=1e6)
     ema_decay: float = _setting(
         0.9999,
         "decay rate of the moving average of the generator's weights, which samples are drawn with; 0: no average",
@@ -281,6 +275,9 @@ class Config:
         identity=True,
         model="dcgan32",
     )
+    worker_timeout: int = _setting(
+        60, "seconds after which a worker that answers no other is taken for lost", low=2, high=10**6
+    )
     sample_every: int = _setting(1000, "steps between two sample grids", low=1, high=10**9)
     sample_grid: int = _setting(8, "digits along each side of a sample grid", low=1, high=32)
     eval_every: int = _setting(0, "steps between two measurements of the Frechet distance; 0: none", low=0, high=10**9)
@@ -311,10 +308,12 @@ class Config:
             if only_model not in (None, model) and value != defaults[name]:
                 raise UsageError(f"--{name}: found {value!r}, expected none: only --model {only_model} has it")
             object.__setattr__(self, name, value)
+        if self.loss == "wasserstein" and not self.r1 + self.r2:
+            raise UsageError("--loss: found wasserstein, expected --r1 or --r2 with it: nothing else bounds its logits")
 
     @classmethod
     def from_json(cls, record: Any) -> "Config":
-        """The config that `to_json` made `record` of. OLD_RECORDS_LACK, or else the defaults, give what it lacks.
+        """The config that `to_json` made `record` of.
 
         Raises:
             UsageError: `record` is no such object: a field is unknown, of the wrong type or out of range.
@@ -325,11 +324,10 @@ class Config:
         for name in ("preset", "model"):
             if not isinstance(record.get(name), str):
                 raise UsageError(f"--{name}: found {_short(record.get(name))}, expected text")
-        record = {name: value for name, value in record.items() if (name, value) not in _REMOVED.items()}
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        return cls(**{**OLD_RECORDS_LACK, **values})
+        return cls(**values)
 
     @property
     def image_size(self) -> int:

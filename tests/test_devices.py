@@ -2,10 +2,10 @@
 
 import pytest
 from tensorflow.python.framework import kernels
-from test_gan import op_types
+from test_step import op_types
 
 from dcgan_tf1.config import MODELS, PRESETS, Config
-from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.graph import build_gan
 
 
 @pytest.mark.parametrize("recipe", [*({"preset": name} for name in PRESETS), *({"model": name} for name in MODELS)])

@@ -1,23 +1,25 @@
 """Every family is the network it is named for, and trains, resumes and draws as the others do."""
 
-import functools
 import re
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, run, weights
+from conftest import ROOT, open_session, run, train_config, weights
 from PIL import Image
-from test_gan import inputs, op_types, values
+from scipy import stats
+from test_step import inputs, op_types, values
 
 import dcgan_tf1
 from dcgan_tf1 import networks
 from dcgan_tf1.config import MODELS, Config, Family
 from dcgan_tf1.networks import layers, load_family
+from dcgan_tf1.networks.layers import ForwardPass
+from dcgan_tf1.networks.philox import Philox
 from dcgan_tf1.runs.checkpoint import newest
-from dcgan_tf1.training.gan import build_gan
-from dcgan_tf1.training.session import open_session
+from dcgan_tf1.training import step as step_module
+from dcgan_tf1.training.graph import build_gan
 
 v1 = tf.compat.v1
 PLAYERS = ("generator", "discriminator")
@@ -46,7 +48,7 @@ class Player:
             for training in (False, True):
                 with v1.variable_scope(player, reuse=training):
                     network = getattr(load_family(config.model), player)
-                    self._outputs[training] = network(self._inputs, None, training, config)
+                    self._outputs[training] = network(self._inputs, None, ForwardPass(training), config)
             self.parameters = sum(int(np.prod(variable.shape)) for variable in v1.trainable_variables())
             variables = v1.global_variables(player)
             self.weights = [_weight(random, variable) for variable in variables]
@@ -135,7 +137,6 @@ RECIPES = {
     "reference": ({"preset": "reference"}, 903_792, 42_337),
     "dcgan28": ({"model": "dcgan28"}, 2_305_472, 212_865),
     "mlp": ({"model": "mlp"}, 22_659, 20_301),
-    "mlp256": ({"preset": "mlp256"}, 283_920, 267_009),
 }
 
 
@@ -184,8 +185,9 @@ def test_keras_defaults_are_those_of_the_tutorial():
     assert leaky.negative_slope == pytest.approx(0.3)
     with tf.Graph().as_default():
         v1.set_random_seed(0)
-        load_family("dcgan28").generator(tf.zeros([2, 100]), None, True, Config(model="dcgan28"))
-        assert {decay for *_, decay in v1.get_collection(layers.MOVING_AVERAGES)} == {norm.momentum}
+        forward = ForwardPass(training=True)
+        load_family("dcgan28").generator(tf.zeros([2, 100]), None, forward, Config(model="dcgan28"))
+        assert {average.decay for average in forward.averages} == {norm.momentum}
         kernels = [v for v in v1.trainable_variables() if v.op.name.endswith("kernel")]
         with v1.Session() as sess:
             sess.run(v1.global_variables_initializer())
@@ -229,7 +231,7 @@ def test_images_too_large_for_the_family(tmp_path):
     np.savez(tmp_path / "large.npz", images=np.zeros((9, 32, 32), np.uint8))
     result = run(*TINY, "--model", "mlp", "--dataset", tmp_path / "large.npz", "--out_dir", tmp_path / "run")
     assert result.code == 3 and result.err.count("\n") == 1
-    assert "--dataset: found images of 32x32, expected 28x28, which --model mlp draws" in result.err
+    assert "--dataset: found images of 32x32, expected 28x28, which --model mlp makes" in result.err
 
 
 # Alternating and simultaneous updates
@@ -247,20 +249,21 @@ class Separate:
         with tf.Graph().as_default() as self.graph:
             v1.set_random_seed(config.seed)
             self.step = v1.train.create_global_step()
-            self.images = v1.placeholder(tf.float32, [None, config.image_size, config.image_size, 1])
-            self.z = v1.placeholder(tf.float32, [None, config.z_dim])
+            self.images = v1.placeholder(tf.float32, [config.batch_size, config.image_size, config.image_size, 1])
+            self.z = v1.placeholder(tf.float32, [config.batch_size, config.z_dim])
+            forward = ForwardPass(training=True, random=Philox(config.seed, self.step))
             with v1.variable_scope("generator"):
-                fake = load_family(config.model).generator(self.z, None, True, config)
+                fake = load_family(config.model).generator(self.z, None, forward, config)
             logits = []
-            for images in (self.images, fake, fake):  # the third, for G's turn, has coins of its own
+            for images in (self.images, fake) * 2:  # those of G's turn have coins of their own
                 with v1.variable_scope("discriminator", reuse=bool(logits)):
-                    logits.append(load_family(config.model).discriminator(images, None, True, config))
-            shown = logits[1] if config.updates == "simultaneous" else logits[2]
+                    logits.append(load_family(config.model).discriminator(images, None, forward, config))
+            shown = logits[1] if config.updates == "simultaneous" else logits[3]
             losses = {"d": loss(logits[0], 1.0) + loss(logits[1], 0.0), "g": loss(shown, 1.0)}
             rates = {"d": config.lr_d, "g": config.lr_g}
             self.gradients, self.apply = {}, {}
             for player, scope in (("d", "discriminator"), ("g", "generator")):
-                optimizer = v1.train.AdamOptimizer(rates[player], config.beta1, config.beta2)
+                optimizer = v1.train.AdamOptimizer(rates[player], config.beta1, config.beta2, step_module.EPSILON)
                 pairs = optimizer.compute_gradients(losses[player], v1.trainable_variables(scope))
                 self.gradients[player] = [gradient for gradient, _ in pairs]
                 places = [v1.placeholder(tf.float32, variable.shape) for _, variable in pairs]
@@ -293,11 +296,10 @@ def loss(logits, label):
 @pytest.mark.parametrize("model", ["dcgan32", "dcgan28"])  # one has batch norm in both players, one has dropout
 def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
     """Adam has an epsilon so large that small gradients, which rounding changes, make small steps."""
-    adam = v1.train.AdamOptimizer
-    monkeypatch.setattr(v1.train, "AdamOptimizer", lambda *args, **kw: adam(*args, **{**kw, "epsilon": 1.0}))
+    monkeypatch.setattr(step_module, "EPSILON", 1.0)
     orders = {"alternating": ["d", "g"], "simultaneous": ["dg"]}
     for updates in orders:
-        config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5, d_noise=0.0, weight_gain=1.0)
+        config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5, d_noise=0.0, lr_scale=1.0)
         gan, separate = build_gan(config), Separate(config)
         with open_session(gan, config) as sess:
             sess.run(gan.init_op)
@@ -334,11 +336,12 @@ def test_more_updates_of_the_generator_follow_the_simultaneous_one():
 # Dropout and noise
 
 
-def draws(layer, seed, step, calls=2, shape=(100, 50)):
-    """The outputs of `calls` calls of `layer`, which is dropout or noise, for ones, in a graph of their own."""
+def numbers(draw, seed, step, calls=2):
+    """What `calls` calls of `draw` make of a Philox in a graph of its own."""
     with tf.Graph().as_default(), v1.Session() as sess:
         global_step = v1.train.create_global_step()
-        outputs = [layer(tf.ones(shape), 0.3, seed) for _ in range(calls)]
+        random = Philox(seed, global_step)
+        outputs = [draw(random) for _ in range(calls)]
         put(sess, global_step, step)
         first, second = sess.run(outputs), sess.run(outputs)
     assert np.array_equal(first, second)  # only another step gives other numbers
@@ -346,23 +349,55 @@ def draws(layer, seed, step, calls=2, shape=(100, 50)):
 
 
 def test_dropout():
-    coins = functools.partial(draws, layers.dropout)
-    one, other = coins(0, 5)
+    def drop(random):
+        return layers.dropout(tf.ones([100, 50]), 0.3, ForwardPass(training=True, random=random))
+
+    one, other = numbers(drop, 0, 5)
     assert set(np.unique(one)) == {np.float32(0), np.float32(1) / np.float32(0.7)}
     assert one.mean() == pytest.approx(1, abs=0.05)
-    assert np.array_equal(one, coins(0, 5)[0])
-    for different in (other, coins(0, 6)[0], coins(1, 5)[0], coins(2**63 - 1, 5)[0], coins(0, 10**9)[1]):
+    assert np.array_equal(one, numbers(drop, 0, 5)[0])
+    others = [numbers(drop, *key)[i] for key, i in (((0, 6), 0), ((1, 5), 0), ((2**63 - 1, 5), 0), ((0, 10**9), 1))]
+    for different in (other, *others):
         assert np.mean((one == 0) & (different == 0)) == pytest.approx(0.09, abs=0.02)
+    with tf.Graph().as_default():
+        x = tf.ones([2, 2])
+        assert layers.dropout(x, 0.3, ForwardPass(training=False)) is x
 
 
-def test_noise():
-    def add(x, stddev, seed):
-        return x + layers.noise(x.shape, stddev, seed)
-
-    one, other = draws(add, 0, 5)
-    assert (one.mean(), one.std()) == (pytest.approx(1, abs=0.01), pytest.approx(0.3, rel=0.03))
-    for different in (other, draws(add, 0, 6)[0], draws(add, 1, 5)[0]):
+def test_normal_numbers():
+    one, other = numbers(lambda random: random.normal([100, 7, 9, 1]), 0, 5)
+    assert one.shape == (100, 7, 9, 1)
+    assert stats.kstest(one.ravel(), "norm").pvalue > 0.01
+    for different in (
+        other,
+        *(numbers(lambda random: random.normal([100, 7, 9, 1]), *key)[0] for key in ((0, 6), (1, 5))),
+    ):
         assert abs(np.corrcoef(one.ravel(), different.ravel())[0, 1]) < 0.06
+
+
+def test_uniform_numbers_and_bits():
+    uniform = numbers(lambda random: random.uniform([100, 50]), 0, 5)[0]
+    assert stats.kstest(uniform.ravel(), "uniform", (-1, 2)).pvalue > 0.001
+    bits = numbers(lambda random: random.bits([100, 50]), 0, 5)[0]
+    assert np.allclose(uniform, bits / 2.0**31, atol=1e-7)
+
+
+def test_replicas_draw_what_one_draws_for_the_whole_batch():
+    whole = numbers(lambda random: random.normal([12, 5]), 3, 7, calls=1)[0]
+    with tf.Graph().as_default(), v1.Session() as sess:
+        shares = [Philox(3, tf.constant(7), replica, 3).normal([4, 5]) for replica in range(3)]
+        assert np.allclose(np.concatenate(sess.run(shares)), whole, atol=1e-6)
+
+
+def test_random_numbers_are_the_same_under_xla():
+    """The bits are; what is made of them is the same to rounding."""
+    for draw in (lambda random: random.normal([50, 20]), lambda random: random.coins([50, 20], 0.3)):
+
+        def compute(draw=draw):
+            return draw(Philox(1, tf.constant(2)))
+
+        plain, compiled = compute(), tf.function(compute, jit_compile=True)()
+        assert np.allclose(plain, compiled, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["dcgan28", "dcgan32"])  # one has dropout, one has noise
@@ -382,16 +417,14 @@ def test_random_numbers_have_no_state_and_no_part_in_drawing(model):
 
 
 def test_the_family_of_the_contributing_guide(tmp_path, monkeypatch):
-    source, line = re.findall(r"^```python\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+    source, line, _ = re.findall(r"^```python\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
     (tmp_path / "linear.py").write_text(source)
     monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
     for name, family in eval(f"{{{line}}}", {"Family": Family}).items():
         monkeypatch.setitem(MODELS, name, family)
-    flags = ["--model", "linear", "--dataset", "digits", "--out_dir", tmp_path]
     try:
         for iterations in (2, 4):
-            result = run(*flags, "--iterations", iterations)
-            assert (result.code, result.err) == (0, ""), result
+            train_config(tmp_path, Config(model="linear", dataset="digits", iterations=iterations))
         found = newest(tmp_path / "checkpoints", pytest.fail)
         assert found.step == 4 and (found.config.z_dim, found.config.lr_g) == (32, 2e-4)
         with dcgan_tf1.load(tmp_path) as gan:

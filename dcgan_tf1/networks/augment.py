@@ -1,15 +1,14 @@
-"""Differentiable augmentation: real and drawn images are shifted, scaled and cut alike before D sees them.
+"""Differentiable augmentation: real and generated images are shifted, scaled and cut alike before D sees them.
 
 D soon knows few images by heart, and many in a long run. When it never sees one twice in the same way, it has to judge
-what they have in common; and since the drawn images are changed too, G does not learn the changes (Zhao et al. 2020).
+what they have in common; and since generated images are changed too, G does not learn the changes (Zhao et al. 2020).
 """
 
 import math
 
 import tensorflow as tf
 
-from dcgan_tf1.networks.layers import random_key
-from dcgan_tf1.networks.workers import joined, own_share
+from dcgan_tf1.networks.philox import Philox
 
 _SHIFT = 0.125
 """How far an image is shifted at most along each axis, as a share of its side, in both directions."""
@@ -21,28 +20,18 @@ _STRETCH = 0.1
 """By what share of its size an image is stretched or shrunk at most along each axis, for each pixel of jitter."""
 
 
-def augment(images: tf.Tensor, seed: int) -> tf.Tensor:
-    """Images, float32 [batch, size, size, channels] in [-1, 1], each changed in its own way, in the same shape.
-
-    The random numbers are a function of `seed`, the step and the number of the call in the graph.
-    """
+def augment(images: tf.Tensor, random: Philox) -> tf.Tensor:
+    """Images, float32 [batch, size, size, channels] in [-1, 1], each changed in its own way, in the same shape."""
     count, size = images.shape[0], images.shape[1]
-    key = random_key(seed)
-    if joined():
-        numbers = tf.transpose(own_share(lambda shape: tf.transpose(_numbers(shape[0], key)), [count, 5]))
-    else:
-        numbers = _numbers(count, key)
-    shift_y, shift_x, zoom, cut_y, cut_x = tf.unstack(numbers)
+    shift_y, shift_x, zoom, cut_y, cut_x = tf.unstack(random.uniform([count, 5]), axis=1)
     scale = tf.exp(_SCALE * zoom)
     rows, columns = (_resampling(size, scale, _SHIFT * shift) for shift in (shift_y, shift_x))
     cut = _cut(size, cut_y)[:, :, tf.newaxis] * _cut(size, cut_x)[:, tf.newaxis]  # 1 within the square
     return (resample(images, (rows, columns)) + 1.0) * (1.0 - cut[..., tf.newaxis]) - 1.0
 
 
-def draw_jitter(count: int, size: int, pixels: float, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+def random_jitter(count: int, size: int, pixels: float, random: Philox) -> tuple[tf.Tensor, tf.Tensor]:
     """How `count` images are shifted and stretched along each axis, each in its own way; `resample` does it.
-
-    The random numbers are a function of `seed`, the step and the number of the call in the graph.
 
     Args:
         size: the side of the images, in pixels.
@@ -51,9 +40,7 @@ def draw_jitter(count: int, size: int, pixels: float, seed: int) -> tuple[tf.Ten
     Returns:
         What each pixel of a column is made of, and each pixel of a row: float32 [count, size, size].
     """
-    key = random_key(seed)
-    numbers = own_share(lambda shape: tf.random.stateless_uniform(shape, key, -1.0, 1.0, alg="philox"), [count, 4])
-    shift_y, shift_x, stretch_y, stretch_x = tf.unstack(numbers, axis=1)
+    shift_y, shift_x, stretch_y, stretch_x = tf.unstack(random.uniform([count, 4]), axis=1)
     axes = ((shift_y, stretch_y), (shift_x, stretch_x))
     rows, columns = (
         _resampling(size, 1.0 + _STRETCH * pixels * stretch, pixels / size * shift) for shift, stretch in axes
@@ -70,11 +57,6 @@ def resample(images: tf.Tensor, matrices: tuple[tf.Tensor, tf.Tensor]) -> tf.Ten
     planes = tf.transpose(images + 1.0, [0, 3, 1, 2])  # black is 0: [batch, channels, size, size]
     planes = tf.matmul(rows[:, tf.newaxis] @ planes, columns[:, tf.newaxis], transpose_b=True)
     return tf.transpose(planes, [0, 2, 3, 1]) - 1.0
-
-
-def _numbers(count: int, key: tf.Tensor) -> tf.Tensor:
-    """What is done to each of `count` images, float32 [5, count]."""
-    return tf.random.stateless_uniform([5, count], key, -1.0, 1.0, alg="philox")
 
 
 def _resampling(size: int, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:

@@ -1,30 +1,50 @@
 """Layers on `get_variable` and `tf.nn`. Each makes its variables in a variable scope of the name that it is given."""
 
+import functools
+import zlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from dcgan_tf1.networks.convolutions import convolve, transposed_convolution
 from dcgan_tf1.networks.convolutions.bias import add_bias
-from dcgan_tf1.networks.halves import by_halves, halve, is_halved
-from dcgan_tf1.networks.workers import joined, normalize, own_share
+from dcgan_tf1.networks.philox import Philox
 
 v1 = tf.compat.v1
 
-MOVING_AVERAGES = "moving_averages"
-"""Graph collection of (variable, batch value, decay): the averages that batch norm in training mode asks for."""
-NORMAL = v1.truncated_normal_initializer(stddev=0.02)
-GLOROT = v1.glorot_uniform_initializer()
-_RANDOM_CALLS = "draws"
-"""Graph collection with an entry for each call that draws random numbers in the graph."""
-_MOST_RANDOM_CALLS = 1 << 20
-"""No graph has more such calls than this, so that no two calls of any two steps share a key."""
+Initializer = Callable[[int], Callable]
+"""What makes an initializer for `get_variable` of a seed."""
+NORMAL: Initializer = functools.partial(v1.truncated_normal_initializer, 0.0, 0.02)
+GLOROT: Initializer = v1.glorot_uniform_initializer
 
 
-def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initializer: Callable = NORMAL) -> tf.Tensor:
+class Average(NamedTuple):
+    """A moving average that is to take a step towards a value."""
+
+    variable: tf.Variable
+    value: tf.Tensor
+    decay: float
+
+
+class ForwardPass:
+    """One pass of a batch through a network, as its layers need to know it."""
+
+    def __init__(self, training: bool, random: Philox | None = None, synchronised: bool = False) -> None:
+        self.training = training
+        """Whether batch norm takes the statistics of the batch, or its moving averages, as in inference."""
+        self.random = random
+        """What dropout draws from; None: it drops nothing, as in inference."""
+        self.synchronised = synchronised
+        """Whether batch norm takes the statistics of the whole batch, where several replicas share it."""
+        self.averages: list[Average] = []
+        """The moving averages of batch norm, with the statistics of this pass, in training."""
+
+
+def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initializer: Initializer = NORMAL) -> tf.Tensor:
     """A matrix product: [batch, n] -> [batch, units]."""
     with v1.variable_scope(name):
-        x = x @ v1.get_variable("kernel", [x.shape[1], units], initializer=initializer)
+        x = x @ _kernel([x.shape[1], units], initializer)
         return add_bias(x, _bias(units) if use_bias else None)
 
 
@@ -41,7 +61,7 @@ def with_classes(z: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
     return z if classes is None else tf.concat([z, classes], 1)
 
 
-def judge(x: tf.Tensor, classes: tf.Tensor | None, name: str, initializer: Callable = NORMAL) -> tf.Tensor:
+def judge(x: tf.Tensor, classes: tf.Tensor | None, name: str, initializer: Initializer = NORMAL) -> tf.Tensor:
     """The last layer of a discriminator: [batch, n] -> logits [batch, 1] of being real.
 
     It is a dense layer. Where there are classes, each class adds n weights of its own to those that all of them share
@@ -62,14 +82,13 @@ def conv2d(
     kernel: int,
     stride: int,
     name: str,
-    initializer: Callable = NORMAL,
+    initializer: Initializer = NORMAL,
     use_bias: bool = False,
 ) -> tf.Tensor:
     """A SAME convolution: [batch, size, size, n] -> [batch, size / stride, size / stride, channels], rounded up."""
     with v1.variable_scope(name):
-        weights = v1.get_variable("kernel", [kernel, kernel, x.shape[3], channels], initializer=initializer)
-        bias = _bias(channels) if use_bias else None
-        return by_halves(lambda x: add_bias(convolve(x, weights, stride), bias), x)
+        weights = _kernel([kernel, kernel, x.shape[3], channels], initializer)
+        return add_bias(convolve(x, weights, stride), _bias(channels) if use_bias else None)
 
 
 def deconv2d(
@@ -78,20 +97,18 @@ def deconv2d(
     kernel: int,
     stride: int,
     name: str,
-    initializer: Callable = GLOROT,
+    initializer: Initializer = GLOROT,
     use_bias: bool = False,
 ) -> tf.Tensor:
     """A SAME transposed convolution: [batch, size, size, n] -> [batch, size * stride, size * stride, channels]."""
-    batch, size = x.shape[:2]
     with v1.variable_scope(name):
-        weights = v1.get_variable("kernel", [kernel, kernel, channels, x.shape[3]], initializer=initializer)
-        bias = _bias(channels) if use_bias else None
-        return by_halves(transposed_convolution(weights, bias, stride, size, batch), x)
+        weights = _kernel([kernel, kernel, channels, x.shape[3]], initializer)
+        return transposed_convolution(x, weights, _bias(channels) if use_bias else None, stride)
 
 
 def batch_norm(
     x: tf.Tensor,
-    training: bool,
+    forward: ForwardPass,
     name: str,
     classes: tf.Tensor | None = None,
     scale: bool = False,
@@ -99,8 +116,8 @@ def batch_norm(
 ) -> tf.Tensor:
     """Batch normalisation over all axes but the last, with an offset (Ioffe and Szegedy 2015).
 
-    In training mode the statistics of the batch normalise it, and are added to the MOVING_AVERAGES collection.
-    Otherwise the moving averages normalise, so that an image does not depend on its neighbours.
+    In training the statistics of the batch normalise it, and are added to `forward.averages`. In inference the moving
+    averages normalise, so that an image does not depend on its neighbours.
 
     Args:
         x: float32 [batch, ..., channels].
@@ -111,80 +128,84 @@ def batch_norm(
     """
     channels = x.shape[-1]
     with v1.variable_scope(name):
-        ones = v1.ones_initializer()
+        zeros, ones = v1.zeros_initializer(), v1.ones_initializer()
         gamma = v1.get_variable("gamma", [channels], initializer=ones) if scale else None
-        beta = v1.get_variable("beta", [channels], initializer=v1.zeros_initializer())
-        mean = v1.get_variable("moving_mean", [channels], initializer=v1.zeros_initializer(), trainable=False)
-        variance = v1.get_variable("moving_variance", [channels], initializer=ones, trainable=False)
+        beta = v1.get_variable("beta", [channels], initializer=zeros)
+        mean = moving_average("moving_mean", [channels], zeros)
+        variance = moving_average("moving_variance", [channels], ones)
         if classes is not None:
             class_scale, class_offset = _by_class(classes, x)
-        if not training:
+        if not forward.training:
             if classes is not None:  # one product and one sum for each element, not two
                 gamma = class_scale if gamma is None else gamma * class_scale
                 beta = beta * class_scale + class_offset
             return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
-        shape, halved = x.shape, is_halved(x)
-        if shape.rank == 2:  # the fused kernel takes images; vectors go in as images of one pixel
-            x = tf.reshape(x, [-1, 1, 1, channels])
-        gamma, workers = gamma if scale else tf.ones([channels]), joined()
-        if workers and workers.sync_batch_norm:
-            x, batch_mean, batch_variance = normalize(x, gamma, beta, 1e-3, workers)
-        else:
-            x, batch_mean, batch_variance = v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1e-3)
-        v1.add_to_collection(MOVING_AVERAGES, (mean, batch_mean, decay))
-        v1.add_to_collection(MOVING_AVERAGES, (variance, batch_variance, decay))
-        x = tf.reshape(x, [-1, *shape[1:]])
-        x = halve(x) if halved else x
-        return x if classes is None else x * class_scale + class_offset
+        # The fused kernel takes images; vectors go in as images of one pixel.
+        images = tf.reshape(x, [-1, 1, 1, channels]) if x.shape.rank == 2 else x
+        normalise = _whole_batch_norm if forward.synchronised else v1.nn.fused_batch_norm
+        y, batch_mean, batch_variance = normalise(images, gamma if scale else tf.ones([channels]), beta, epsilon=1e-3)
+        forward.averages += [Average(mean, batch_mean, decay), Average(variance, batch_variance, decay)]
+        y = tf.reshape(y, [-1, *x.shape[1:]])
+        return y if classes is None else y * class_scale + class_offset
+
+
+def moving_average(name: str, shape: Sequence[int] | None, initializer: Callable | tf.Tensor) -> tf.Variable:
+    """A variable for a moving average. All replicas move it by the same value, so any one's will do for all.
+
+    Args:
+        shape: None where the initializer is a tensor.
+    """
+    aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return v1.get_variable(name, shape, initializer=initializer, trainable=False, aggregation=aggregation)
+
+
+def _whole_batch_norm(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """`fused_batch_norm` of this replica's share of a batch by the statistics of the whole batch.
+
+    Returns:
+        The normalised share; the mean of the whole batch, and its variance with Bessel's correction, each [channels].
+    """
+    mean, variance = tf.nn.moments(x, [0, 1, 2])
+    mean, square = tf.distribute.get_replica_context().all_reduce("MEAN", [mean, variance + mean**2])
+    variance = square - mean**2
+    elements = tf.distribute.get_strategy().num_replicas_in_sync * x.shape[:3].num_elements()
+    y = tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
+    return y, mean, variance * (elements / (elements - 1))
 
 
 def _by_class(classes: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """What each class has learned to scale and to shift the channels of `x` by, float32 [batch, 1, ..., channels]."""
-    channels, zeros = x.shape[-1], v1.zeros_initializer()
+    channels = x.shape[-1]
+
+    def zeros(seed: int) -> Callable:
+        return v1.zeros_initializer()
+
     scale = 1.0 + dense(classes, channels, "class_scale", use_bias=False, initializer=zeros)
     offset = dense(classes, channels, "class_offset", use_bias=False, initializer=zeros)
     shape = [-1, *[1] * (x.shape.rank - 2), channels]
     return tf.reshape(scale, shape), tf.reshape(offset, shape)
 
 
-def dropout(x: tf.Tensor, rate: float, seed: int) -> tf.Tensor:
+def dropout(x: tf.Tensor, rate: float, forward: ForwardPass) -> tf.Tensor:
     """Each element is zero with probability `rate`, and x / (1 - rate) otherwise (Srivastava et al. 2014).
 
-    The random numbers are a function of `seed`, the step and the number of the call in the graph.
+    In inference it is x.
     """
-    shape = x.shape if joined() else tf.shape(x)
-    key = random_key(seed)
-    # The same on every device.
-    coins = own_share(lambda shape: tf.random.stateless_uniform(shape, key, alg="philox"), shape)
-    return tf.where(coins >= rate, x / (1.0 - rate), 0.0)
+    if forward.random is None:
+        return x
+    return tf.where(forward.random.coins(x.shape, rate), 0.0, x / (1.0 - rate))
 
 
-def noise(shape: Sequence[int], stddev: float, seed: int) -> tf.Tensor:
-    """Gaussian noise, float32 of `shape`, a function of `seed`, the step and the number of the call in the graph."""
-    key = random_key(seed)
-    return stddev * own_share(lambda shape: tf.random.stateless_normal(shape, key, alg="philox"), shape)
+def _kernel(shape: Sequence[int], initializer: Initializer) -> tf.Variable:
+    """The weights of the layer whose variable scope is open.
 
-
-def random_key(seed: int) -> tf.Tensor:
-    """The key of one call's random numbers, int64 [2].
-
-    It holds the seed, the step and the number of the call. So no generator has a state, which a checkpoint would have
-    to hold.
+    Their seed is a function of the scope's name. Otherwise TensorFlow would derive it from the number of the ops that
+    were made before, and any change of the graph would start every run from other weights.
     """
-    calls = v1.get_collection_ref(_RANDOM_CALLS)
-    calls.append(None)
-    step = tf.cast(v1.train.get_global_step(), tf.int64)
-    return tf.stack([tf.constant(seed, tf.int64), step * _MOST_RANDOM_CALLS + len(calls)])
-
-
-def relu(x: tf.Tensor) -> tf.Tensor:
-    """x where it is positive, and 0 elsewhere."""
-    return by_halves(tf.nn.relu, x)
-
-
-def leaky_relu(x: tf.Tensor, slope: float = 0.2) -> tf.Tensor:
-    """x where it is positive, and slope * x elsewhere."""
-    return by_halves(lambda x: tf.nn.leaky_relu(x, slope), x)
+    seed = zlib.crc32(v1.get_variable_scope().name.encode()) & 0x7FFFFFFF
+    return v1.get_variable("kernel", shape, initializer=initializer(seed))
 
 
 def _bias(channels: int) -> tf.Variable:

@@ -1,4 +1,4 @@
-"""Conversions between the pixels of image files and those that networks see and draw."""
+"""Conversions between the pixels of image files and those that networks see and make."""
 
 import tensorflow as tf
 

@@ -12,23 +12,22 @@ Every step is a product with a constant matrix or a batch of products, so that t
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 
-def fourier_deconv(kernel: tf.Tensor, size: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def fourier_deconv(h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """`conv2d_transpose` of stride 1 and SAME padding to one channel, to float32 rounding.
 
     Args:
-        kernel: float32 [k, k, 1, c]; it is transformed once for all calls of the function that is returned.
-        size: n.
+        h: float32 [batch, n, n, c].
+        kernel: float32 [k, k, 1, c].
 
     Returns:
-        A function that takes float32 [batch, n, n, c] to float32 [batch, n, n, 1].
+        float32 [batch, n, n, 1].
     """
-    width, channels = kernel.shape[0], kernel.shape[3]
+    size, width, channels = h.shape[1], kernel.shape[0], kernel.shape[3]
     analysis, transform, toeplitz, synthesis = _matrices(size, width)
     count = analysis.shape[0]  # parts: the real and imaginary ones of all frequencies
 
@@ -38,13 +37,10 @@ def fourier_deconv(kernel: tf.Tensor, size: int) -> Callable[[tf.Tensor], tf.Ten
     taps = tf.transpose(tf.reshape(taps, [count, 2, channels, size, size]), [0, 3, 2, 1, 4])
     taps = tf.reshape(taps, [count, size * channels, 2 * size])
 
-    def deconv(h: tf.Tensor) -> tf.Tensor:
-        rows = tf.reshape(h, [-1, size, size * channels])
-        frequencies = tf.transpose(analysis @ rows, [1, 0, 2])  # [parts, batch, n c]
-        products = tf.transpose(frequencies @ taps, [1, 0, 2])
-        return (synthesis @ tf.reshape(products, [-1, 2 * count, size]))[..., tf.newaxis]
-
-    return deconv
+    rows = tf.reshape(h, [-1, size, size * channels])
+    frequencies = tf.transpose(analysis @ rows, [1, 0, 2])  # [parts, batch, n c]
+    products = tf.transpose(frequencies @ taps, [1, 0, 2])
+    return (synthesis @ tf.reshape(products, [-1, 2 * count, size]))[..., tf.newaxis]
 
 
 def _matrices(size: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

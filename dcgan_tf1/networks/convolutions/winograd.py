@@ -8,8 +8,6 @@ products with small constant matrices. The rest is one product of matrices for e
 gradients are such products too.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 
@@ -21,32 +19,27 @@ For m = 4 the usual points 0, 1, -1, 2, -2 have rounding errors 1.7 times as lar
 _TAPS = np.array([[3, 1, -1], [4, 2, 0]])  # for even and for odd outputs, the taps at d = -1, 0, 1; -1 stands for none
 
 
-def winograd_deconv(kernel: tf.Tensor, size: int, tile: int = 4) -> Callable[[tf.Tensor], tf.Tensor]:
+def winograd_deconv(x: tf.Tensor, kernel: tf.Tensor, tile: int = 4) -> tf.Tensor:
     """`conv2d_transpose` of stride 2 and SAME padding with a 5x5 kernel, to float32 rounding.
 
     Args:
-        kernel: float32 [5, 5, channels, c]; it is transformed once for all calls of the function that is returned.
-        size: n, a multiple of `tile`.
+        x: float32 [batch, n, n, c], n a multiple of `tile`.
+        kernel: float32 [5, 5, channels, c].
         tile: m of F(m, 3).
 
     Returns:
-        A function that takes float32 [batch, n, n, c] to float32 [batch, 2 n, 2 n, channels].
+        float32 [batch, 2 n, 2 n, channels].
     """
-    depth, channels = kernel.shape[3], kernel.shape[2]
+    size, depth, channels = x.shape[1], kernel.shape[3], kernel.shape[2]
     analysis, transform, synthesis = _matrices(size, tile)
     points, tiles = (tile + 2) ** 2, size // tile
     taps = tf.reshape(transform @ tf.reshape(kernel, [25, -1]), [points, 4 * channels, depth])
-
-    def deconv(x: tf.Tensor) -> tf.Tensor:
-        x = tf.reshape(tf.transpose(x, [1, 2, 0, 3]), [size * size, -1])  # [n n, batch c]
-        x = tf.reshape(analysis @ x, [points, -1, depth])  # [points, tiles tiles batch, c]
-        x = tf.matmul(x, taps, transpose_b=True)  # [points, tiles tiles batch, 4 channels]
-        x = synthesis @ tf.reshape(x, [points, -1])  # [m m, tiles tiles batch 4 channels]
-        x = tf.reshape(x, [tile, tile, tiles, tiles, -1, 2, 2, channels])
-        x = tf.transpose(x, [4, 2, 0, 5, 3, 1, 6, 7])
-        return tf.reshape(x, [-1, 2 * size, 2 * size, channels])
-
-    return deconv
+    x = tf.reshape(tf.transpose(x, [1, 2, 0, 3]), [size * size, -1])  # [n n, batch c]
+    x = tf.reshape(analysis @ x, [points, -1, depth])  # [points, tiles tiles batch, c]
+    x = tf.matmul(x, taps, transpose_b=True)  # [points, tiles tiles batch, 4 channels]
+    x = synthesis @ tf.reshape(x, [points, -1])  # [m m, tiles tiles batch 4 channels]
+    x = tf.reshape(x, [tile, tile, tiles, tiles, -1, 2, 2, channels])
+    return tf.reshape(tf.transpose(x, [4, 2, 0, 5, 3, 1, 6, 7]), [-1, 2 * size, 2 * size, channels])
 
 
 def _matrices(size: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The graph is the one described: its sizes, the order and mathematics of its updates, and how it draws."""
+"""The step is the one described: its sizes, the order and mathematics of its updates, and how it samples."""
 
 import functools
 import subprocess
@@ -7,20 +7,22 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, environment
+from conftest import ROOT, environment, open_session
 
 from benchmarks import plain_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
-from dcgan_tf1.networks import dcgan32, halves
+from dcgan_tf1.networks import dcgan32
+from dcgan_tf1.networks.layers import ForwardPass
 from dcgan_tf1.networks.pixels import scale_images, to_uint8
+from dcgan_tf1.runs.weights import shipped_weights
 from dcgan_tf1.sampling.trained_gan import TrainedGan
-from dcgan_tf1.sampling.weights import shipped_weights
-from dcgan_tf1.training.gan import build_gan
-from dcgan_tf1.training.session import open_session
+from dcgan_tf1.training import session
+from dcgan_tf1.training import step as step_module
+from dcgan_tf1.training.graph import build_gan
 
 v1 = tf.compat.v1
-TINY = Config(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8), beta1=0.5, weight_gain=1.0)
+TINY = Config(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8), beta1=0.5, lr_scale=1.0)
 METRICS = {"d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"}
 
 
@@ -96,11 +98,11 @@ def test_every_depth_draws_32x32(g_channels, g_batch_norm):
     with tf.Graph().as_default():
         for training in (True, False):
             with v1.variable_scope("generator", reuse=not training):
-                images = dcgan32.generator(tf.zeros([3, 8]), None, training, config)
+                images = dcgan32.generator(tf.zeros([3, 8]), None, ForwardPass(training), config)
             assert images.shape[1:] == (32, 32, 1)
             images = tf.ensure_shape(images, [3, 32, 32, 1])
             with v1.variable_scope("discriminator", reuse=not training):
-                assert dcgan32.discriminator(images, None, training, config).shape[1:] == (1,)
+                assert dcgan32.discriminator(images, None, ForwardPass(training), config).shape[1:] == (1,)
 
 
 def test_images_are_scaled_then_padded_and_back():
@@ -156,8 +158,8 @@ for name in names:
     if not name.endswith("__main__"):
         importlib.import_module(name)
 import tensorflow as tf
-assert "dcgan_tf1.training.gan" in sys.modules and "dcgan_tf1.training.trainer" in sys.modules
-dcgan_tf1.training.gan.build_gan(dcgan_tf1.config.Config(batch_size=2, g_channels=(4, 2), d_channels=(2, 2)))
+assert "dcgan_tf1.training.step" in sys.modules and "dcgan_tf1.training.loop" in sys.modules
+dcgan_tf1.training.graph.build_gan(dcgan_tf1.config.Config(batch_size=2, g_channels=(4, 2), d_channels=(2, 2)))
 print(tf.executing_eagerly(), float(tf.constant(2.0) * 3), tf.compat.v1.get_default_graph().get_operations())
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
@@ -230,8 +232,8 @@ class Pair:
         self.plain.session.close()
 
 
-PLAIN = {"batch_size": 8, "lr_g": 1e-3, "lr_d": 1e-3, "beta1": 0.5, "d_noise": 0.0, "weight_gain": 1.0}
-"""Settings for what the plain program does: it adds no noise and has no gain."""
+PLAIN = {"batch_size": 8, "lr_g": 1e-3, "lr_d": 1e-3, "beta1": 0.5, "d_noise": 0.0, "lr_scale": 1.0}
+"""Settings for what the plain program does: it adds no noise and scales no rate."""
 CONFIGS = {
     "default": Config(**PLAIN),
     "reference": Config(preset="reference", batch_size=8),
@@ -239,12 +241,9 @@ CONFIGS = {
 }
 
 
-@pytest.fixture(params=[*CONFIGS, "default by halves", "reference by halves"])
-def pair(request, monkeypatch):
-    name, _, halved = request.param.partition(" by ")
-    monkeypatch.setattr(halves, "pay_off", lambda config: bool(halved))
-    pair = Pair(CONFIGS[name])
-    assert halves.are_used(pair.gan.graph) is bool(halved)
+@pytest.fixture(params=CONFIGS)
+def pair(request):
+    pair = Pair(CONFIGS[request.param])
     yield pair
     pair.close()
 
@@ -268,20 +267,6 @@ def test_fused_steps_equal_separate_runs(pair):
     assert max(distances) < 0.12 and np.median(distances) < 0.06
 
 
-def test_only_large_batches_of_few_batch_norms_go_by_halves(monkeypatch):
-    monkeypatch.setattr(halves, "usable_cores", lambda: 2)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    reference = Config(preset="reference")
-    assert halves.pay_off(reference)
-    for changed in ({"g_batch_norm": "all"}, {"batch_size": 128}, {"batch_size": 257}):
-        assert not halves.pay_off(reference.replace(**changed))
-    with monkeypatch.context() as patch:
-        patch.setattr(halves, "usable_cores", lambda: 8)
-        assert not halves.pay_off(reference)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert not halves.pay_off(reference)
-
-
 @pytest.fixture
 def session_settings(monkeypatch):
     """The settings of every session that the test has opened."""
@@ -299,13 +284,12 @@ def test_small_steps_on_two_cores_have_one_thread_for_an_op(monkeypatch, session
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
 
     def threads(config, cores):
-        monkeypatch.setattr(halves, "usable_cores", lambda: cores)
+        monkeypatch.setattr(session, "usable_cores", lambda: cores)
         open_session(build_gan(config), config).close()
         return session_settings[-1].inter_op_parallelism_threads, session_settings[-1].intra_op_parallelism_threads
 
     assert threads(TINY, 2) == threads(TINY.replace(batch_size=128), 2) == (2, 1)
     assert threads(TINY, 1) == threads(TINY, 8) == threads(TINY.replace(batch_size=129), 2) == (0, 0)
-    assert threads(Config(preset="reference"), 2) == (2, 1)  # by halves of the batch
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert threads(TINY, 2) == (0, 0)
 
@@ -359,6 +343,7 @@ def test_simultaneous_updates_would_be_seen(pair):
 def test_two_updates_over_many_steps(monkeypatch, kind, low, high):
     """Adam has an epsilon so large that small gradients, which rounding changes, make small steps."""
     monkeypatch.setattr(v1.train, "AdamOptimizer", functools.partial(v1.train.AdamOptimizer, epsilon=1.0))
+    monkeypatch.setattr(step_module, "EPSILON", 1.0)
     pair = Pair(CONFIGS["two updates"].replace(lr_g=0.3, lr_d=0.05))
     before = values(pair.gan, pair.sess)
     for step in range(STEPS):
@@ -523,34 +508,21 @@ def test_averaged_weights_by_hand_and_in_use(trained):
     assert np.array_equal(draw(gan, sess, z), digits)
 
 
-def test_a_gain_acts_as_higher_rates():
-    """The same weights take the same steps to rounding, which Adam enlarges where a gradient is nearly zero."""
-    plain = TINY.replace(weight_gain=1.0, lr_g=1e-3, lr_d=2e-3)
-    start, losses = {}, []
-    for gain, divisor in ((1.0, 1.0), (8.0, 8.0), (8.0, 1.0)):
-        config = plain.replace(weight_gain=gain, lr_g=plain.lr_g / divisor, lr_d=plain.lr_d / divisor)
-        gan = build_gan(config)
-        with open_session(gan, config) as sess:
-            sess.run(gan.init_op)
-            start = start or values(gan, sess)
-            for variable in gan.d_variables + gan.g_variables:
-                assign = variable.initializer
-                sess.run(assign, {assign.inputs[1]: start[variable.op.name] / gain})
-            train = sess.make_callable((gan.metrics["d_loss"], gan.train_op), [gan.images, gan.z])
-            losses.append([train(*inputs(config, step))[0] for step in range(10)])
-    same, higher = losses[1:]
-    assert same == pytest.approx(losses[0], rel=1e-2)
-    assert higher != pytest.approx(losses[0], rel=1e-1)
-
-
-def test_a_gain_is_in_the_initial_weights():
-    """What a weight starts at does not depend on the gain, and its variable does."""
-    for gain in (1.0, 4.0):
-        gan = build_gan(TINY.replace(weight_gain=gain))
-        with open_session(gan, TINY) as sess:
-            sess.run(gan.init_op)
-            assert gain * np.abs(values(gan, sess)["generator/dense/kernel"]).max() == pytest.approx(0.04, rel=0.05)
-            assert values(gan, sess)["generator/dense/moving_variance"].min() == 1
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_a_scaled_rate_by_hand(scale, monkeypatch):
+    """With beta1 0, Adam's first step is scale lr g / (|g| + epsilon / scale / sqrt(1 - beta2))."""
+    monkeypatch.setattr(step_module, "EPSILON", 1e-3)
+    config = TINY.replace(lr_scale=scale, lr_d=1e-3 / scale, beta1=0.0)
+    gan = build_gan(config)
+    with open_session(gan, config) as sess:
+        sess.run(gan.init_op)
+        before = values(gan, sess)
+        sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, 0), strict=True)))
+        after = values(gan, sess)
+    name = "discriminator/conv1/kernel"
+    gradient = np.sqrt(after[f"{name}/d_adam_1"] / (1 - config.beta2))
+    expected = 1e-3 * gradient / (gradient + 1e-3 / scale / np.sqrt(1 - config.beta2))
+    assert np.allclose(np.abs(after[name] - before[name]), expected, rtol=1e-2, atol=1e-7)
 
 
 def test_without_averaged_weights():
@@ -562,7 +534,7 @@ def test_without_averaged_weights():
         z = inputs(config, 0)[1]
         digits = draw(gan, sess, z)
         assign = gan.g_variables[0].initializer
-        sess.run(assign, {assign.inputs[1]: 2 * sess.run(gan.g_variables[0])})
+        sess.run(assign, {assign.inputs[1]: -sess.run(gan.g_variables[0])})
         assert not np.array_equal(draw(gan, sess, z), digits)
 
 
@@ -628,6 +600,36 @@ def test_a_step_depends_on_nothing_but_its_inputs():
                 sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True)))
             runs.append(values(gan, sess))
     assert all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
+
+
+@pytest.mark.parametrize("recipe", ["default", "two updates"])
+def test_a_step_can_be_the_body_of_a_loop(recipe):
+    """Three steps in one call are three calls, bit for bit."""
+    config = CONFIGS[recipe].replace(d_noise=0.4, g_channels=(16, 8), d_channels=(4, 8))
+    gan = build_gan(config)
+    steps = [inputs(config, step) for step in range(3)]
+    with v1.Session(graph=gan.graph) as sess:
+        sess.run(gan.init_op)
+        for step in steps:
+            sess.run(gan.train_op, dict(zip((gan.images, gan.z), step, strict=True)))
+        called = values(gan, sess)
+    with tf.Graph().as_default():
+        v1.set_random_seed(config.seed)
+        game = step_module.Game(config)
+        images, z = (tf.constant(np.stack(part)) for part in zip(*steps, strict=True))
+
+        def body(i):
+            with tf.control_dependencies([game.train_step(images[i], z[i], None).count]):
+                return i + 1
+
+        loop = v1.while_loop(lambda i: i < 3, body, [0], parallel_iterations=1, back_prop=False)
+        variables = v1.global_variables()
+        with v1.Session() as sess:
+            sess.run(v1.global_variables_initializer())
+            sess.run(loop)
+            looped = sess.run({variable.op.name: variable for variable in variables})
+    assert called.keys() == looped.keys()
+    assert all(np.array_equal(called[name], looped[name]) for name in called)
 
 
 def test_32x32_images_are_taken_as_they_are():
