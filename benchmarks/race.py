@@ -3,7 +3,7 @@
 The clock starts with the process, and stops when 5,000 digits are first seen to be as near to MNIST's test digits as
 asked. It counts the imports, the graph, the data, the steps, the snapshots and the commits: everything but the
 measuring. The speed records of CIFAR-10 (https://github.com/KellerJordan/cifar10-airbench) are counted so too, except
-that they leave out the start-up. The floor is the distance of 5,000 real training digits.
+that they leave out the start-up. The reference distance is that of 5,000 real training digits.
 
 Each seed trains in a process of its own. Flags after `--` go to `run.py train`. The results go to race.json beside this
 file, those of `--conditional` to race-conditional.json.
@@ -58,10 +58,10 @@ def race(arguments: argparse.Namespace) -> dict:
     from dcgan_tf1.pictures import images
     from dcgan_tf1.quality.classifier import SIDE, Classifier
     from dcgan_tf1.quality.scorer import Scorer
+    from dcgan_tf1.runs import checkpoint
     from dcgan_tf1.runs.folder import open_run, with_dataset
-    from dcgan_tf1.training.gan import build_gan
-    from dcgan_tf1.training.session import open_session
-    from dcgan_tf1.training.trainer import Trainer, with_precision
+    from dcgan_tf1.training.loop import next_batch, open_training, with_precision
+    from dcgan_tf1.training.recorder import Recorder
 
     flags = [*arguments.flags, "--seed", str(seed), "--dataset", "mnist", "--data_dir", arguments.data_dir]
     config = read_config(flags)
@@ -71,9 +71,12 @@ def race(arguments: argparse.Namespace) -> dict:
         dataset = sources.load("mnist", arguments.data_dir)
         run = with_precision(with_dataset(stack.enter_context(open_run(folders, config)), dataset))
         classes = dataset.classes() if config.conditional else None
-        gan = build_gan(run.config, dataset.images.shape[1], len(classes.names) if classes else 0)
-        sess = stack.enter_context(open_session(gan, run.config))
-        trainer = Trainer(run, dataset, gan, sess, stack)
+        training = stack.enter_context(open_training(run, dataset))
+        training.initialize()
+        machine = checkpoint.machine_record()
+        recorder = stack.enter_context(Recorder(run, dataset, training.sample, training.save, machine))
+        recorder.begin()
+        step = 0
         with clock:
             classifier = stack.enter_context(Classifier.load(arguments.classifier))
             scorer = Scorer(classifier, sources.load("mnist", arguments.data_dir, "test").images)
@@ -82,14 +85,22 @@ def race(arguments: argparse.Namespace) -> dict:
             labels = classes.indices[:DIGITS].reshape(-1, draws.CHUNK) if classes else [None] * (DIGITS // draws.CHUNK)
             chunks = list(zip(z.reshape(-1, draws.CHUNK, config.z_dim), labels, strict=True))
         while not points or (points[-1]["over_floor"] > arguments.target and clock.seconds < arguments.limit):
-            for _ in range(arguments.every):
-                trainer.step()
+            for _ in range(arguments.every):  # and what a run leaves behind, as often as one does
+                logged = (step + 1) % config.log_every == 0
+                _, metrics = training.step(next_batch(run.config, dataset, classes, step), measured=logged)
+                step += 1
+                if metrics is not None:
+                    recorder.log(step, metrics)
+                if step % config.sample_every == 0:
+                    recorder.grid(step)
+                if step % config.checkpoint_every == 0:
+                    recorder.commit(step)
             with clock:
-                digits = [trainer.draw(*chunk) for chunk in chunks]
+                digits = [training.sample(*chunk) for chunk in chunks]
                 measured = scorer.measure(images.fit(np.concatenate(digits), SIDE))
             points.append(
                 {
-                    "step": trainer.global_step,
+                    "step": step,
                     "seconds": clock.seconds,
                     "over_floor": measured["frechet_distance"] / floor,
                     "coverage": measured["coverage"],
@@ -110,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data_dir", default="", help="folder of MNIST's files")
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0 (default: 5)")
-    parser.add_argument("--target", type=float, default=4.0, help="distance to reach, in floors (default: 4)")
+    parser.add_argument("--target", type=float, default=4.0, help="distance over the reference distance (default: 4)")
     parser.add_argument("--every", type=int, default=100, help="steps between two measurements (default: 100)")
     parser.add_argument("--limit", type=float, default=600, help="seconds until a seed is given up (default: 600)")
     parser.add_argument("--classifier", default="a", help="classifier that measures (default: a)")
@@ -128,7 +139,7 @@ def main() -> None:
         how = "reached" if results[-1]["reached"] else "not reached"
         print(
             f"seed {seed}: {how} after {last['seconds']:.1f} s, {last['step']} steps, "
-            f"{last['over_floor']:.2f} times the floor, coverage {last['coverage']:.3f}",
+            f"{last['over_floor']:.2f} times the reference, coverage {last['coverage']:.3f}",
             flush=True,
         )
     summarise(results, arguments)
@@ -144,7 +155,7 @@ def summarise(results: list[dict], arguments: argparse.Namespace) -> None:
     spread = seconds.std(ddof=1) if len(seconds) > 1 else 0.0
     print(
         f"{sum(result['reached'] for result in results)} of {len(results)} reached {arguments.target:g} times the "
-        f"floor: median {np.median(seconds):.1f} s, mean {seconds.mean():.1f} s, standard deviation {spread:.1f} s, "
+        f"reference: median {np.median(seconds):.1f} s, mean {seconds.mean():.1f} s, deviation {spread:.1f} s, "
         f"slowest {seconds.max():.1f} s"
     )
     report = {"machine": checkpoint.machine_record(), "target": arguments.target, "results": results}

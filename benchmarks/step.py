@@ -34,10 +34,10 @@ import torch_eager  # noqa: E402
 from dcgan_tf1 import cli  # noqa: E402
 from dcgan_tf1.config import Config  # noqa: E402
 from dcgan_tf1.data import draws  # noqa: E402
+from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.runs import checkpoint  # noqa: E402
-from dcgan_tf1.training import trainer  # noqa: E402
-from dcgan_tf1.training.gan import build_gan  # noqa: E402
-from dcgan_tf1.training.session import open_session  # noqa: E402
+from dcgan_tf1.training.graph import build_gan  # noqa: E402
+from dcgan_tf1.training.session import TrainingSession  # noqa: E402
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -53,10 +53,9 @@ INSTRUCTION_SETS = {
 
 def ours(config: Config) -> Step:
     """One step of this project."""
-    gan = build_gan(config)
-    sess = open_session(gan, config)
-    sess.run(gan.init_op)
-    return sess.make_callable(gan.train_op, [gan.images, gan.z])
+    training = TrainingSession(build_gan(config), config)
+    training.initialize()
+    return lambda *batch: training.step(batch, measured=False)
 
 
 def batch(config: Config, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,15 +170,15 @@ def long_run(iterations: int) -> dict[str, float]:
 
         return call
 
-    originals = checkpoint.commit, trainer.images.save_png
+    originals = checkpoint.commit, images.save_png
     tf.compat.v1.Session.make_callable = timed_callable
-    checkpoint.commit, trainer.images.save_png = timed(originals[0], commits), timed(originals[1], snapshots)
+    checkpoint.commit, images.save_png = timed(originals[0], commits), timed(originals[1], snapshots)
     try:
         with tempfile.TemporaryDirectory() as folder:
             cli.main(["--dataset", "digits", "--iterations", str(iterations), "--out_dir", folder])
     finally:
         tf.compat.v1.Session.make_callable = make_callable
-        checkpoint.commit, trainer.images.save_png = originals
+        checkpoint.commit, images.save_png = originals
     wall = moments[-1] - moments[0]
     saving = sum(commits[1:-1]) + sum(snapshots[2:-1])  # the first and last lie outside the steps
     return {

@@ -5,14 +5,19 @@ import contextlib
 import hashlib
 import importlib.util
 import io
+import json
 import os
+import re
 import shutil
 import tempfile
+import time
+import tracemalloc
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.cli import main
 
 # Tests import TensorFlow by themselves. Their sessions, too, have the threads that they ask for, and so the same bits
@@ -33,6 +38,8 @@ TINY += ["--log_every", "1", "--sample_every", "10", "--checkpoint_every", "50",
 STEPS = 200
 SHIPPED = ROOT / "checkpoints" / "pretrained" / "unconditional.npz"
 """Weights without classes."""
+MNIST_DIR = os.environ.get("MNIST_DIR", "")
+needs_mnist = pytest.mark.skipif(not MNIST_DIR, reason="MNIST_DIR names no folder")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs the signals, limits, links or pipes of POSIX")
 
 
@@ -53,6 +60,26 @@ def run(*arguments):
     return Result(code, out.getvalue(), err.getvalue())
 
 
+@contextlib.contextmanager
+def at_most(seconds, size):
+    """A block that takes less CPU time, and whose Python objects take less memory at a time, in bytes."""
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        yield
+        assert time.process_time() - began < seconds
+        assert tracemalloc.get_traced_memory()[1] < size
+    finally:
+        tracemalloc.stop()
+
+
+def assert_error(result, code, *parts):
+    """`result` ended with the exit code `code` and one short line, which has all `parts` in it."""
+    assert result.code == code, result
+    assert result.err.startswith("error: ") and result.err.count("\n") == 1 and len(result.err) <= 201, result.err
+    assert result.err[:-1].isprintable() and all(part in result.err for part in parts), result.err
+
+
 def train(folder, iterations, *flags):
     """A tiny run in `folder` to `iterations` steps, which must end well."""
     result = run(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
@@ -66,6 +93,15 @@ def export_page(folder, *flags):
     result = run("export", "--format", "html", "--out", path, *flags)
     assert (result.code, result.err) == (0, "") and result.out.endswith(f"\n{path}\n"), result
     return path
+
+
+def page_part(path, name):
+    """A part of the page in the file `path`, by its id."""
+    return re.search(f'<script[^>]* id="{name}">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)[1]
+
+
+def page_record(path):
+    return json.loads(page_part(path, "model"))
 
 
 def environment():
@@ -92,10 +128,35 @@ def numpy_sampler():
     return module
 
 
+def train_config(folder, config):
+    """Train a run of settings that the command line does not know."""
+    from dcgan_tf1.config import Folders
+    from dcgan_tf1.data.sources import load_for
+    from dcgan_tf1.runs.folder import open_run, with_dataset
+    from dcgan_tf1.training.loop import train
+
+    dataset = load_for(config)
+    with open_run(Folders.of(folder), config, {"iterations": config.iterations}) as run:
+        assert train(with_dataset(run, dataset), dataset) == 0
+
+
+def open_session(gan, config):
+    """A session on a training graph."""
+    from dcgan_tf1.training.session import TrainingSession
+
+    return TrainingSession(gan, config).session
+
+
 def contents(folder):
     """The bytes of every file under `folder`, except for those of the lock, by path."""
     paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", ".holder"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    """A test that must not import TensorFlow."""
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda **_: pytest.fail("TensorFlow was imported"))
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,21 @@
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcgan_tf1 import tensorflow_import
-from dcgan_tf1.commands.options import Kind, folder_options, text
+from dcgan_tf1.commands.options import Kind, choice, folder_options, integer, number, option, text
 from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.errors import SIGNAL_BASE, one_line
 from dcgan_tf1.tf_config import Task, read_task
+
+if TYPE_CHECKING:
+    from dcgan_tf1.runs.folder import Run
+    from dcgan_tf1.training.workers import Workers
 
 _BRIGHT = 0.5
 """From this mean grey of the borders on, from 0 to 1, the background is taken to be white."""
@@ -28,24 +33,28 @@ def _config_option(field: dataclasses.Field) -> Callable:
     help, default = field.metadata["help"], field.default
     if field.type is bool:
         return click.option(f"--{field.name}/--no-{field.name}", default=None, help=help)
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    shown = help if default == "" else f"{help} (default: {default})"
-    return click.option(f"--{field.name}", type=_kind(field), help=shown)
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return option(f"--{field.name}", _kind(field), help, shown=shown)
 
 
 def _kind(field: dataclasses.Field) -> Kind:
-    """How the option of `field` is read. Which values the field may have is checked by Config."""
-    choices = field.metadata["choices"]
-    if choices and field.type is str:
-        return text("{" + ",".join(choices) + "}")
-    if field.metadata["length"]:
-        return Kind("N,N,...", "integers, comma-separated", lambda value: tuple(map(int, value.split(","))))
-    if field.type is int:
-        return Kind("{" + ",".join(map(str, choices)) + "}" if choices else "N", "an integer", int)
-    if field.type is float:
-        return Kind("X", "a number", float)
-    return text("TEXT")
+    """What the option of `field` takes."""
+    rule = field.metadata
+    if rule["choices"]:
+        return choice(rule["choices"])
+    if rule["length"]:
+        shortest, longest = rule["length"]
+        limits = f"from {rule['low']} to {rule['high']}"
+        return Kind(_read_integers, "N,N,...", f"{shortest} to {longest} integers {limits}, comma-separated")
+    if field.type is str:
+        return text("PATH")
+    return (integer if field.type is int else number)(rule["low"], rule["high"])
+
+
+def _read_integers(value: str) -> tuple[int, ...]:
+    if not re.fullmatch("[0-9]+(,[0-9]+)*", value):
+        raise ValueError
+    return tuple(map(int, value.split(",")))
 
 
 @click.command
@@ -60,83 +69,83 @@ def train(folders: Folders, **settings: Any) -> int:
 
         given["init_from"] = absolute(config.init_from)
     task = read_task()
-    if task:
-        return _train_together(task, folders, config, given)
 
-    from dcgan_tf1.data import sources
-    from dcgan_tf1.runs.folder import open_run, with_dataset
+    from dcgan_tf1.runs.folder import Run, open_run
 
+    if task and task.worker:  # the first worker, the chief, alone holds the run and writes to it
+        return _train(Run(folders, config, None), given, task)
     with open_run(folders, config, given) as run:
-        if run.start and run.finished:
-            done, wanted = run.start.step, run.config.iterations
-            print(f"already trained: step {done} of {wanted}; give a higher --iterations to go on")
-            return 0
-        start = None
-        if config.init_from and not run.start:
-            from dcgan_tf1.sampling import fine_tuning
-
-            start = fine_tuning.find_start(given["init_from"])
-            run = run._replace(config=fine_tuning.config_for(start, given))
-        dataset = sources.load_for(run.config)
-        run = with_dataset(run, dataset)
-        print(one_line(f"data: {dataset.name}, {len(dataset.images)} images"))
-        if run.config.channels == 1 and not run.config.invert and sources.bright_border(dataset.images) > _BRIGHT:
-            print("note: the borders of the images are bright; for dark ink on white paper, start with --invert")
-
-        tensorflow_import.import_tensorflow()
-        from dcgan_tf1.training import trainer
-
-        initial = fine_tuning.read_start(start, run.config, dataset) if start else None
-        number = trainer.train(run, dataset, initial=initial)
-        return SIGNAL_BASE + number if number else 0
+        if run.finished and not task:  # other workers would have to be told
+            return _say_finished(run)
+        return _train(run, given, task)
 
 
-def _train_together(task: Task, folders: Folders, config: Config, given: dict[str, Any]) -> int:
-    """Be one of the workers that train a run together. The first one, the chief, alone holds the run and writes to it.
+def _train(run: "Run", given: dict[str, Any], task: Task | None) -> int:
+    """Train `run`, alone or as one of the workers that train it together. Returns the exit code.
 
     Raises:
         UsageError: the workers are no cluster, or were started with different flags or data, or another program.
     """
     from dcgan_tf1.data import sources
-    from dcgan_tf1.runs.folder import Run, began_at, open_run, with_dataset
-    from dcgan_tf1.sampling import fine_tuning
+    from dcgan_tf1.runs.folder import with_dataset
 
-    tensorflow_import.import_tensorflow()
-    from dcgan_tf1.training import trainer
-    from dcgan_tf1.training.cluster import Cluster, versions
+    chief, start, workers = not (task and task.worker), None, None
+    if run.config.init_from and not run.start and chief:
+        from dcgan_tf1.sampling import fine_tuning
 
+        start = fine_tuning.find_start(given["init_from"])
+        run = run._replace(config=fine_tuning.config_for(start, given))
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(open_run(folders, config, given)) if task.worker == 0 else Run(folders, config, None)
-        start = None
-        if config.init_from and task.worker == 0 and not run.start:
-            start = fine_tuning.find_start(given["init_from"])
-            run = run._replace(config=fine_tuning.config_for(start, given))
-        run = trainer.with_precision(run)
-        cluster = stack.enter_context(Cluster(task))
-        print(f"worker {cluster.index} of {cluster.count}, at {task.addresses[task.worker]}")
-        flags = {
-            f"--{name}": value for name, value in given.items() if name not in ("dataset", "data_dir", "init_from")
-        }
-        same = {**versions(), "TF_CONFIG": list(task.addresses), **flags}
-        step = run.start.step if run.start else None
-        told = cluster.agree(same, {"config": run.config.to_json(), "step": step})
-        if not cluster.chief:
-            chosen = {**told["config"], "dataset": config.dataset, "data_dir": config.data_dir}
-            run = began_at(told["step"], folders, Config.from_json(chosen))
-        cluster.own_config(run.config)
-        if run.finished:
-            print(
-                f"already trained: step {told['step']} of {run.config.iterations}; give a higher --iterations to go on"
-            )
-            return 0
-        dataset = sources.load_for(run.config)
-        run = with_dataset(run, dataset) if cluster.chief else run
-        record = dataset.record(run.config.conditional)
-        cluster.agree({"--dataset": record["digest"], "labels of --dataset": record.get("labels_digest")})
+        if task:
+            tensorflow_import.import_tensorflow()
+            from dcgan_tf1.training.workers import Workers
+
+            workers = stack.enter_context(Workers(task, run.config.worker_timeout))
+            run = _agree(workers, task, run, given)
+            if run.finished:
+                return _say_finished(run)
+        dataset = workers.together(lambda: sources.load_for(run.config)) if workers else sources.load_for(run.config)
+        run = with_dataset(run, dataset) if chief else run
+        if workers:
+            record = dataset.record(run.config.conditional)
+            workers.agree({"--dataset": record["digest"], "labels of --dataset": record.get("labels_digest")})
         print(one_line(f"data: {dataset.name}, {len(dataset.images)} images"), flush=True)
+        if run.config.channels == 1 and not run.config.invert and sources.bright_border(dataset.images) > _BRIGHT:
+            print("note: the borders of the images are bright; for dark ink on white paper, start with --invert")
+
+        tensorflow_import.import_tensorflow()
+        from dcgan_tf1.training import loop
+
         initial = fine_tuning.read_start(start, run.config, dataset) if start else None
-        number = trainer.train(run, dataset, initial=initial, cluster=cluster)
+        number = loop.train(run, dataset, initial=initial, workers=workers)
         return SIGNAL_BASE + number if number else 0
+
+
+def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) -> "Run":
+    """The run that the chief has told the workers of, which must have the same program and flags."""
+    from dcgan_tf1.runs.folder import began_at
+    from dcgan_tf1.training import loop
+    from dcgan_tf1.training.workers import versions
+
+    print(f"worker {workers.index} of {workers.count}, at {task.addresses[task.worker]}")
+    run = loop.with_precision(run)
+    flags = {f"--{name}": given[name] for name in given if name not in ("dataset", "data_dir", "init_from")}
+    same = {**versions(), "TF_CONFIG": list(task.addresses), **flags}
+    told = workers.agree(same, {"config": run.config.to_json(), "step": run.start.step if run.start else None})
+    if not workers.chief:
+        own = {"dataset": run.config.dataset, "data_dir": run.config.data_dir}
+        run = began_at(told["step"], run.folders, Config.from_json(told["config"] | own))
+    workers.check_batch(run.config)
+    return run
+
+
+def _say_finished(run: "Run") -> int:
+    """Say that a run has nothing to do. Returns the exit code."""
+    print(
+        f"already trained: step {run.start.step if run.start else 0} of {run.config.iterations}; "
+        "give a higher --iterations to go on"
+    )
+    return 0
 
 
 def read_config(flags: Sequence[str]) -> Config:

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 class Signals:
     """A context in which the first SIGINT or SIGTERM is only noted, so that the step at hand can end.
 
-    The second signal does at once what it did before.
+    The second signal does at once what it did before. Outside the main thread, where Python lets nobody handle signals,
+    they are left alone.
     """
 
     def __init__(self) -> None:
@@ -19,7 +21,8 @@ class Signals:
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *exc: object) -> None:
