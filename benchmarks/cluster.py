@@ -56,34 +56,35 @@ def work(settings: dict) -> None:
     from dcgan_tf1.tensorflow_import import import_tensorflow
 
     import_tensorflow()
+    import tensorflow as tf
+
     from dcgan_tf1.data import draws
     from dcgan_tf1.tf_config import read_task
-    from dcgan_tf1.training.cluster import Cluster
-    from dcgan_tf1.training.gan import build_gan
-    from dcgan_tf1.training.session import open_session
+    from dcgan_tf1.training.graph import build_gan
+    from dcgan_tf1.training.session import TrainingSession
+    from dcgan_tf1.training.workers import Workers
 
     config, task = Config(**settings), read_task()
     with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(task)) if task else None
+        alone, workers = Workers(), stack.enter_context(Workers(task))
 
-        def make(config, cluster):
-            gan = build_gan(config, cluster=cluster)
-            sess = stack.enter_context(open_session(gan, config, cluster))
-            sess.run(gan.init_op)
-            make_callable = cluster.make_callable if cluster else type(sess).make_callable
-            step = make_callable(sess, gan.train_op, [gan.images, gan.z])
+        def make(config, workers):
+            gan = build_gan(config, processes=workers.count, open_strategy=workers.open_strategy)
+            training = stack.enter_context(TrainingSession(gan, config, workers))
+            training.initialize()
             pixels = (draws.latent(0, draws.Stream.SNAPSHOT, 0, (gan.images.shape[0], 28, 28)) + 1) * 127
-            z = draws.latent(0, draws.Stream.TRAIN, 0, gan.z.shape)
+            batch = pixels.astype(np.uint8), draws.latent(0, draws.Stream.TRAIN, 0, gan.z.shape)
             for _ in range(3):
-                step(pixels.astype(np.uint8), z)
-            return gan, lambda: step(pixels.astype(np.uint8), z)
+                training.step(batch, measured=False)
+            return gan, lambda: training.step(batch, measured=False)
 
-        gan, step = make(cluster.own_config(config) if cluster else config, None)
-        steps, sent = {"alone": step}, []
-        if cluster:
-            gan, steps["together"] = make(config, cluster)
-            sizes = [op.inputs[0].shape.num_elements() for op in gan.graph.get_operations() if "Collective" in op.type]
-            sent = [4 * size for size in sizes if size > len(gan.metrics)]  # without signals and what is only logged
+        share = config.replace(batch_size=config.batch_size // workers.count)
+        steps, sent = {"alone": make(share, alone)[1]}, []
+        if task:
+            gan, steps["together"] = make(config, workers)
+            step = tf.compat.v1.graph_util.extract_sub_graph(gan.graph.as_graph_def(), [gan.train_op.name])
+            reduced = [gan.graph.get_operation_by_name(n.name) for n in step.node if n.op == "CollectiveReduceV2"]
+            sent = [4 * operation.inputs[0].shape.num_elements() for operation in reduced]
         print(json.dumps(sent), flush=True)
         for line in sys.stdin:
             kind, count = line.split()
@@ -95,7 +96,7 @@ def work(settings: dict) -> None:
             print(json.dumps(times), flush=True)
 
 
-class Workers:
+class Processes:
     """Worker processes, worker k on core k as far as there are cores."""
 
     def __init__(self, config: dict, count: int, wire: "Wire | None" = None) -> None:
@@ -117,7 +118,7 @@ class Workers:
         self.sent = json.loads(ready[0])
         """The bytes of each collective of a step."""
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "Processes":
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -233,9 +234,9 @@ def summary(times: list[np.ndarray]) -> dict[str, float]:
 def measure(settings: dict, counts: list[int], rounds: int, steps: int) -> dict:
     """Milliseconds of a step alone and together, with 1 worker and with each of `counts`, on each link."""
     with contextlib.ExitStack() as stack:
-        local = {count: stack.enter_context(Workers(settings, count)) for count in (1, *counts)}
+        local = {count: stack.enter_context(Processes(settings, count)) for count in (1, *counts)}
         wires = {count: stack.enter_context(Wire(count)) for count in counts}
-        wired = {count: stack.enter_context(Workers(settings, count, wires[count])) for count in counts}
+        wired = {count: stack.enter_context(Processes(settings, count, wires[count])) for count in counts}
         times: dict = {}
         for _ in range(rounds):
             for count, workers in local.items():

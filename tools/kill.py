@@ -37,7 +37,7 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import dcgan_tf1.training.trainer  # noqa: E402, F401  (imported once for all children)
+import dcgan_tf1.training.loop  # noqa: E402, F401  (imported once for all children)
 from dcgan_tf1 import cli  # noqa: E402
 from dcgan_tf1.commands.launch import free_addresses  # noqa: E402
 from dcgan_tf1.runs import checkpoint  # noqa: E402
@@ -255,6 +255,7 @@ def random_kills(count, folder, judge):
 def lose_workers(workers, count, number, folder, judge):
     """Lose one of `workers`, `count` times, by the signal `number`; and start all of them again."""
     flags = [*OFTEN, "--batch_size", 4 * workers, "--iterations", STEPS]
+    flags += ["--worker_timeout", 5] if number == signal.SIGSTOP else []
     began = time.monotonic()
     whole = Workers(workers, folder / "whole", *flags)
     whole.wait(300)

@@ -1,6 +1,7 @@
 """`run.py launch`: several workers on this machine, started and stopped together."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -53,7 +54,8 @@ class _Launcher:
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "_Launcher":
-        self._handlers = {number: signal.signal(number, self._pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {n: signal.signal(n, self._pass_on) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -111,7 +113,12 @@ def _start(task: Task, flags: tuple[str, ...], setting: dict[str, Any]) -> subpr
     package = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
     if setting["cores"] and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):
@@ -119,9 +126,13 @@ def _start(task: Task, flags: tuple[str, ...], setting: dict[str, Any]) -> subpr
     return process
 
 
+def _end_with_parent() -> None:
+    """Let the system kill this process when its parent has ended, however that was (`man 2 prctl`)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _print_lines(index: int, process: subprocess.Popen) -> None:
-    assert process.stdout
-    for line in process.stdout:
+    for line in process.stdout or ():
         sys.stdout.write(f"[{index}] {line.decode(errors='backslashreplace').rstrip()}\n")
         sys.stdout.flush()
 
