@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from dcgan_tf1 import __version__
 from dcgan_tf1.commands.animate import animate
@@ -28,11 +29,28 @@ from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, o
 COMMANDS = (train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
 
 
+COMPLETION = "_DCGAN_TF1_COMPLETE"
+"""The variable by which a shell asks what a command line could go on with; click says how."""
+
+
 class _Commands(click.Group):
-    """Commands in the order in which they were added."""
+    """Commands in the order in which they were added, where flags alone mean the command train."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
         return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `args`, with train in front where no command is named."""
+        flags_alone = args[0].startswith("-") if args else not ctx.resilient_parsing  # a shell may yet ask for commands
+        if flags_alone and args[:1] not in (["-h"], ["--help"], ["--version"]):
+            args = ["train", *args]
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What the first word could be: a command, or a flag of train."""
+        items = super().shell_complete(ctx, incomplete) + train.shell_complete(ctx, incomplete)
+        return list({item.value: item for item in items}.values())
 
 
 @click.group(
@@ -45,7 +63,7 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, message="dcgan-tf1 %(version)s")
 def run() -> None:
-    """A DCGAN that learns to draw handwritten digits.
+    """A DCGAN that learns to generate handwritten digits.
 
     Flags alone mean the command train. COMMAND --help lists the flags of a command.
     """
@@ -61,12 +79,12 @@ for _command in COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name, by default `sys.argv[1:]`. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if COMPLETION in os.environ:
+        return shell_complete(run, {}, "dcgan-tf1", COMPLETION, os.environ[COMPLETION])
     debug = "--debug" in arguments
     with contextlib.suppress(AttributeError, OSError):  # tests print to objects of other kinds
         # A path may hold characters that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
-        arguments.insert(0, "train")
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -90,10 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Let click read `arguments` and call the command; its own exceptions become UsageError."""
-    if arguments[0] not in run.commands and not arguments[0].startswith("-"):
+    if arguments and arguments[0] not in run.commands and not arguments[0].startswith("-"):
         raise UsageError(f"COMMAND: found {arguments[0][:60]!r}, expected one of {', '.join(run.commands)}; see --help")
+    name = "run.py" if os.path.basename(sys.argv[0]) == "run.py" else "dcgan-tf1"
     try:
-        with run.make_context("run.py", arguments) as context:
+        with run.make_context(name, arguments) as context:
             return run.invoke(context)
     except click.exceptions.Exit as stopped:  # after --help and --version
         return stopped.exit_code

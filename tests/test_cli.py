@@ -1,6 +1,7 @@
 """Every way to misuse the command line ends in one line that names the fault, and in the code documented for it."""
 
 import gzip
+import re
 import struct
 import subprocess
 import sys
@@ -11,23 +12,26 @@ from conftest import ROOT, TINY, contents, environment, run, train
 
 from dcgan_tf1 import __version__, cli
 from dcgan_tf1.config import Config
+from dcgan_tf1.data.classes import find_label
 from dcgan_tf1.errors import one_line
 
+COMPLETE = "_DCGAN_TF1_COMPLETE"
+WRONG_RATE = "error: --lr_g: found 'nan', expected a number from 1e-09 to 1\n"
 LONG = "x" * 100_000
 VALUES = {
-    "--iterations": ["0", "-1", "1.5", "1e3", "1000000001", "nan", "ten", "0x10", "", " ", "9" * 5000, LONG],
+    "--iterations": ["0", "-1", "1.5", "1e3", "1000000001", "nan", "ten", "0x10", "", " ", " 5", "9" * 5000, LONG],
     "--batch_size": ["1", "8193", "8,8"],
     "--g_steps": ["0", "17"],
-    "--lr_g": ["nan", "inf", "-inf", "0", "-0.001", "1.1", "1e400", "1e-400", "", "0,001"],
-    "--lr_d": ["NaN", "Infinity"],
+    "--lr_g": ["nan", "inf", "-inf", "0", "-0.001", "1.1", "1e400", "1e-400", "", "0,001", "1_0e-4"],
+    "--lr_d": ["NaN", "Infinity", "٠.١"],
     "--beta1": ["1", "-1e-9"],
     "--beta2": ["1.0"],
-    "--seed": ["-1", "9223372036854775808", "1" * 4000, "none"],
+    "--seed": ["-1", "9223372036854775808", "1" * 4000, "none", "1_000", "١٢"],
     "--updates": ["both", ""],
     "--z_dim": ["0", "4097"],
     "--z_distribution": ["gaussian", ""],
     "--g_channels": ["", "16,", ",16", "16,,8", "16;8", "16,0", "16,4097", "1,1,1,1,1", "16,8.5", "1," * 50_000 + "1"],
-    "--d_channels": ["-4,8", "a,b"],
+    "--d_channels": ["-4,8", "a,b", "1_6,8", "١,٢"],
     "--g_batch_norm": ["some", ""],
     "--output_kernel": ["0", "65"],
     "--sample_every": ["0"],
@@ -55,9 +59,11 @@ BAD = [
     ([""], "COMMAND"),
     (["curves", "--iterations", "5"], "--iterations"),
     (["curves", "--log_dir"], "--log_dir"),
+    *((["animate", "--frames", text], "--frames: found ") for text in ("1", "1001", "x")),
+    *((["animate", "--out", text], "--out: found ") for text in ("film.avi", "")),
     *((["compare", "--models", names], "--models") for names in ("", "fly", "mlp,", "mlp,mlp", "mlp, dcgan32", LONG)),
     *((["compare", "--minutes", text], "--minutes") for text in ("0", "-1", "nan", "inf", "1e9", "five", "", LONG)),
-    (["compare", "--num_digits", "99"], "--num_digits"),
+    *((["compare", "--num_digits", text], "--num_digits") for text in ("99", "1e3", "1_000", "١٠٠")),
     (["compare", "--seed", "1.5"], "--seed"),
     (["compare", "--lr_g", "1e-3"], "--lr_g"),
     (["--model", "mlp", "--g_batch_norm", "first"], "--g_batch_norm"),
@@ -110,32 +116,77 @@ print(tf.keras.layers.Dense(3)(tf.ones([1, 2])).shape)
     assert result.stdout == "set()\n(1, 3)\n", result.stderr
 
 
-@pytest.mark.parametrize("program", [["run.py"], ["-m", "dcgan_tf1"]])
-def test_run_py_and_the_module_are_the_same_program(program):
+@pytest.mark.parametrize(
+    ("program", "name"), [(["run.py"], "run.py"), (["-m", "dcgan_tf1"], "dcgan-tf1")], ids=["run.py", "the module"]
+)
+def test_run_py_and_the_module_are_the_same_program(program, name):
     def answer(*flags):
-        return subprocess.run([sys.executable, *program, *flags], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        found = subprocess.run([sys.executable, *program, *flags], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return found.returncode, found.stdout, found.stderr
 
-    found = answer("--version")
-    assert (found.returncode, found.stdout) == (0, f"dcgan-tf1 {__version__}\n")
-    found = answer("--lr_g", "nan")
-    assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == "error: --lr_g: found nan, expected a number from 1e-09 to 1\n"
+    assert answer("--version") == (0, f"dcgan-tf1 {__version__}\n", "")
+    assert answer("--help")[1].startswith(f"Usage: {name} [COMMAND] [flags]\n")
+    assert answer("--lr_g", "nan") == (2, "", WRONG_RATE)
 
 
-def test_help_names_every_flag():
+def test_help_names_every_flag_and_every_command():
     code, out, err = run("train", "--help")
     assert (code, err) == (0, "")
     for name in (*Config.__dataclass_fields__, "out_dir", "sample_dir", "checkpoint_dir", "log_dir", "debug"):
         assert f"--{name}" in out, name
+    assert "[default: 64; 2<=x<=8192]" in out and "[default: 128,64,32]" in " ".join(out.split())
     code, out, err = run("--help")
-    assert (code, err) == (0, "") and "Exit codes" in out and "train" in out and "curves" in out
+    assert (code, err) == (0, "") and "Exit codes" in out and "..." not in out
+    assert all(f"\n  {command.name} " in out for command in cli.COMMANDS)
 
 
 def test_debug_shows_the_traceback():
     code, out, err = run("--lr_g", "nan", "--debug")
-    assert code == 2 and err.startswith("Traceback") and "UsageError" in err
-    assert err.splitlines()[-1] == "error: --lr_g: found nan, expected a number from 1e-09 to 1"
-    assert "Traceback" not in run("--lr_g", "nan").err
+    assert code == 2 and err.startswith("Traceback") and "UsageError" in err and err.endswith("\n" + WRONG_RATE)
+    assert run("--lr_g", "nan").err == WRONG_RATE
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("", [command.name for command in cli.COMMANDS]),
+        ("ge", ["generate"]),
+        ("--mo", ["--model"]),  # of train
+        ("--preset l", ["long"]),
+        ("--preset long --mo", ["--model"]),
+        ("train --model dcgan", ["dcgan32", "dcgan28"]),
+        ("train --seed x --channels ", ["1", "3"]),
+        ("generate --format ", ["png", "grid", "npz", "idx"]),
+        ("evaluate --ca", ["--cas"]),
+        ("export --out_dir a", "dir,a"),
+        ("export --out a", "file,a"),
+        ("generate --class a", []),
+    ],
+    ids=ascii,
+)
+def test_what_a_shell_completes(line, found, monkeypatch, capsysbinary):
+    words = ["dcgan-tf1", *line.split(" ")]
+    for name, value in (("COMP_WORDS", " ".join(words)), ("COMP_CWORD", len(words) - 1), (COMPLETE, "bash_complete")):
+        monkeypatch.setenv(name, str(value))
+    assert cli.main([]) == 0
+    expected = found if isinstance(found, str) else "\n".join(f"plain,{word}" for word in found)
+    assert capsysbinary.readouterr() == (f"{expected}\n".encode(), b"")
+
+
+@pytest.mark.parametrize(("shell", "command"), [("bash", "complete"), ("zsh", "compdef"), ("fish", "complete")])
+def test_what_turns_completion_on(shell, command, monkeypatch, capsysbinary):
+    monkeypatch.setenv(COMPLETE, f"{shell}_source")
+    assert cli.main([]) == 0
+    script = capsysbinary.readouterr().out.decode()
+    assert re.search(rf"\b{command} .*\bdcgan-tf1\b", script) and f"{COMPLETE}={shell}_complete" in script
+
+
+def test_a_class_is_a_number_only_as_labels_are_written():
+    assert [find_label("--to", text, ()) for text in ("0", "9")] == [0, 9]
+    for text in ("01", "\u0661", "1_0", "+1", "cat"):
+        with pytest.raises(ValueError, match="--to: found .*expected a digit"):
+            find_label("--to", text, ())
+    assert find_label("--to", "01", ("7", "01")) == 1
 
 
 def test_interrupted_early(monkeypatch):
@@ -161,20 +212,10 @@ def test_a_file_in_the_folders_place(tmp_path, flag, below):
 
 
 def test_folders_go_where_they_are_told(tmp_path):
-    train(
-        tmp_path / "a",
-        2,
-        "--sample_dir",
-        tmp_path / "b",
-        "--checkpoint_dir",
-        tmp_path / "c",
-        "--log_dir",
-        tmp_path / "d",
-    )
-    assert not (tmp_path / "a").exists()
-    assert (tmp_path / "b" / "0000002.png").exists()
-    assert (tmp_path / "c" / "model-2.json").exists()
-    assert (tmp_path / "d" / "metrics.csv").exists()
+    files = {"sample_dir": "0000002.png", "checkpoint_dir": "model-2.json", "log_dir": "metrics.csv"}
+    train(tmp_path / "out_dir", 2, *(word for name in files for word in (f"--{name}", tmp_path / name)))
+    assert {path.name for path in tmp_path.iterdir()} == files.keys()
+    assert all((tmp_path / name / file).exists() for name, file in files.items())
 
 
 def test_the_current_folder_is_the_default(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from dcgan_tf1.errors import UsageError
 
 
 @click.command
-@option("--out", text("FILE"), "file to write, a .gif, or an .mp4 by ffmpeg (default: sample_image/training.gif)")
+@option("--out", text("FILE"), "file to write, a .gif, or an .mp4 by ffmpeg", shown="SAMPLE_DIR/training.gif")
 @option("--frames", integer(2, 1000), "how many grids to show at most; they are closer together early on", default=40)
 @force
 @folder_options("out_dir", "sample_dir")

@@ -31,21 +31,21 @@ def _config(name: str, seed: int) -> Config:
 
 
 _NAMES = ", ".join([*PRESETS, *MODELS])
-_models = Kind("NAME,...", f"up to {_MOST_MODELS} of {_NAMES}, each once, or as NAME{_CONDITIONAL}", _read_models)
-_help = f"presets or families, comma-separated; NAME{_CONDITIONAL} draws by class"
+_models = Kind(_read_models, "NAME,...", f"up to {_MOST_MODELS} of {_NAMES}, each once, or as NAME{_CONDITIONAL}")
+_help = f"presets and families, comma-separated, of {_NAMES}; NAME{_CONDITIONAL} generates by class"
 
 
 @click.command
 @option("--models", _models, _help, default=_COMPARED)
 @option("--minutes", number(0.01, 100_000), "minutes of training for each model", default=5)
-@option("--num_digits", integer(100, 50_000), "how many digits to draw for each measurement", default=10_000)
+@option("--num_digits", integer(100, 50_000), "how many digits to generate for each measurement", default=10_000)
 @option("--seed", integer(0, LARGEST_SEED), "seed of training and of the measured digits", default=0)
 @option("--data_dir", text("DIR"), "folder of MNIST's files")
 @option("--out_dir", text("DIR"), "folder of compare.png and of the runs", default="compare")
 def compare(
     models: tuple[str, ...], minutes: float, num_digits: int, seed: int, data_dir: str | None, out_dir: str
 ) -> int:
-    """Train models for the same time, and measure and draw them."""
+    """Train models for the same time, measure them, and show them."""
     configs = {name: _config(name, seed) for name in models}
 
     from dcgan_tf1.data import sources

@@ -13,7 +13,7 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -21,23 +21,22 @@ from tqdm import tqdm
 
 from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.data import draws
+from dcgan_tf1.data.classes import DIGITS
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import CheckpointError, DivergedError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import ModelHistory, format_seconds, plot_comparison
-from dcgan_tf1.quality import CLASSES
 from dcgan_tf1.quality.classifier import SIDE, Classifier
 from dcgan_tf1.quality.scorer import Scorer
-from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.runs import checkpoint, weights
 from dcgan_tf1.runs.folder import open_run, with_dataset
-from dcgan_tf1.sampling import weights
 from dcgan_tf1.sampling.trained_gan import TrainedGan
-from dcgan_tf1.training.gan import build_gan
+from dcgan_tf1.training.graph import build_gan
+from dcgan_tf1.training.loop import train
 from dcgan_tf1.training.stopping import Stopwatch
-from dcgan_tf1.training.trainer import train
 
-_FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
+FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 """The parts of the time after which all models are measured.
 
 They are even on a logarithmic axis, but no slice is longer than a quarter.
@@ -59,7 +58,7 @@ def compare(
         configs: 8 at most, by the names of the models.
         training: MNIST's training digits.
         test: MNIST's test digits.
-        count: how many digits are drawn for each measurement.
+        count: how many digits are generated for each measurement.
         seed: the seed of these digits.
 
     Returns:
@@ -74,10 +73,9 @@ def compare(
     models = [_Model(name, config, out / name, count) for name, config in configs.items()]
     with Classifier.load() as classifier, _progress_bar(models, goal) as bar:
         scorer = Scorer(classifier, test.images)
-        assert training.labels is not None  # MNIST has labels
         chosen = draws.batch_indices(len(training.images), count, seed, 0)
-        floor, labels = scorer.measure(training.images[chosen]), training.labels[chosen]
-        for fraction in _FRACTIONS:
+        floor, labels = scorer.measure(training.images[chosen]), cast(np.ndarray, training.labels)[chosen]
+        for fraction in FRACTIONS:
             for model in models:
                 bar.set_description(model.name)
                 if model.is_measured_at(fraction * goal):
@@ -206,7 +204,8 @@ class _Model:
         except DivergedError as error:
             raise DivergedError(f"{self.name} {error}") from error
         last = checkpoint.newest(self._folders.checkpoints, warn=bar.write)
-        assert last  # training ends with a commit
+        if not last:  # training ends with a commit
+            raise CheckpointError(f"{self._folders.checkpoints}: found no checkpoint, expected that of the training")
         self._record = self._record._replace(step=last.step, seconds=self.seconds + stopwatch.elapsed)
         self._record.write(self._path)
         return number
@@ -215,16 +214,16 @@ class _Model:
         """Measure the model as it is now, save a strip of its first digits, and say so in a line.
 
         Args:
-            labels: as many digits are measured; a conditional model draws these classes.
+            labels: as many digits are measured; a conditional model generates these classes.
             seed: the seed of the digits.
         """
         step = self._record.step
         source = checkpoint.load(self._folders.checkpoints, step)
         with TrainedGan(weights.read_weights(source)) as gan:
-            drawn = gan.draw(gan.latent(len(labels), seed), labels if gan.classes else None)
+            generated = gan.generate(gan.latent(len(labels), seed), labels if gan.classes else None)
             strip = gan.sample(_STRIP_DIGITS, seed=seed)
         images.save_png(self._strip(step), images.grid(images.fit(strip, SIDE), _STRIP_DIGITS))
-        metrics = scorer.measure(images.fit(drawn, SIDE))
+        metrics = scorer.measure(images.fit(generated, SIDE))
         point = {"step": step, "seconds": self.seconds, **metrics}
         self._record = self._record._replace(points=(*self._record.points, point))
         self._record.write(self._path)
@@ -268,7 +267,7 @@ class _Model:
 
     def _parameters(self) -> dict[str, int]:
         """The number of trainable parameters of each player."""
-        gan = build_gan(self._config, classes=CLASSES if self._config.conditional else 0)
+        gan = build_gan(self._config, classes=len(DIGITS) if self._config.conditional else 0)
         players = {"generator": gan.g_variables, "discriminator": gan.d_variables}
         return {name: sum(int(np.prod(v.shape)) for v in variables) for name, variables in players.items()}
 
@@ -318,7 +317,7 @@ def _read_picture(path: Path) -> np.ndarray:
 def _table(report: dict[str, Any]) -> str:
     """The report as a table in Markdown, with a line below it on what was compared how."""
     lines = [
-        "| model | parameters | steps | steps/s | Frechet distance | over floor | coverage | missing classes |",
+        "| model | parameters | steps | steps/s | Frechet distance | over reference | coverage | missing classes |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, model in report["models"].items():
@@ -331,6 +330,6 @@ def _table(report: dict[str, Any]) -> str:
     lines.append(
         f"\n{report['minutes']:g} minutes of training each, in turns, on {machine['cores']} cores of {machine['cpu']}; "
         f"{report['num_digits']:,} digits each against MNIST's test digits. "
-        f"The floor, as many training digits: {report['floor']['frechet_distance']:.3f}."
+        f"The reference distance, that of as many training digits: {report['floor']['frechet_distance']:.3f}."
     )
     return "\n".join(lines) + "\n"

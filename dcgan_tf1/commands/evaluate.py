@@ -19,13 +19,13 @@ from dcgan_tf1.errors import DataError, one_line
 
 
 @click.command
-@option("--num_digits", integer(100, 50_000), "how many digits to draw", default=10_000)
+@option("--num_digits", integer(100, 50_000), "how many digits to generate", default=10_000)
 @option("--seed", integer(0, LARGEST_SEED), "seed of the digits", default=0)
-@option("--data_dir", text("DIR"), "folder of MNIST's files (default: the run's)")
-@option("--dataset", text("PATH"), "data set that the GAN was trained on (default: the run's)")
+@option("--data_dir", text("DIR"), "folder of MNIST's files", shown="the run's")
+@option("--dataset", text("PATH"), "data set that the GAN was trained on", shown="the run's")
 @option("--classifier", choice(("a", "b")), "classifier in whose features MNIST's digits are compared", default="a")
-@switch("--cas", "also train classifiers on drawn digits and on real ones, and compare them on test digits")
-@option("--log_dir", text("DIR"), "folder to write to (default: OUT_DIR/logs)")
+@switch("--cas", "also train classifiers on generated digits and on real ones, and compare them on test digits")
+@option("--log_dir", text("DIR"), "folder to write to", shown="OUT_DIR/logs")
 @weights_options
 def evaluate(
     choice: WeightsChoice,
@@ -37,7 +37,10 @@ def evaluate(
     cas: bool,
     log_dir: str | None,
 ) -> int:
-    """Measure a checkpoint's digits against those of its data set: the test split, or else a fifth."""
+    """Measure how good the digits of a GAN are.
+
+    They are compared with real ones: the test split of its data set, or else a fifth of it.
+    """
     source = choice.find()
 
     from dcgan_tf1.data import sources

@@ -13,7 +13,7 @@ from dcgan_tf1.commands.options import WeightsChoice, weights_options
 @click.command
 @weights_options
 def explore(choice: WeightsChoice) -> int:
-    """Open a page in the browser that draws digits and judges yours."""
+    """Open a browser page that generates digits and judges yours."""
     source = choice.find()
     # The browser reads the file after this process has ended, so nobody but the system may remove it.
     path = Path(tempfile.mkdtemp(prefix="dcgan-tf1-"), "digits.html")

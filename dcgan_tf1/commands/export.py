@@ -11,7 +11,7 @@ from dcgan_tf1.commands.options import WeightsChoice, choice, force, number, opt
 from dcgan_tf1.errors import UsageError
 
 if TYPE_CHECKING:
-    from dcgan_tf1.sampling.weights import WeightsSource
+    from dcgan_tf1.runs.weights import WeightsSource
 
 _NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
 """The usual name of the file or the folder, by format."""
@@ -20,7 +20,7 @@ _NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator
 @click.command
 @option(
     "--format",
-    choice(list(_NAMES)),
+    choice(_NAMES),
     "saved_model: for TensorFlow and TensorFlow Serving; npz: for NumPy; onnx: for ONNX runtimes; "
     "html: a page for the browser",
     default="saved_model",
@@ -30,11 +30,11 @@ _NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator
 @option(
     "--z_scale",
     number(0.1, 3),
-    "draw as if the latent vectors were this many times as large; images are more typical below 1, and more varied "
+    "generate as if the latent vectors were this many times as large; images are more typical below 1, and more varied "
     "above it",
     default=1.0,
 )
-@option("--out", text("PATH"), "file to write, or the folder of a SavedModel (default: in exported/)")
+@option("--out", text("PATH"), "file to write, or the folder of a SavedModel", shown="a usual name in exported/")
 @force
 @weights_options
 def export(choice: WeightsChoice, form: str, half: bool, z_scale: float, out: str | None, force: bool) -> int:
@@ -57,7 +57,7 @@ def export(choice: WeightsChoice, form: str, half: bool, z_scale: float, out: st
         return 0
 
     tensorflow_import.import_tensorflow()
-    from dcgan_tf1.sampling import weights
+    from dcgan_tf1.runs import weights
     from dcgan_tf1.sampling.export import write_onnx, write_saved_model
 
     found = weights.scale_z(weights.read_weights(source), z_scale)
@@ -78,7 +78,8 @@ def write_html(source: "WeightsSource", path: Path, z_scale: float = 1.0) -> Non
         z_scale: how many times as large the latent vectors are, see `weights.scale_z`.
     """
     tensorflow_import.import_tensorflow()
-    from dcgan_tf1.sampling import page, weights
+    from dcgan_tf1.runs import weights
+    from dcgan_tf1.sampling import page
 
     found = weights.read_weights(source)
     earlier = [weights.scale_z(each, z_scale) for each in weights.read_earlier(source, page.STOPS - 1)]

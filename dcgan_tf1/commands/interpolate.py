@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from dcgan_tf1.commands.drawing import CLASS, DEFAULT_SCALE, drawing_options, open_trained_gan
 from dcgan_tf1.commands.options import LARGEST_SEED, WeightsChoice, integer, option
+from dcgan_tf1.commands.sampling import CLASS, DEFAULT_SCALE, open_trained_gan, sampling_options
 
 
 @click.command
-@option("--from", CLASS, "digit to start from, or the name of a class (default: any)", name="start")
-@option("--to", CLASS, "digit to end at, or the name of a class (default: any)", name="end")
-@option("--rows", integer(1, 32), "how many paths to draw", default=8)
+@option("--from", CLASS, "digit to start from, or the name of a class", name="start", shown="any")
+@option("--to", CLASS, "digit to end at, or the name of a class", name="end", shown="any")
+@option("--rows", integer(1, 32), "how many paths to generate", default=8)
 @option("--steps", integer(2, 32), "how many digits make a path", default=12)
 @option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits to start from", default=0)
-@option("--to_seed", integer(0, LARGEST_SEED), "seed of the digits to end at (default: SEED + 1)")
-@drawing_options
+@option("--to_seed", integer(0, LARGEST_SEED), "seed of the digits to end at", shown="SEED + 1")
+@sampling_options
 def interpolate(
     choice: WeightsChoice,
     start: int | str | None,
@@ -29,10 +29,10 @@ def interpolate(
     out: str,
     force: bool,
 ) -> int:
-    """Draw paths from digits to other digits: a grid and a GIF."""
+    """Generate paths from digits to other digits: a grid and a GIF."""
     seeds = seed, seed + 1 if to_seed is None else to_seed
     with open_trained_gan(choice, {"--from": start, "--to": end}) as (gan, (first, last)):
-        from dcgan_tf1.sampling.drawing import draw_paths
+        from dcgan_tf1.sampling.files import write_paths
 
-        draw_paths(gan, Path(out), rows, steps, (first, last), seeds, size, scale or DEFAULT_SCALE, force)
+        write_paths(gan, Path(out), rows, steps, (first, last), seeds, size, scale or DEFAULT_SCALE, force)
     return 0

@@ -4,87 +4,105 @@ A value that cannot be read is a UsageError of one line that names the option, t
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from dcgan_tf1.config import Folders
 from dcgan_tf1.errors import UsageError, one_line
 
 if TYPE_CHECKING:
-    from dcgan_tf1.sampling.weights import WeightsSource
+    from dcgan_tf1.runs.weights import WeightsSource
 
 LARGEST_SEED = 2**63 - 1
+_NUMBER = set("0123456789+-.eE")
+"""What a number is written with. Python would also read nan, 1_000, and digits of other scripts."""
 
 
-class Kind(click.ParamType):
-    """The kind of value that an option takes: `read` makes it from text, or raises ValueError or KeyError."""
+class Kind(NamedTuple):
+    """What an option takes."""
 
-    def __init__(self, metavar: str, expected: str, read: Callable[[str], Any]) -> None:
-        self.name, self._expected, self._read = metavar, expected, read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value of the option `param`. A default is a value already."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._read(value)
-        except (ValueError, KeyError):
-            name = param.opts[0] if param else "value"
-            raise UsageError(f"{name}: found {value[:60]!r}, expected {self._expected}") from None
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """How the help shows the value."""
-        return self.name
+    type: click.ParamType | Callable[[str], Any]
+    """How it is read; a function of the text raises ValueError where it cannot be."""
+    metavar: str | None
+    """How the help shows it; None: as click does."""
+    expected: str
+    """What it is, in an error."""
 
 
 def integer(low: int, high: int) -> Kind:
     """An integer from `low` to `high`."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text[:20]) <= high:
-            raise ValueError
-        return int(text)
-
-    return Kind("N", f"an integer from {low} to {high}", read)
+    return Kind(click.IntRange(low, high), "N", f"an integer from {low} to {high}")
 
 
 def number(low: float, high: float) -> Kind:
     """A number from `low` to `high`."""
-
-    def read(text: str) -> float:
-        if not low <= float(text) <= high:
-            raise ValueError
-        return float(text)
-
-    return Kind("X", f"a number from {low:g} to {high:.15g}", read)
+    return Kind(click.FloatRange(low, high), "X", f"a number from {low:g} to {high:.15g}")
 
 
-def choice(values: Sequence[str]) -> Kind:
+def choice(values: Iterable[Any]) -> Kind:
     """One of `values`."""
-
-    def read(text: str) -> str:
-        if text not in values:
-            raise ValueError
-        return text
-
-    return Kind("{" + ",".join(values) + "}", f"one of {', '.join(values)}", read)
+    values = tuple(values)
+    return Kind(click.Choice(values), None, f"one of {', '.join(map(str, values))}")
 
 
 def text(metavar: str) -> Kind:
-    """Any text, shown as `metavar`."""
-    return Kind(metavar, "text", str)
+    """Any text, shown as `metavar`. The shell completes folders where that is DIR, and nothing where it is NAME."""
+    return Kind(click.STRING if metavar == "NAME" else _Path(), metavar, "text")
 
 
-def option(flag: str, kind: Kind, help: str, default: Any = None, name: str | None = None) -> Callable:
+class _Path(click.types.StringParamType):
+    """The path of a file or a folder."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Leave it to the shell, which completes the names of files, or of folders alone."""
+        return [CompletionItem(incomplete, type="dir" if param.metavar == "DIR" else "file")]
+
+
+class _Option(click.Option):
+    """An option of click's, with this program's words for what is wrong with a value and for defaults."""
+
+    def __init__(self, *names: Any, expected: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._expected = expected
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value that the text `value` stands for. A default is a value already.
+
+        Raises:
+            UsageError: it stands for none.
+        """
+        is_number = isinstance(self.type, click.IntRange | click.FloatRange)
+        try:
+            if is_number and isinstance(value, str) and not _NUMBER.issuperset(value):
+                raise click.BadParameter(value)
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter:
+            raise UsageError(f"{self.opts[0]}: found {value[:60]!r}, expected {self._expected}") from None
+
+    def get_help_extra(self, ctx: click.Context) -> "click.types.OptionHelpExtra":
+        """What the help says at the end: the default, and the range unless an integer may be a million and more."""
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default  # click would put it into brackets
+        if isinstance(self.type, click.IntRange) and (self.type.max or 0) >= 10**6:
+            del extra["range"]
+        return extra
+
+
+def option(
+    flag: str, kind: Kind, help: str, default: Any = None, name: str | None = None, shown: str | None = None
+) -> Callable:
     """An option whose help ends with its default.
 
     Args:
         name: the parameter that it is given to; None: named as the flag.
+        shown: what the help says of a default that is found out later.
     """
-    shown = help if default is None else f"{help} (default: {default})"
-    return click.option(flag, *([name] if name else []), type=kind, default=default, help=shown)
+    names = (flag, name) if name else (flag,)
+    return click.option(*names, cls=_Option, help=help, default=default, show_default=shown or True, **kind._asdict())
 
 
 def switch(flag: str, help: str) -> Callable:
@@ -95,10 +113,10 @@ def switch(flag: str, help: str) -> Callable:
 force = switch("--force", "replace what is there")
 
 _FOLDERS = {
-    "out_dir": "folder of sample_image/, checkpoints/ and logs/ (default: the current folder)",
-    "sample_dir": "folder of the sample grids (default: OUT_DIR/sample_image)",
-    "checkpoint_dir": "folder of the checkpoints (default: OUT_DIR/checkpoints)",
-    "log_dir": "folder of metrics.csv and of TensorBoard's events (default: OUT_DIR/logs)",
+    "out_dir": ("folder of sample_image/, checkpoints/ and logs/", "the current folder"),
+    "sample_dir": ("folder of the sample grids", "OUT_DIR/sample_image"),
+    "checkpoint_dir": ("folder of the checkpoints", "OUT_DIR/checkpoints"),
+    "log_dir": ("folder of metrics.csv and of TensorBoard's events", "OUT_DIR/logs"),
 }
 
 
@@ -113,7 +131,8 @@ def folder_options(*names: str) -> Callable:
 
         decorated: Callable = with_folders
         for name in reversed(names):
-            decorated = option(f"--{name}", text("DIR"), _FOLDERS[name])(decorated)
+            help, shown = _FOLDERS[name]
+            decorated = option(f"--{name}", text("DIR"), help, shown=shown)(decorated)
         return decorated
 
     return decorate
@@ -137,7 +156,7 @@ class WeightsChoice(NamedTuple):
         Raises:
             CheckpointError: there are none, or they are damaged.
         """
-        from dcgan_tf1.sampling import weights
+        from dcgan_tf1.runs import weights
 
         folder = self.folders.checkpoints if self.out_dir or self.checkpoint_dir else None
         source = weights.find_weights(self.checkpoint, folder, warn=lambda line: print(one_line(f"warning: {line}")))
@@ -154,10 +173,10 @@ def weights_options(command: Callable) -> Callable:
 
     which = (
         "a step of the run, a folder of checkpoints, a weights.npz, or the name of weights that ship: unconditional or "
-        "fashion (default: the run's newest; without a run, the weights that ship)"
+        "fashion"
     )
-    decorated: Callable = option("--out_dir", text("DIR"), "the run's folder (default: the current one)")(with_choice)
-    decorated = option("--checkpoint_dir", text("DIR"), "the run's checkpoints (default: OUT_DIR/checkpoints)")(
-        decorated
-    )
-    return option("--checkpoint", text("WHICH"), which)(decorated)
+    newest = "the run's newest; without a run, the weights that ship"
+    decorated: Callable = with_choice
+    decorated = option("--out_dir", text("DIR"), "the run's folder", shown="the current folder")(decorated)
+    decorated = option("--checkpoint_dir", text("DIR"), "the run's checkpoints", shown="OUT_DIR/checkpoints")(decorated)
+    return option("--checkpoint", text("WHICH"), which, shown=newest)(decorated)

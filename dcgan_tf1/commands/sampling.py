@@ -1,4 +1,4 @@
-"""What `generate` and `interpolate` share: the options of pictures, and the trained GAN that draws them."""
+"""What `generate` and `interpolate` share: the options of pictures, and the trained GAN that makes them."""
 
 import contextlib
 import signal
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dcgan_tf1 import tensorflow_import
-from dcgan_tf1.commands.options import Kind, WeightsChoice, force, integer, option, text, weights_options
+from dcgan_tf1.commands.options import Kind, WeightsChoice, choice, force, integer, option, text, weights_options
 from dcgan_tf1.errors import SIGNAL_BASE, UsageError
 
 if TYPE_CHECKING:
@@ -19,25 +19,24 @@ LARGEST_LABEL = 10**9
 """The largest label of a class that can be asked for. Which classes there are depends on the GAN."""
 
 
-def _read_class(text: str) -> int | str:
+def _read_class(text: str) -> str:
     if not text:
         raise ValueError
-    return int(text) if text.isdecimal() and len(text) < 10 else text
+    return text
 
 
-CLASS = Kind("CLASS", "a digit or a name", _read_class)
+CLASS = Kind(_read_class, "CLASS", "a digit or a name")
 """A class, by its label or by its name."""
 
 
-def drawing_options(command: Callable) -> Callable:
-    """The options that say how digits are drawn, where they are written, and with which weights."""
-    scale = f"pixels of a picture for each pixel of a digit (default: {DEFAULT_SCALE})"
-    size = Kind("{28,32}", "28 or 32", {"28": 28, "32": 32}.__getitem__)
-    help_size = "side of a digit in pixels (default: 28; in colour, that of the networks)"
+def sampling_options(command: Callable) -> Callable:
+    """The options that say with which weights digits are generated, how they are shown, and where they are written."""
+    scale = "pixels of a picture for each pixel of a digit"
+    size, usual = "side of a digit in pixels", "28; in colour, that of the networks"
     command = force(weights_options(command))
     command = option("--out", text("DIR"), "folder to write to", default="generated")(command)
-    command = option("--scale", integer(1, 32), scale)(command)
-    return option("--size", size, help_size)(command)
+    command = option("--scale", integer(1, 32), scale, shown=str(DEFAULT_SCALE))(command)
+    return option("--size", choice((28, 32)), size, shown=usual)(command)
 
 
 @contextlib.contextmanager
@@ -49,15 +48,15 @@ def open_trained_gan(
     From here on SIGTERM ends the process after cleaning up, with exit code 143.
 
     Args:
-        classes: the labels or names of the classes that the GAN must be able to draw, by the flags that ask for them;
-            None: any.
+        classes: the labels or names of the classes that the GAN must be able to generate, by the flags that ask for
+            them; None: any.
         by_class: whether classes are asked for in another way too.
 
     Raises:
         CheckpointError: there is no such GAN, or it is damaged.
-        UsageError: it does not draw one of `classes`.
+        UsageError: it does not generate one of `classes`.
     """
-    from dcgan_tf1.sampling.labels import find_label  # takes NumPy
+    from dcgan_tf1.data.classes import find_label  # takes NumPy
 
     source = choice.find()
     names = source.dataset.get("classes", ())
@@ -67,12 +66,13 @@ def open_trained_gan(
         raise UsageError(str(error)) from error
     asked = next((flag for flag, label in classes.items() if label is not None), "--balanced, --labels")
     if source.config.channels > 1 and not names and (by_class or any(label is not None for label in labels)):
-        raise UsageError(f"{asked}: found, expected none: these weights draw in colour and know no classes")
+        raise UsageError(f"{asked}: found, expected none: these weights are of images in colour and know no classes")
     with contextlib.suppress(ValueError):  # signals can only be set in the main thread
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(SIGNAL_BASE + number))
 
     tensorflow_import.import_tensorflow()
-    from dcgan_tf1.sampling import trained_gan, weights
+    from dcgan_tf1.runs import weights
+    from dcgan_tf1.sampling import trained_gan
 
     with trained_gan.TrainedGan(weights.read_weights(source)) as gan:
         yield gan, labels
