@@ -1,4 +1,4 @@
-"""GANs that draw and judge by class: their data, their graph, their runs, and what is drawn with them."""
+"""GANs that generate and judge by class: their data, their graph, their runs, and what is made with them."""
 
 import gzip
 import shutil
@@ -7,19 +7,18 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import TINY, contents, numpy_sampler, run, train, weights
+from conftest import TINY, contents, numpy_sampler, open_session, run, train, weights
 from PIL import Image
 
 import dcgan_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws, sources
+from dcgan_tf1.data.classes import labels_of
 from dcgan_tf1.data.sources import Dataset, check_dataset_record
 from dcgan_tf1.errors import DataError
 from dcgan_tf1.networks import layers
-from dcgan_tf1.sampling.labels import labels_of
-from dcgan_tf1.sampling.weights import load_weights
-from dcgan_tf1.training.gan import build_gan
-from dcgan_tf1.training.session import open_session
+from dcgan_tf1.runs.weights import load_weights
+from dcgan_tf1.training.graph import build_gan
 
 v1 = tf.compat.v1
 FAMILIES = {
@@ -141,7 +140,7 @@ def test_labels_of_an_npz_file_may_be_any_integers(tmp_path):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_both_networks_know_the_class(name):
-    """The same z gives other images of another class, and the same image other logits, in training and in drawing."""
+    """The same z gives other images of another class, and the same image other logits, in training and in inference."""
     config = Config(**FAMILIES[name], batch_size=4)
     gan = build_gan(config, classes=3)
     random = np.random.default_rng(0)
@@ -164,10 +163,10 @@ def test_batch_norm_by_class(scale):
     random = np.random.default_rng(0)
     x = random.normal(1, 3, (2, 5, 4, 4)).astype(np.float32)
     with tf.Graph().as_default(), v1.Session() as sess:
-        plain = layers.batch_norm(tf.constant(x), True, "layer", scale=scale)
+        plain = layers.batch_norm(tf.constant(x), layers.ForwardPass(True), "layer", scale=scale)
         with v1.variable_scope("", reuse=v1.AUTO_REUSE):
-            trained = layers.batch_norm(tf.constant(x), True, "layer", classes, scale)
-            drawn = layers.batch_norm(tf.constant(x), False, "layer", classes, scale)
+            trained = layers.batch_norm(tf.constant(x), layers.ForwardPass(True), "layer", classes, scale)
+            drawn = layers.batch_norm(tf.constant(x), layers.ForwardPass(False), "layer", classes, scale)
         names = {variable.op.name: variable for variable in v1.global_variables()}
         sess.run(v1.global_variables_initializer())
         assert np.array_equal(*sess.run([plain, trained]))  # at first all classes are alike
@@ -271,30 +270,30 @@ def test_data_without_labels_is_refused_before_anything_is_trained(tmp_path):
     assert result.err.count("\n") == 1 and not list((tmp_path / "run").rglob("*.json"))
 
 
-# Drawing
+# Generating
 
 
-def test_a_class_is_drawn_directly(gan):
+def test_a_class_is_generated_directly(gan):
     z = gan.latent(1200, 5)
     sevens = gan.sample(1200, digit=7, seed=5)
-    assert np.array_equal(sevens, gan.draw(z, np.full(1200, 7)))
+    assert np.array_equal(sevens, gan.generate(z, np.full(1200, 7)))
     assert np.array_equal(gan.sample(3, digit=7, seed=5), sevens[:3])
     assert not np.array_equal(sevens, gan.sample(1200, digit=8, seed=5))
 
 
-def test_any_class_is_drawn_in_turns(gan):
+def test_any_class_is_generated_in_turns(gan):
     parts = list(gan.select(1203, 2))
-    assert [part.drawn for part in parts] == [500, 1000, 1203]
+    assert [part.examined for part in parts] == [500, 1000, 1203]
     labels = np.concatenate([part.labels for part in parts])
     assert np.array_equal(labels, np.arange(1203) % 10) and labels.dtype == np.uint8
     digits = np.concatenate([part.digits for part in parts])
-    assert np.array_equal(digits, gan.draw(gan.latent(1203, 2), labels))
+    assert np.array_equal(digits, gan.generate(gan.latent(1203, 2), labels))
     balanced = np.concatenate([part.digits for part in gan.select(1203, 2, balanced=True)])
     assert np.array_equal(balanced, digits) and np.array_equal(gan.sample(1203, seed=2), digits)
     assert gan.sample(0, seed=2).shape == (0, 32, 32) and list(gan.select(0, 0)) == []
 
 
-def test_latent_vectors_are_those_that_digits_are_drawn_from(gan):
+def test_latent_vectors_are_those_of_the_digits(gan):
     assert np.array_equal(gan.latent(700, 9), np.concatenate([part.z for part in gan.select(700, 9)]))
     assert gan.latent(0, 9).shape == (0, 8)
 
@@ -317,11 +316,11 @@ def test_the_discriminator_judges_digit_and_class(gan):
 @pytest.mark.parametrize(
     ("call", "message"),
     {
-        "no labels": (lambda gan: gan.draw(np.zeros((2, 8))), "labels: found none, expected 2 of the classes 0, 1,"),
-        "too few": (lambda gan: gan.draw(np.zeros((2, 8)), [1]), "labels: found int64 [1]"),
-        "numbers": (lambda gan: gan.draw(np.zeros((1, 8)), [1.0]), "labels: found float64 [1]"),
-        "unknown": (lambda gan: gan.draw(np.zeros((2, 8)), [1, 12]), "labels: found 12, expected 2 of the classes"),
-        "ragged": (lambda gan: gan.draw(np.zeros((2, 8)), [[1], [2, 3]]), "labels: found list"),
+        "no labels": (lambda gan: gan.generate(np.zeros((2, 8))), "labels: found none, expected 2 of the classes 0,"),
+        "too few": (lambda gan: gan.generate(np.zeros((2, 8)), [1]), "labels: found int64 [1]"),
+        "numbers": (lambda gan: gan.generate(np.zeros((1, 8)), [1.0]), "labels: found float64 [1]"),
+        "unknown": (lambda gan: gan.generate(np.zeros((2, 8)), [1, 12]), "labels: found 12, expected 2 of the classes"),
+        "ragged": (lambda gan: gan.generate(np.zeros((2, 8)), [[1], [2, 3]]), "labels: found list"),
         "judge": (lambda gan: gan.discriminate(np.zeros((2, 28, 28), np.uint8)), "labels: found none"),
         "digit": (lambda gan: gan.sample(1, digit=10), "digit: found 10, expected one of the classes 0, 1, 2,"),
         "bool": (lambda gan: gan.sample(1, digit=True), "digit: found True"),
@@ -338,7 +337,7 @@ def test_misuse(gan, call, message):
 
 def test_labels_for_an_unconditional_gan(finished):
     with dcgan_tf1.load(finished) as gan, pytest.raises(ValueError, match="labels: found some, expected None"):
-        gan.draw(np.zeros((1, 8)), [1])
+        gan.generate(np.zeros((1, 8)), [1])
 
 
 # The command line
@@ -377,7 +376,7 @@ def test_labels_beyond_a_byte_survive_the_round_trip(tmp_path):
 
 def test_a_grid_in_turns_and_paths(conditional, tmp_path):
     flags = ["--out_dir", conditional, "--out", tmp_path]
-    assert run("generate", "--grid", "--num_digits", 30, *flags).code == 0
+    assert run("generate", "--format", "grid", "--num_digits", 30, *flags).code == 0
     assert run("interpolate", "--from", 3, "--to", 8, "--rows", 2, "--steps", 3, *flags).code == 0
     assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "interpolation.gif", "interpolation.png"}
 
@@ -402,16 +401,16 @@ def test_the_numpy_sampler_takes_labels(conditional, gan, tmp_path):
     assert run("export", "--format", "npz", "--out_dir", conditional, "--out", tmp_path / "weights.npz").code == 0
     config, arrays = sampler.load(tmp_path / "weights.npz")
     z, labels = gan.latent(20, 3), np.arange(20) % 10
-    drawn = sampler.generate(z, config, arrays, labels)
-    assert np.abs(drawn.astype(int) - gan.draw(z, labels)).max() <= 1
+    made = sampler.generate(z, config, arrays, labels)
+    assert np.abs(made.astype(int) - gan.generate(z, labels)).max() <= 1
 
 
 def test_a_saved_model_takes_labels(conditional, gan, tmp_path):
     assert run("export", "--out_dir", conditional, "--out", tmp_path / "model").code == 0
     z, labels = gan.latent(20, 3), np.arange(20) % 10
     function = tf.saved_model.load(str(tmp_path / "model" / "1")).signatures["serving_default"]
-    drawn = function(z=tf.constant(z), label=tf.constant(labels, tf.int32))["images"].numpy()
-    assert np.abs(drawn.astype(int) - gan.draw(z, labels)).max() <= 1
+    made = function(z=tf.constant(z), label=tf.constant(labels, tf.int32))["images"].numpy()
+    assert np.abs(made.astype(int) - gan.generate(z, labels)).max() <= 1
 
 
 def test_an_onnx_file_takes_labels(conditional, gan, tmp_path):
@@ -420,8 +419,8 @@ def test_an_onnx_file_takes_labels(conditional, gan, tmp_path):
     assert run("export", "--format", "onnx", "--out_dir", conditional, "--out", tmp_path / "model.onnx").code == 0
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     z, labels = gan.latent(20, 3), np.arange(20, dtype=np.int32) % 10
-    (drawn,) = session.run(["images"], {"z": z, "label": labels})
-    assert np.abs(drawn.astype(int) - gan.draw(z, labels)).max() <= 1
+    (made,) = session.run(["images"], {"z": z, "label": labels})
+    assert np.abs(made.astype(int) - gan.generate(z, labels)).max() <= 1
 
 
 def test_names_are_not_known_to_weights_without_classes(finished, tmp_path):

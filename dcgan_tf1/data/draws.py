@@ -10,6 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from dcgan_tf1.config import Config
 from dcgan_tf1.errors import UsageError
 
 CHUNK = 500
@@ -18,6 +19,8 @@ CHUNK = 500
 A digit therefore depends on the weights, the seed and its index alone, to the last bit on one kind of processor. The
 value never changes.
 """
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that a user can give."""
 
 
 class Stream(IntEnum):
@@ -30,7 +33,7 @@ class Stream(IntEnum):
     SNAPSHOT = 2
     """The fixed z of the sample grids; the counter is 0."""
     SAMPLE = 3
-    """z of the digits that a trained GAN draws; the counter is the chunk of CHUNK digits."""
+    """z of the digits that a trained GAN generates; the counter is the chunk of CHUNK digits."""
     EVALUATE = 4
     """z of the digits that are measured during training; the counter is 0."""
     CALIBRATE = 5
@@ -45,9 +48,7 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarr
 
     Args:
         count: how many images there are.
-        batch_size: how many of them make a batch.
         seed: 0 to 2**64 - 1.
-        step: 0 or more.
 
     Returns:
         int64 [batch_size], read-only, each from 0 to count - 1.
@@ -62,17 +63,13 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarr
 
 
 def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...], distribution: str = "uniform") -> np.ndarray:
-    """Random numbers that depend on the arguments alone.
+    """Random numbers that depend on the arguments alone, float32 of `shape`.
 
     Args:
         seed: 0 to 2**64 - 1.
         stream: what the numbers are used for; see `Stream`.
         counter: which draw of that stream, such as the step: 0 to 2**64 - 1.
-        shape: the shape of the array that is returned.
         distribution: `uniform` over [-1, 1), or standard `normal` (Box and Muller 1958).
-
-    Returns:
-        float32 of `shape`.
     """
     bits = _bits(seed, stream, counter, math.prod(shape))
     if distribution == "normal":  # the upper half of the bits gives the radius, the lower half the angle
@@ -80,6 +77,11 @@ def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...], distrib
         return (radius * np.cos((bits & 0xFFFFFFFF) * (2 * np.pi * 2.0**-32))).astype(np.float32).reshape(shape)
     bits = bits >> 40  # 24 bits: each value is exact in float32
     return (bits.astype(np.float32) * np.float32(2**-23) - np.float32(1)).reshape(shape)
+
+
+def latents(config: Config, stream: int, counter: int, count: int) -> np.ndarray:
+    """`count` latent vectors of a GAN of those settings, float32 [count, z_dim]; see `latent`."""
+    return latent(config.seed, stream, counter, (count, config.z_dim), config.z_distribution)
 
 
 @functools.lru_cache(maxsize=2)

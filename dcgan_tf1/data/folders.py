@@ -1,26 +1,24 @@
 """Folders of pictures: PNG, JPEG, BMP and WebP files become images of one size, once, and are kept in a cache.
 
-The files are not trusted. Each is decoded on its own, with a limit to its bytes and its pixels, and whatever is wrong
-with one ends in a `DataError` of one line that names it. The images are held in memory as they are trained on; at the
-next start they are mapped from the cache.
+The files are not trusted: each is decoded on its own, with a limit to its bytes and its pixels. At the next start the
+images are mapped from the cache.
 """
 
-import functools
 import hashlib
 import io
-import itertools
 import json
 import os
 import stat
-import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from dcgan_tf1.data import idx
+from dcgan_tf1.data.classes import are_numbers, is_name, labels_of
 from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
 from dcgan_tf1.errors import DataError, OutputError, one_line
 from dcgan_tf1.files import cache_folder, make_folder, write_whole
@@ -35,12 +33,8 @@ _SIDES = {1: 28, 3: 32}
 _MOST_PIXELS = 1 << 25
 """The most pixels that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale."""
 _LARGEST_FILE = 1 << 28
-_TASK = 32
-"""How many pictures one task of a thread decodes."""
-_WINDOW = 16
-"""How many tasks wait at a time."""
-_FORMAT = 1
-"""The version of the cache; another one is not read."""
+_TASK = 32  # how many pictures a thread decodes at a time
+_FORMAT = 1  # of the cache; another one is not read
 
 
 class Form(NamedTuple):
@@ -68,15 +62,15 @@ class Pictures(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A picture as a folder lists it."""
+    """A picture as a folder lists it: its path there, with slashes, and why it cannot be read, where that is known.
+
+    `changed` is in nanoseconds.
+    """
 
     name: str
-    """Its path in the folder, with slashes."""
-    size: int
-    changed: int
-    """When it was changed, in nanoseconds."""
-    fault: str
-    """Why it cannot be read; empty: nothing is known against it."""
+    size: int = 0
+    changed: int = 0
+    fault: str = ""
 
 
 def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], object]) -> Pictures:
@@ -105,10 +99,9 @@ def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], ob
         files = [file for index, file in enumerate(files) if index not in skipped]
     if not names:
         return Pictures(images, None, None, digest)
-    numeric = all(name.isdecimal() and len(name) < 10 and str(int(name)) == name for name in names)
-    labels = {name: int(name) if numeric else index for index, name in enumerate(names)}
+    labels = dict(zip(names, labels_of(names), strict=True))
     chosen = np.array([labels[file.name.partition("/")[0]] for file in files], np.int32)
-    return Pictures(images, chosen, None if numeric else names, digest)
+    return Pictures(images, chosen, None if are_numbers(names) else names, digest)
 
 
 def _splits(root: Path) -> tuple[str, ...]:
@@ -122,8 +115,7 @@ def _splits(root: Path) -> tuple[str, ...]:
 def _list_pictures(root: Path) -> list[_File]:
     """The pictures below `root`, in the order of their file names. Links are followed.
 
-    Raises:
-        DataError: a folder cannot be read, or there is no picture.
+    Raises DataError if a folder cannot be read, or there is no picture.
     """
     files: list[_File] = []
     others: dict[str, int] = {}
@@ -138,37 +130,33 @@ def _list_pictures(root: Path) -> list[_File]:
                 try:
                     status = entry.stat()
                 except OSError as error:
-                    files.append(_File(name, 0, 0, error.strerror or "it cannot be read"))
+                    files.append(_File(name, fault=error.strerror or "it cannot be read"))
                     continue
                 if stat.S_ISDIR(status.st_mode):
-                    known = status.st_ino and (status.st_dev, status.st_ino) in seen
-                    seen.add((status.st_dev, status.st_ino))
-                    if known:
-                        files.append(_File(name, 0, 0, "found a link to a folder that is read already, expected none"))
+                    if status.st_ino and (status.st_dev, status.st_ino) in seen:
+                        fault = "found a link to a folder that is read already, expected none"
+                        files.append(_File(name, fault=fault))
                     else:
+                        seen.add((status.st_dev, status.st_ino))
                         folders.append(f"{name}/")
                 elif suffix not in _SUFFIXES:
                     others[suffix] = others.get(suffix, 0) + 1
                 elif stat.S_ISREG(status.st_mode):
-                    files.append(_File(name, status.st_size, status.st_mtime_ns, ""))
+                    files.append(_File(name, status.st_size, status.st_mtime_ns))
                 else:
-                    files.append(_File(name, 0, 0, "found a pipe, socket or device, expected a regular file"))
+                    files.append(_File(name, fault="found a pipe, socket or device, expected a regular file"))
     if not files:
         most = max(others, key=others.__getitem__, default="")
         beside = f" beside {others[most]} other files ({shorten(most or 'no suffix', 10)})" if others else ""
-        raise DataError(
-            one_line(
-                f"{shorten(root, 60)}: found no picture{beside}, expected PNG, JPEG, BMP or WebP, or four IDX files"
-            )
-        )
+        fault = f"found no picture{beside}, expected PNG, JPEG, BMP or WebP, or four IDX files"
+        raise DataError(one_line(f"{shorten(root, 60)}: {fault}"))
     return sorted(files, key=lambda file: (file.name.rpartition("/")[2], file.name))
 
 
 def _class_names(root: Path, files: list[str]) -> tuple[str, ...]:
     """The sorted names of the classes of `files`; nothing where all of them lie in the folder itself.
 
-    Raises:
-        DataError: some lie in subfolders and some do not, or the name of a class cannot be shown.
+    Raises DataError if only some lie in subfolders, or the name of a class cannot be shown.
     """
     classes = {name.partition("/")[0] for name in files if "/" in name}
     loose = next((name for name in files if "/" not in name), None)
@@ -176,7 +164,7 @@ def _class_names(root: Path, files: list[str]) -> tuple[str, ...]:
         fault = f"found {shorten(loose)!r} beside the folder {shorten(min(classes))!r}"
         raise DataError(one_line(f"{shorten(root, 40)}: {fault}, expected all pictures in folders of classes, or none"))
     for name in classes:
-        if not name.isprintable() or len(name) > 100:
+        if not is_name(name):
             fault = f"found a class named {shorten(name)!r}, expected up to 100 printable characters"
             raise DataError(one_line(f"{shorten(root, 40)}: {fault}"))
     numeric = all(name.isdecimal() for name in classes)
@@ -191,8 +179,7 @@ def _decoded(
 ) -> tuple[np.ndarray, list[tuple[int, str]], str]:
     """The images of `files`, from the cache where they are there; what is bad, by index and fault; and the digest.
 
-    Raises:
-        DataError: one is bad and `form.skip_bad` is not given, or all are.
+    Raises DataError if one is bad and `form.skip_bad` is not given, or all are.
     """
     path = _cache_path(files, form)
     found = _read_cache(path, len(files), announce) if path else None
@@ -204,11 +191,11 @@ def _decoded(
         raise DataError(one_line(f"{shorten(root, 60)}: found {len(bad)} pictures and none that can be read"))
     if found:
         return found
-    digest = idx_digest(images)
+    digest = idx.digest(images)
     if path:
         try:
             make_folder(path.parent)
-            write_whole(path, lambda file: (file.write(idx_header(images)), file.write(images.data)))
+            write_whole(path, lambda file: (file.write(idx.header(images.shape)), file.write(images.data)))
             record = json.dumps({"format": _FORMAT, "sha256": digest, "shape": images.shape, "bad": bad}).encode()
             write_whole(path.with_suffix(".json"), lambda file: file.write(record))
         except OutputError as error:
@@ -228,46 +215,35 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
     if np.prod(shape, dtype=np.int64) > MOST_BYTES:
         fault = f"found {len(files)} pictures, expected {MOST_BYTES} bytes at most of {shorten(list(shape[1:]))}"
         raise DataError(one_line(f"{shorten(root, 60)}: {fault}"))
-    images, count, bad = np.empty(shape, np.uint8), 0, []
-    decode = functools.partial(_decode_task, root, form)
+    images, bad = np.empty(shape, np.uint8), []
+
+    def decode(start: int) -> list[tuple[int, str]]:
+        """Decode the pictures of one task into their places. The index and the fault of each that cannot be read."""
+        faults = []
+        for index, file in enumerate(files[start : start + _TASK], start):
+            try:
+                with data_errors("", _EXPECTED):
+                    if file.fault:
+                        raise DataError(file.fault)
+                    images[index] = _decode(_read(root / file.name, file), form)
+            except DataError as error:
+                faults.append((index, str(error).removeprefix(": ")))
+        return faults
+
     with (
         warnings.catch_warnings(action="ignore"),  # Pillow warns of what is refused below, or of no concern
         ThreadPoolExecutor(usable_cores()) as pool,
         tqdm(total=len(files), unit=" pictures", disable=None) as bar,
     ):
         try:
-            for window in _batched(iter(enumerate(files)), _TASK * _WINDOW):
-                for index, result in itertools.chain(*pool.map(decode, _batched(iter(window), _TASK))):
-                    if isinstance(result, str):
-                        bad.append((index, result))
-                        if not form.skip_bad:
-                            return images[:0], bad
-                    else:
-                        images[count] = result
-                        count += 1
-                bar.update(len(window))
+            for faults in pool.map(decode, range(0, len(files), _TASK)):
+                bad += faults
+                if bad and not form.skip_bad:
+                    return images[:0], bad[:1]
+                bar.update(_TASK)
         finally:
             pool.shutdown(cancel_futures=True)
-    return images[:count], bad
-
-
-def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` items; the last may be shorter."""
-    return iter(lambda: list(itertools.islice(items, size)), [])
-
-
-def _decode_task(root: Path, form: Form, files: list[tuple[int, _File]]) -> list[tuple[int, np.ndarray | str]]:
-    """The index of each of some files, and its image or what is wrong with it."""
-    results: list[tuple[int, np.ndarray | str]] = []
-    for index, file in files:
-        try:
-            with data_errors("", _EXPECTED):
-                if file.fault:
-                    raise DataError(file.fault)
-                results.append((index, _decode(_read(root / file.name, file), form)))
-        except DataError as error:
-            results.append((index, str(error).removeprefix(": ")))
-    return results
+    return np.delete(images, [index for index, _ in bad], 0) if bad else images, bad
 
 
 def _read(path: Path, known: _File) -> bytes:
@@ -335,29 +311,14 @@ def _read_cache(
     try:
         with open_data_file(path.with_suffix(".json")) as file:
             record = json.loads(file.read())
-        with open_data_file(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         shape, bad = tuple(map(int, record["shape"])), [(int(index), str(fault)) for index, fault in record["bad"]]
+        with open_data_file(path) as file:
+            images = np.asarray(np.memmap(file, np.uint8, "r", len(idx.header(shape)), shape))
+        digest = idx.digest(images)
         if record["format"] != _FORMAT or digest != record["sha256"] or shape[0] + len(bad) != count:
             raise ValueError("its sha256 does not hold")
-        images = np.asarray(np.memmap(path, np.uint8, "r", 4 + 4 * len(shape), shape))
-        if idx_header(images) != bytes(np.memmap(path, np.uint8, "r", 0, 4 + 4 * len(shape))):
-            raise ValueError("its header is another")
         return images, bad, digest
     except (DataError, OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
-        announce(
-            one_line(f"note: {shorten(path, 60)} is not used, since it is damaged ({error!s:.60}); decoding again")
-        )
+        fault = f"is not used, since it is damaged ({error!s:.60}); decoding again"
+        announce(one_line(f"note: {shorten(path, 60)} {fault}"))
         return None
-
-
-def idx_header(array: np.ndarray) -> bytes:
-    """The first bytes of a uint8 array as an IDX file."""
-    return struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape)
-
-
-def idx_digest(array: np.ndarray) -> str:
-    """The sha256, in hex, that a uint8 array has as an IDX file."""
-    content = hashlib.sha256(idx_header(array))
-    content.update(np.ascontiguousarray(array).data)
-    return content.hexdigest()

@@ -13,24 +13,22 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from dcgan_tf1.data import idx
 from dcgan_tf1.errors import DataError, one_line
 
-_BLOCK_BYTES = 1 << 18
-"""Files are read in blocks of at most this size."""
-_NPY_HEADER_BYTES = 4096
-"""The longest .npy header that is read; those that NumPy writes for our arrays take 128 bytes."""
+_BLOCK_BYTES = 1 << 18  # files are read in blocks of at most this size
+_NPY_HEADER_BYTES = 4096  # the longest .npy header that is read; those that NumPy writes for our arrays take 128
 MOST_BYTES = 1 << 30
 """The largest array that is read."""
 _MAX_DEFLATE_RATIO = 1032
 """No deflate stream expands to more than this many times its size (zlib's technical details, "maximum expansion
 factor"), so the size of a compressed file limits the size of the array in it."""
-_IDX_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _EXPECTED_SHAPE = {3: "[N, 28, 28] or [N, 32, 32], and 3 channels in colour", 1: "[N]"}
 _SHAPES = {3: ((28, 28), (32, 32), (28, 28, 3), (32, 32, 3)), 1: ((), (1,))}
 """What follows the number of images or of labels in a shape, by the number of dimensions in grey."""
@@ -109,27 +107,16 @@ def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def read_labels(path: Path, count: int) -> np.ndarray:
-    """Read an IDX file of `count` labels: uint8, int16 or int32 [count].
-
-    Raises:
-        DataError: the file cannot be read, or is not such a file.
-    """
+    """Read an IDX file of `count` labels: uint8, int16 or int32 [count]. Raises DataError if it is no such file."""
     with open_data_file(path) as file:
-        labels = _read_idx(file, ndim=1)
-        _check_labels(labels, count)
-        return labels
+        return _check_labels(_read_idx(file, ndim=1), count)
 
 
 def read_cifar(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Read files of CIFAR-10's binary version (Krizhevsky 2009).
+    """Read files of CIFAR-10's binary version (Krizhevsky 2009): uint8 [N, 32, 32, 3] and uint8 [N].
 
-    Each holds records of 3,073 bytes: a label, and 32x32 pixels of red, then of green, then of blue.
-
-    Returns:
-        uint8 [N, 32, 32, 3] and uint8 [N].
-
-    Raises:
-        DataError: a file cannot be read, or is not such a file.
+    Each holds records of 3,073 bytes: a label, and 32x32 pixels of red, then of green, then of blue. Raises DataError
+    if a file cannot be read, or is not such a file.
     """
     images, labels = [], []
     for path in paths:
@@ -143,18 +130,10 @@ def read_cifar(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
 
 
-def read_npy_header(stream: Readable) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Read the header of an .npy file.
+def _read_npy_header(stream: Readable) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """The shape of the array in an .npy file, whether it is in Fortran's order, its type, and the header's length.
 
-    Args:
-        stream: the file, at its start. At most its first 4,096 bytes are read.
-
-    Returns:
-        The array's shape, whether it is stored in Fortran's order, its type, and how many bytes the header takes.
-
-    Raises:
-        DataError: the file's version is neither 1.0 nor 2.0.
-        Exception: whatever NumPy's parser raises on a malformed header; `data_errors` turns it into a DataError.
+    Whatever NumPy's parser raises on a malformed header, `data_errors` turns into a DataError.
     """
     head = io.BytesIO(stream.read(_NPY_HEADER_BYTES))  # NumPy would read a header of whatever length it claims
     version = np.lib.format.read_magic(head)
@@ -167,9 +146,11 @@ def read_npy_header(stream: Readable) -> tuple[tuple[int, ...], bool, np.dtype, 
     return shape, fortran_order, dtype, head.tell()
 
 
-def _check_labels(labels: np.ndarray, count: int) -> None:
+def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
+    """`labels`, if there are `count` of them."""
     if len(labels) != count:
         raise DataError(f"found {len(labels)} labels, expected {count}, one for each image")
+    return labels
 
 
 def _check_shape(shape: tuple[int, ...], ndim: int, limit: int, item_size: int = 1) -> int:
@@ -227,11 +208,11 @@ def _read_idx(file: io.BufferedReader, ndim: int) -> np.ndarray:
     gzipped = file.peek(2)[:2] == b"\x1f\x8b"
     stream: Readable = _GzipMember(file) if gzipped else file
     magic = bytes(_read_exactly(stream, 4))
-    dtype = np.dtype(_IDX_TYPES.get(magic[2], "uint8")).newbyteorder(">")
+    dtype = np.dtype(idx.TYPES.get(magic[2], "uint8")).newbyteorder(">")
     of_labels = magic[:2] == b"\0\0" and magic[3] == ndim == 1 and dtype.kind == "i"
     in_colour = ndim == 3 and magic == bytes((0, 0, 0x08, 4))
     if magic != bytes((0, 0, 0x08, ndim)) and not of_labels and not in_colour:
-        kind = f" ({_IDX_TYPES[magic[2]]}, {magic[3]} dimensions)" if magic[2] in _IDX_TYPES else ""
+        kind = f" ({idx.TYPES[magic[2]]}, {magic[3]} dimensions)" if magic[2] in idx.TYPES else ""
         raise DataError(f"found magic 0x{magic.hex()}{kind}, expected 0x0000080{ndim} (uint8, {ndim} dimensions)")
     shape = struct.unpack(f">{magic[3]}I", _read_exactly(stream, 4 * magic[3]))
     header = 4 + 4 * magic[3]
@@ -265,40 +246,57 @@ def _read_npz(file: io.BufferedReader, split: str) -> tuple[np.ndarray, np.ndarr
         arrays = {member.filename.removesuffix(".npy"): member for member in members}
         if len(arrays) != len(members):
             raise DataError("found two arrays of one name, expected different names")
+        limit = _MAX_DEFLATE_RATIO * os.fstat(file.fileno()).st_size
+
+        def read(key: str, ndim: int) -> np.ndarray:
+            def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+                if dtype != np.uint8 and not (ndim == 1 and dtype.kind in "iu"):
+                    expected = "uint8" if ndim > 1 else "integers"
+                    raise DataError(f"found {shorten(arrays[key].filename)!r} of {shorten(dtype)}, expected {expected}")
+                _check_shape(shape, ndim, limit, dtype.itemsize)
+
+            compressions = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+            return np.ascontiguousarray(read_npy(archive, arrays[key], compressions, check))
+
         only = next(iter(arrays)) if len(arrays) == 1 else None
         key = next((key for key in (f"x_{split}", "images", "arr_0", only) if key in arrays), None)
         if key is None:
-            raise DataError(
-                f"found arrays {shorten(sorted(arrays))}, expected x_{split}, images, arr_0 or a single array"
-            )
-        images = _read_npy(archive, arrays[key], file, ndim=3)
+            expected = f"expected x_{split}, images, arr_0 or a single array"
+            raise DataError(f"found arrays {shorten(sorted(arrays))}, {expected}")
+        images = read(key, 3)
         label_key = f"y_{split}" if key == f"x_{split}" else "labels"
         if label_key not in arrays:
             return images, None
-        labels = _read_npy(archive, arrays[label_key], file, ndim=1).reshape(-1)  # Keras has [N, 1] for CIFAR-10
-        _check_labels(labels, len(images))
-        return images, labels
+        return images, _check_labels(read(label_key, 1).reshape(-1), len(images))  # Keras has [N, 1] for CIFAR-10
 
 
-def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: io.BufferedReader, ndim: int) -> np.ndarray:
-    """Read the array of `ndim` dimensions in `member` of the `archive` that `file` holds: uint8 images, or labels of
-    any integers.
+def read_npy(
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    compressions: Sequence[int],
+    check: Callable[[tuple[int, ...], np.dtype], object],
+) -> np.ndarray:
+    """Read the array in `member` of `archive`.
+
+    Args:
+        compressions: those of zipfile's that are allowed.
+        check: is given the shape and the type before the array is read, and raises DataError if it wants no such array.
+
+    Raises:
+        DataError: the member is compressed otherwise or encrypted, or is as long as no such array is.
     """
+    name = shorten(member.filename)
     if member.flag_bits & 1:
-        raise DataError(f"found {shorten(member.filename)!r} encrypted, expected no encryption")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(f"found zip compression {member.compress_type}, expected deflate or none, as NumPy writes")
+        raise DataError(f"found {name!r} encrypted, expected no encryption")
+    if member.compress_type not in compressions:
+        expected = "none, as run.py writes" if len(compressions) == 1 else "deflate or none, as NumPy writes"
+        raise DataError(f"found zip compression {member.compress_type}, expected {expected}")
     with archive.open(member) as stream:
-        shape, fortran_order, dtype, offset = read_npy_header(stream)
-        if dtype != np.uint8 and not (ndim == 1 and dtype.kind in "iu"):
-            expected = "uint8" if ndim > 1 else "integers"
-            raise DataError(f"found {shorten(member.filename)!r} of {shorten(dtype)}, expected {expected}")
-        size = os.fstat(file.fileno()).st_size
-        count = _check_shape(shape, ndim, _MAX_DEFLATE_RATIO * size, dtype.itemsize)
-        if member.file_size != offset + count:
-            raise DataError(
-                f"found {member.file_size} bytes in {shorten(member.filename)!r}, expected {offset + count}"
-            )
+        shape, fortran_order, dtype, offset = _read_npy_header(stream)
+        check(shape, dtype)
+        count = math.prod(shape) * dtype.itemsize
+        if member.file_size != offset + count or min(shape, default=1) < 0:
+            raise DataError(f"found {member.file_size} bytes in {name!r}, expected {offset + count}")
         stream.seek(offset)
-        pixels = np.frombuffer(_read_exactly(stream, count), dtype).astype(dtype.newbyteorder("="), copy=False)
-    return np.ascontiguousarray(pixels.reshape(shape, order="F" if fortran_order else "C"))
+        values = np.frombuffer(_read_exactly(stream, count), dtype).astype(dtype.newbyteorder("="), copy=False)
+    return values.reshape(shape, order="F" if fortran_order else "C")

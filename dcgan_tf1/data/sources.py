@@ -1,8 +1,4 @@
-"""Where data sets come from: MNIST from a folder, from Keras or by download, scikit-learn's digits, or your own.
-
-What is one's own is an IDX or .npz file, or a folder: of IDX files named like MNIST's, of CIFAR-10's binary files, or
-of pictures.
-"""
+"""Where data sets come from: MNIST from a folder, from Keras or by download, scikit-learn's digits, or your own."""
 
 import contextlib
 import hashlib
@@ -17,11 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.data.folders import Form, idx_digest, read_folder
+from dcgan_tf1.data import idx
+from dcgan_tf1.data.classes import MOST, Classes, check_names
+from dcgan_tf1.data.folders import Form, read_folder
 from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
 from dcgan_tf1.errors import DataError, UsageError, one_line
 from dcgan_tf1.tensorflow_import import import_tensorflow
 
+_PLAIN = Form()
 _DOWNLOAD_TIMEOUT = 10.0  # seconds without a byte
 
 _MNIST_FILES = {
@@ -30,26 +29,13 @@ _MNIST_FILES = {
 }
 _CIFAR_FILES = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
 _CIFAR_NAMES = "batches.meta.txt"
-_MNIST_SHA256 = {
+MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-
-
-_MOST_CLASSES = 1000
-_LONGEST_NAME = 100
-"""The most characters of a class's name."""
-
-
-class Classes(NamedTuple):
-    """The classes of a data set's images."""
-
-    names: tuple[str, ...]
-    """The names of the different labels in ascending order; those without names are their text."""
-    indices: np.ndarray
-    """The class of each image, int32 [N], each from 0 to len(names) - 1."""
+"""The sha256 of each of MNIST's files as it was published, unpacked."""
 
 
 class Dataset(NamedTuple):
@@ -69,20 +55,20 @@ class Dataset(NamedTuple):
     @property
     def is_mnist(self) -> bool:
         """Whether these are MNIST's training images, or its test images."""
-        return self.digest in (_MNIST_SHA256[images] for images, _ in _MNIST_FILES.values())
+        return self.digest in (MNIST_SHA256[images] for images, _ in _MNIST_FILES.values())
 
     def classes(self) -> Classes:
-        """The classes of the images, for a GAN that draws by class.
+        """The classes of the images, for a GAN that generates by class.
 
         Raises:
             DataError: there are no labels, fewer than two classes or too many, or a class with a single image.
         """
-        expected = f"expected labels of 2 to {_MOST_CLASSES} classes"
+        expected = f"expected labels of 2 to {MOST} classes"
         if self.labels is None:
             raise DataError(one_line(f"--conditional: found no labels in {shorten(self.name)}, {expected}"))
         values, indices, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
         found = f"--conditional: found {len(values)} class{'es' * (len(values) > 1)} in {shorten(self.name)}"
-        if not 2 <= len(values) <= _MOST_CLASSES:
+        if not 2 <= len(values) <= MOST:
             raise DataError(one_line(f"{found}, {expected}"))
         if counts.min() < 2:
             lonely = shorten(self._name(values[counts.argmin()]))
@@ -92,8 +78,7 @@ class Dataset(NamedTuple):
     def indices_of(self, other: "Dataset") -> np.ndarray:
         """The classes of the images of another split, by their places in `classes().names`: int64 [n].
 
-        Raises:
-            DataError: it has no labels, or one that this split has not.
+        Raises DataError if it has no labels, or one that this split has not.
         """
         if self.labels is None or other.labels is None:
             raise DataError(one_line(f"--dataset: found no labels in {shorten(self.name)}, expected some"))
@@ -102,9 +87,8 @@ class Dataset(NamedTuple):
         strange = np.flatnonzero(values[indices] != other.labels)
         if len(strange):
             name = shorten(other._name(other.labels[strange[0]]))
-            raise DataError(
-                one_line(f"--dataset: found a test image of class {name}, of which there is none to train on")
-            )
+            fault = f"found a test image of class {name}, of which there is none to train on"
+            raise DataError(one_line(f"--dataset: {fault}"))
         return indices
 
     @property
@@ -117,20 +101,13 @@ class Dataset(NamedTuple):
 
     def record(self, conditional: bool) -> dict[str, Any]:
         """What a checkpoint records of the data set: `name`, `digest` and, for a conditional GAN, the `classes` by
-        their names and the `labels_digest`.
-
-        Raises:
-            DataError: as for `classes`.
-        """
-        record = {"name": self.name, "digest": self.digest}
-        if not conditional:
-            return record
-        names, indices = self.classes()
-        return {
-            **record,
-            "classes": list(names),
-            "labels_digest": hashlib.sha256(indices.astype("<i4").tobytes()).hexdigest(),
-        }
+        their names and the `labels_digest`. Raises DataError as `classes` does."""
+        record: dict[str, Any] = {"name": self.name, "digest": self.digest}
+        if conditional:
+            names, indices = self.classes()
+            record["classes"] = list(names)
+            record["labels_digest"] = hashlib.sha256(indices.astype("<i4").tobytes()).hexdigest()
+        return record
 
 
 def check_dataset_record(record: Any, conditional: bool) -> None:
@@ -138,14 +115,7 @@ def check_dataset_record(record: Any, conditional: bool) -> None:
     keys = ("name", "digest", "labels_digest") if conditional else ("name", "digest")
     if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in keys):
         raise ValueError("found no record of the data set")
-    names = record.get("classes", [])
-    if not isinstance(names, list) or not all(
-        isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable() for name in names
-    ):
-        raise ValueError("found no list of classes")
-    low, high = (2, _MOST_CLASSES) if conditional else (0, 0)
-    if not low <= len(set(names)) == len(names) <= high:
-        raise ValueError(f"found {len(names)} classes, expected {low} to {high} different ones")
+    check_names(record.get("classes", []), conditional)
 
 
 def load_for(config: Config, split: str = "train", announce: Callable[[str], object] = print) -> Dataset:
@@ -155,34 +125,27 @@ def load_for(config: Config, split: str = "train", announce: Callable[[str], obj
 
 
 def load(
-    dataset: str,
-    data_dir: str,
-    split: str = "train",
-    announce: Callable[[str], object] = print,
-    form: Form | None = None,
+    dataset: str, data_dir: str, split: str = "train", announce: Callable[[str], object] = print, form: Form = _PLAIN
 ) -> Dataset:
     """The data set that `--dataset` and `--data_dir` name.
 
     Args:
         dataset: `mnist`; `digits`, the 1,797 scans that come with scikit-learn, all of them for training; `auto`, which
-            is MNIST, or `digits` where MNIST cannot be had; otherwise a path: of an IDX (.gz or not) or .npz file, of a
-            folder with IDX files that are named like MNIST's, or with those of CIFAR-10's binary version, or of a
-            folder of pictures (see `folders.read_folder`).
+            is MNIST, or `digits` where MNIST cannot be had; otherwise the path of an IDX (.gz or not) or .npz file, or
+            of a folder: of IDX files named like MNIST's, of CIFAR-10's binary files, or of pictures (see `folders`).
         data_dir: the folder of MNIST's files, for `auto` and `mnist`. If it is empty, Keras's copy or download is used.
         split: `train` or `test`. A file or a folder that holds a single set of images gives it for both.
         announce: is given one line if `auto` falls back to `digits`, and lines about a folder of pictures.
-        form: the images that are wanted; None: grey ones as they are.
+        form: the images that are wanted.
 
     Raises:
         DataError: the data is missing or malformed, has no such split or not the channels that are wanted, or is called
             MNIST and is not MNIST.
         UsageError: MNIST, or scikit-learn's digits, are wanted inverted.
     """
-    form = form or Form()
     if form.invert and dataset in ("auto", "mnist", "digits"):
-        raise UsageError(
-            f"--invert: found with --dataset {dataset}, expected a PATH: its digits are bright on black already"
-        )
+        fault = f"found with --dataset {dataset}, expected a PATH: its digits are bright on black already"
+        raise UsageError(f"--invert: {fault}")
     found = _load(dataset, data_dir, split, announce, form)
     channels = 1 if found.images.ndim == 3 else 3
     if channels != form.channels:
@@ -216,12 +179,11 @@ def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], obj
         return _digits()
     path = Path(dataset)
     if not os.path.exists(dataset):
-        raise DataError(
-            one_line(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
-        )
+        fault = f"found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH"
+        raise DataError(one_line(f"--dataset: {fault}"))
     if path.is_dir():
         return _load_folder(path, split, form, announce)
-    return _inverted(_dataset(path.name, *read_images(path, split)), form)
+    return _dataset(path.name, *read_images(path, split), form)
 
 
 def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], object]) -> Dataset:
@@ -234,11 +196,11 @@ def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], o
             found = f"--dataset: found no {missing}(.gz) in the folder {shorten(path, 40)!r}"
             raise DataError(one_line(f"{found}, expected four IDX files named like MNIST's"))
         images, _ = read_images(images_path, split)
-        return _inverted(_dataset(name, images, read_labels(labels_path, len(images))), form)
+        return _dataset(name, images, read_labels(labels_path, len(images)), form)
     batches = sorted(path.glob(_CIFAR_FILES[split]))
     if batches:
         images, labels = read_cifar(batches)
-        return _inverted(_dataset(name, images, labels)._replace(names=_cifar_names(path, labels)), form)
+        return _dataset(name, images, labels, form)._replace(names=_cifar_names(path, labels))
     pictures = read_folder(path, split, form, announce)
     return Dataset(name, pictures.images, pictures.labels, pictures.digest, pictures.names)
 
@@ -255,15 +217,11 @@ def _cifar_names(folder: Path, labels: np.ndarray) -> tuple[str, ...] | None:
     return names
 
 
-def _inverted(dataset: Dataset, form: Form) -> Dataset:
-    """The same data set, with bright and dark exchanged where that is wanted."""
-    if not form.invert:
-        return dataset
-    return dataset._replace(images=255 - dataset.images, digest=idx_digest(255 - dataset.images))
-
-
-def _dataset(name: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
-    return Dataset(name, images, labels, idx_digest(images))
+def _dataset(name: str, images: np.ndarray, labels: np.ndarray | None, form: Form = _PLAIN) -> Dataset:
+    """A data set, with bright and dark exchanged where `form` says so."""
+    if form.invert:
+        images = 255 - images
+    return Dataset(name, images, labels, idx.digest(images))
 
 
 def _mnist_in(folder: Path, split: str) -> Dataset:
@@ -271,8 +229,8 @@ def _mnist_in(folder: Path, split: str) -> Dataset:
     with data_errors(folder, "expected a folder that can be read"):
         if not folder.is_dir():
             raise DataError("found no folder, expected one with MNIST's four IDX files or mnist.npz")
-        files = {name: path for name in _MNIST_SHA256 if (path := _find_idx(folder, name))}
-        missing = [name for name in _MNIST_SHA256 if name not in files]
+        files = {name: path for name in MNIST_SHA256 if (path := _find_idx(folder, name))}
+        missing = [name for name in MNIST_SHA256 if name not in files]
         archive = folder / "mnist.npz"
         if missing and not archive.exists():
             raise DataError(f"found no {missing[0]}(.gz), expected MNIST's four IDX files or mnist.npz")
@@ -291,37 +249,32 @@ def _find_idx(folder: Path, name: str) -> Path | None:
 
 
 def _mnist_of_keras(split: str) -> Dataset:
-    """MNIST from Keras's cache or, failing that, from Keras's download."""
+    """MNIST from Keras's cache or, failing that, by Keras's own loader, which also caches it."""
     cache = Path(os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras")), "datasets", "mnist.npz")
     if os.path.exists(cache):
         return _verified_mnist(cache, split, *read_images(cache, split))
-    return _verified_mnist("Keras's download", split, *_download_mnist(split))
-
-
-def _download_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """MNIST's images and labels, by Keras's own loader, which also caches them."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            import_tensorflow()  # nothing else in this module needs it
-            import tensorflow as tf
+            import_tensorflow()  # quietly, since Keras imports it
+            import keras  # `tf.keras` would be another package under Ray, which sets TF_USE_LEGACY_KERAS
 
-            train, test = tf.keras.datasets.mnist.load_data()
+            train, test = keras.datasets.mnist.load_data()
     except Exception as error:  # Keras raises bare Exceptions
         reason = str(error).rpartition(" -- ")[2] or type(error).__name__  # the address precedes the dashes
         raise DataError(one_line(f"MNIST's download: expected a network or --data_dir FOLDER; {reason}")) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    return train if split == "train" else test
+    return _verified_mnist("Keras's download", split, *(train if split == "train" else test))
 
 
 def _verified_mnist(source: Path | str, split: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
     """MNIST's `split`. Raises DataError unless its images and labels are the published ones."""
     for name, array in zip(_MNIST_FILES[split], (images, labels), strict=True):
-        found = idx_digest(array)[:16] if array is not None else "none"
-        if not _MNIST_SHA256[name].startswith(found):
-            fault = f"found {name} of sha256 {found}, expected {_MNIST_SHA256[name][:16]}"
+        found = idx.digest(array)[:16] if array is not None else "none"
+        if not MNIST_SHA256[name].startswith(found):
+            fault = f"found {name} of sha256 {found}, expected {MNIST_SHA256[name][:16]}"
             raise DataError(one_line(f"{shorten(source, 80)}: {fault}; other data goes in by --dataset PATH"))
     return _dataset("mnist", images, labels)
 

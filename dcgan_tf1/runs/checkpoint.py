@@ -28,7 +28,8 @@ from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError
 from dcgan_tf1.files import make_folder, sync, write_whole
 from dcgan_tf1.machine import cpu_model, usable_cores
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2 a variable is the weight itself; before that it was a share of it."""
 _MAX_MANIFEST_BYTES = 1 << 20
 _MODEL_FILE = re.compile(r"model-(\d{1,12})\.(data-00000-of-00001|index|json)")
 _SAVER_SUFFIXES = ("data-00000-of-00001", "index")
@@ -66,9 +67,8 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         held.acquire()
     except Timeout as error:
-        raise BusyError(
-            f"{folder}: held by process {_read_holder(holder)}; wait for it, or use another --out_dir"
-        ) from error
+        known = _read_holder(holder)
+        raise BusyError(f"{folder}: held by process {known}; wait for it, or use another --out_dir") from error
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: {reason}; expected a file that can be written and locked") from error
@@ -119,11 +119,9 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 
 def load(folder: Path, step: int) -> Checkpoint:
-    """The verified checkpoint of `step`.
+    """The verified checkpoint of `step`. Raises CheckpointError if it is missing or damaged.
 
-    Raises:
-        CheckpointError: it is missing or damaged.
-        VersionError: it is whole, but has a format or a setting that this version does not know.
+    It raises VersionError if it is whole, but has a format or a setting that this version does not know.
     """
     path = folder / f"model-{step}.json"
     try:
@@ -166,11 +164,7 @@ def commit(
     dataset: dict[str, Any],
     machine: dict[str, Any],
 ) -> None:
-    """Make `step` the newest checkpoint, wholly or not at all.
-
-    Args:
-        save: writes the Saver's two files to the prefix that it is given.
-        dataset, machine: see `Checkpoint`.
+    """Make `step` the newest checkpoint, wholly or not at all. `save` writes the Saver's two files to a prefix.
 
     Raises:
         OutputError: it cannot be written. The checkpoints before it are intact, and nothing is left behind.
@@ -187,14 +181,8 @@ def commit(
             files[path.name] = _describe(path)
         for file in files:
             (temporary / file).replace(folder / file)
-        manifest = {
-            "format": FORMAT,
-            "step": step,
-            "files": files,
-            "config": config.to_json(),
-            "dataset": dataset,
-            "machine": machine,
-        }
+        manifest = {"format": FORMAT, "step": step, "files": files, "config": config.to_json()}
+        manifest |= {"dataset": dataset, "machine": machine}
         manifest["sha256"] = _seal(manifest)
         text = json.dumps(manifest, indent=1).encode()
         write_whole(folder / f"{name}.json", lambda file: file.write(text))  # and syncs the folder
@@ -205,10 +193,8 @@ def commit(
             if later > step:  # it is damaged, since restoring passed it over: it must not count as one of those to keep
                 _remove(folder, later)
         rotate(folder, config.max_to_keep)
-    except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error} while committing step {step}") from error
-    except Exception as error:  # raised by the Saver, with types of TensorFlow's
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # the Saver raises types of TensorFlow's
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise OutputError(f"{folder}: cannot commit step {step}: {reason}") from error
     finally:
         if temporary:

@@ -82,8 +82,7 @@ def open_run(
 def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str]:
     """The names of the settings in `given`, except for `iterations`, that differ from those of the checkpoint `start`.
 
-    Raises:
-        CheckpointError: one of them is part of the run's identity.
+    Raises CheckpointError if one of them is part of the run's identity.
     """
     changed = []
     for field in dataclasses.fields(Config):
@@ -92,10 +91,8 @@ def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str
         if wanted == recorded:
             continue
         if field.metadata["identity"]:
-            raise CheckpointError(
-                f"--{field.name}: found {wanted}, expected {recorded}, as {start.prefix.parent} was trained with; "
-                "use another --out_dir"
-            )
+            expected = f"expected {recorded}, as {start.prefix.parent} was trained with; use another --out_dir"
+            raise CheckpointError(f"--{field.name}: found {wanted}, {expected}")
         if field.name != "iterations":
             changed.append(field.name)
     return changed
@@ -106,8 +103,7 @@ def with_dataset(run: Run, dataset: Dataset) -> Run:
 
     Raises:
         CheckpointError: the run was trained on other data.
-        DataError: the images are larger than those that the networks draw, or have no labels that a conditional GAN
-            can learn.
+        DataError: the images are too large for the networks, or have no labels that a conditional GAN can learn.
         UsageError: the batch is larger than the data set.
     """
     config, start = run.config, run.start
@@ -115,13 +111,11 @@ def with_dataset(run: Run, dataset: Dataset) -> Run:
     for digest in ("digest", "labels_digest"):
         if start and start.dataset.get(digest) != record.get(digest):
             found, trained = (f"{each['name']} ({digest} {each.get(digest)!s:.12})" for each in (record, start.dataset))
-            raise CheckpointError(
-                f"--dataset: found {found}, expected {trained}, "
-                f"which {run.folders.checkpoints} was trained on; use another --out_dir"
-            )
+            expected = f"expected {trained}, which {run.folders.checkpoints} was trained on; use another --out_dir"
+            raise CheckpointError(f"--dataset: found {found}, {expected}")
     side = dataset.images.shape[1]
     if side > config.image_size:
-        expected = f"{config.image_size}x{config.image_size}, which --model {config.model} draws"
+        expected = f"{config.image_size}x{config.image_size}, which --model {config.model} makes"
         raise DataError(f"--dataset: found images of {side}x{side}, expected {expected}")
     draws.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
     name = dataset.name if config.dataset == "auto" else _absolute(config.dataset)
@@ -131,3 +125,9 @@ def with_dataset(run: Run, dataset: Dataset) -> Run:
 def _absolute(path: str) -> str:
     """A path that holds from any working directory; names of data sets and the empty path stay as they are."""
     return str(Path(path).resolve()) if path and Path(path).exists() else path
+
+
+def closer_early(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers 0 to count - 1, the first and the last among them, closer together at first."""
+    last, most = count - 1, min(most, count)
+    return [max(i, round(last * (i / max(1, most - 1)) ** 2)) for i in range(most)]

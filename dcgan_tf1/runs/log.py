@@ -21,18 +21,14 @@ TABLES = {
 }
 """The columns of each table.
 
-`d_x` and `d_g_z` are D(x) and D(G(z)): the mean probabilities of being real that D gives to real and to drawn images.
+`d_x` and `d_g_z` are D(x) and D(G(z)): D's mean probabilities that real and that generated images are real.
 """
 _SECONDS_BETWEEN_LINES = 10
 """How often progress is printed where there is no terminal."""
 
 
 class Table:
-    """One of TABLES as a file that rows are added to.
-
-    Raises (also in every method):
-        OutputError: the file cannot be written.
-    """
+    """One of TABLES as a file that rows are added to. Every method raises OutputError if it cannot be written."""
 
     def __init__(self, folder: Path, step: int, name: str = "metrics.csv") -> None:
         """Go on with the table `name` in `folder` from a checkpoint of `step`: later rows are dropped."""
@@ -43,7 +39,9 @@ class Table:
             self._file.seek(0)
             end = 0
             for number, line in enumerate(self._file):
-                if not line.endswith(b"\n") or (number and not _is_row_until(line, step, len(self._columns))):
+                first, *others = line.split(b",")
+                known = first.isdigit() and len(first) <= 12 and len(others) == len(self._columns) - 1
+                if not line.endswith(b"\n") or (number and not (known and int(first) <= step)):
                     break
                 end += len(line)
             self._file.truncate(end)
@@ -56,13 +54,12 @@ class Table:
             self._file.write((f"{step}," + ",".join(f"{metrics[c]:.9g}" for c in self._columns[1:]) + "\n").encode())
 
     def sync(self) -> None:
-        """Make the rows so far durable. This comes before a commit, so that the file is never behind a checkpoint."""
+        """Make the rows so far durable; before a commit, so that the file is never behind a checkpoint."""
         with _writing(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
         with _writing(self.path):
             self._file.close()
 
@@ -71,10 +68,7 @@ class Events:
     """TensorBoard's events, in one file for each start of the run, named by the step that it starts from.
 
     TensorBoard reads the files in the order of their names. Where a session starts again, it drops the later steps that
-    it has read. So a resumed run is one clean line, whatever the clock says.
-
-    Raises (also in every method):
-        OutputError: the file cannot be written.
+    it has read. So a resumed run is one clean line. Every method raises OutputError if the file cannot be written.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -87,26 +81,21 @@ class Events:
             self._path = folder / f"{start}.{sum(path.name.startswith(start) for path in folder.iterdir()):04d}"
             self._writer = tf.io.TFRecordWriter(os.fsencode(self._path))
         self._write(v1.Event(file_version="brain.Event:2"))
-        started = v1.SessionLog(status=v1.SessionLog.START)
-        self._write(v1.Event(step=step + 1, session_log=started))
+        self._write(v1.Event(step=step + 1, session_log=v1.SessionLog(status=v1.SessionLog.START)))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Add the values of `step`."""
         summary = v1.Summary(value=[v1.Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
         self._write(v1.Event(step=step, summary=summary))
 
     def image(self, step: int, tag: str, png: bytes, height: int, width: int, channels: int = 1) -> None:
-        """Add a picture to `step`."""
         image = v1.Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)
         self._write(v1.Event(step=step, summary=v1.Summary(value=[v1.Summary.Value(tag=tag, image=image)])))
 
     def sync(self) -> None:
-        """Hand the events so far to the operating system."""
         with _writing(self._path):
             self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
         with _writing(self._path):
             self._writer.close()
 
@@ -126,7 +115,6 @@ class Progress:
         self._since = (time.monotonic(), step)
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Show the metrics of `step`."""
         shown = "d_loss {d_loss:.2f}, g_loss {g_loss:.2f}, D(x) {d_x:.2f}, D(G(z)) {d_g_z:.2f}".format(**metrics)
         if not self._bar.disable:
             self._bar.set_postfix_str(shown, refresh=False)
@@ -141,21 +129,15 @@ class Progress:
             self._since = (now, step)
 
     def say(self, line: str) -> None:
-        """Print a line above the bar."""
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
         self._bar.close()
 
 
 def read_table(folder: Path, name: str) -> list[dict[str, float]]:
-    """The rows of the table `name` in `folder`, by column.
-
-    Raises:
-        DataError: the file is missing or is no such table, or metrics.csv has no rows.
-    """
+    """The rows of the table `name` in `folder`. Raises DataError if it is no such table, or metrics.csv has no rows."""
     path, columns = folder / name, TABLES[name]
     try:
         with path.open(newline="") as file:
@@ -170,12 +152,6 @@ def read_table(folder: Path, name: str) -> list[dict[str, float]]:
     if not rows and name == "metrics.csv":
         raise DataError(f"{path}: found no rows, {expected}")
     return rows
-
-
-def _is_row_until(line: bytes, step: int, columns: int) -> bool:
-    """Whether `line` is a whole row of `columns` columns, for a step up to `step`."""
-    first, *others = line.split(b",")
-    return first.isdigit() and len(first) <= 12 and len(others) == columns - 1 and int(first) <= step
 
 
 @contextlib.contextmanager

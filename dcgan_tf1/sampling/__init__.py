@@ -1,1 +1,1 @@
-"""Sampling: the weights of a trained GAN, and digits drawn with them."""
+"""Sampling: a trained GAN, and what is made of the digits that it generates."""

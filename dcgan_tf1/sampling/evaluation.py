@@ -1,8 +1,8 @@
 """How good the digits of a GAN are. They and three controls are compared with the test images of its data set.
 
-The controls tell how to read the numbers. The floor is as many training digits, drawn at random, and shows what a
-perfect generator would get. Gaussian noise with the mean and the covariance of training digits' pixels is no digit at
-all. The blurred digits of the floor are right, and only look worse.
+The controls tell how to read the numbers. As many training digits, chosen at random, show what a perfect generator
+would get; their distance is the reference distance. Gaussian noise with the mean and the covariance of these digits'
+pixels is no digit at all. The same digits blurred are right, and only look worse.
 """
 
 import json
@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from dcgan_tf1.data import draws, sources
+from dcgan_tf1.data.classes import labels_of
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import metrics
@@ -21,8 +22,7 @@ from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier
 from dcgan_tf1.quality.judging import class_indices, hold_out, open_judge, part
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.quality.train_classifier import fit
-from dcgan_tf1.sampling import weights
-from dcgan_tf1.sampling.labels import labels_of
+from dcgan_tf1.runs import weights
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 _FULL = 32  # the side of measured digits in pixels; smaller ones get a black margin
@@ -51,10 +51,12 @@ _ROWS = {
     "border_energy": ("border energy", "{:.5f}"),
 }
 """The rows of the table: for each key of evaluation.json a title and a format."""
+_TITLES = {"floor": "real"}
+"""How the table calls a column that evaluation.json calls otherwise."""
 
 
 def evaluate(
-    found: weights.WeightsSource,
+    source: weights.WeightsSource,
     train: sources.Dataset,
     test: sources.Dataset,
     logs: Path,
@@ -63,7 +65,7 @@ def evaluate(
     classifier_name: str,
     with_cas: bool = False,
 ) -> None:
-    """Measure `count` digits of `found`, print the table, and write evaluation.json and evaluation.png to `logs`.
+    """Measure `count` digits of `source`, print the table, and write evaluation.json and evaluation.png to `logs`.
 
     They are compared in the features that `quality.judging` chooses. Where there is no test split, both `train` and
     `test` being all images, a fifth of them takes its place, which the GAN has seen and the classifier has not.
@@ -72,7 +74,7 @@ def evaluate(
         train, test: the training and the test images of the data set that the GAN was trained on.
         seed: the seed of the digits and of the controls.
         classifier_name: the frozen classifier, where that is the one; see `quality.classifier.KINDS`.
-        with_cas: whether to measure how well a classifier learns from drawn digits too (see `_accuracy_scores`).
+        with_cas: whether to measure how well a classifier learns from generated digits too (see `_accuracy_scores`).
 
     Raises:
         CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
@@ -89,44 +91,37 @@ def evaluate(
         )
         train, test = part(train, rest), part(train, held_out)
     labels = class_indices(train)
-    print(f"drawing {count} digits of step {found.step}", flush=True)
+    print(f"generating {count} digits of step {source.step}", flush=True)
     chosen = draws.batch_indices(len(train.images), min(count, len(train.images)), seed, 0)
-    floor = train.images[chosen]
-    with TrainedGan(weights.read_weights(found)) as gan:
+    real = train.images[chosen]
+    with TrainedGan(weights.read_weights(source)) as gan:
         # The classes are as frequent as in the data.
         wanted = np.resize(labels[chosen], count) if gan.classes and labels is not None else None
         asked = None if wanted is None else labels_of(gan.classes)[wanted]
-        generated = images.fit(gan.draw(gan.latent(count, seed), asked), _FULL)
+        generated = gan.generate(gan.latent(count, seed), asked)
         scores = _accuracy_scores(gan, train, test, seed) if with_cas else None
-    columns = {
-        "generated": generated,
-        "floor": images.fit(floor, _FULL),
-        "noise": images.fit(_noise(floor, seed), _FULL),
-        "blurred": images.fit(_blurred(floor), _FULL),
-    }
+    columns = {"generated": generated, "floor": real, "noise": _noise(real, seed), "blurred": _blurred(real)}
     known = {"floor": None if labels is None else labels[chosen], "generated": wanted}
     table = {}
     with open_judge(train, test, classifier_name) as classifier:
-        scorer = Scorer(classifier, images.fit(test.images, SIDE))
-        inner = images.fit(train.images, SIDE)
-        usual = _neighbour_distance(images.fit(test.images, SIDE), inner)
+        inner, inner_test = (images.fit(data.images, SIDE) for data in (train, test))
+        scorer = Scorer(classifier, inner_test)
+        usual = _neighbour_distance(inner_test, inner)
         for column, digits in columns.items():
-            print(f"measuring {column}", flush=True)
-            table[column] = {
-                **scorer.measure(images.fit(digits, SIDE), known.get(column)),
-                **_pixel_metrics(digits, inner, usual),
-            }
+            print(f"measuring {_TITLES.get(column, column)}", flush=True)
+            measured = scorer.measure(images.fit(digits, SIDE), known.get(column))
+            table[column] = {**measured, **_pixel_metrics(images.fit(digits, _FULL), inner, usual)}
         picture = _picture(classifier, images.fit(generated, SIDE), inner)
         judge = classifier.name
 
-    distance, lowest = (table[column]["frechet_distance"] for column in ("generated", "floor"))
+    distance, reference = (table[column]["frechet_distance"] for column in ("generated", "floor"))
     record = {
-        "step": found.step,
-        "dataset": found.dataset,
+        "step": source.step,
+        "dataset": source.dataset,
         "num_digits": count,
         "seed": seed,
         "classifier": judge,
-        "frechet_over_floor": distance / lowest,
+        "frechet_over_floor": distance / reference,
         "seconds": round(time.monotonic() - began, 1),
         "metrics": table,
         **({"accuracy_scores": scores} if scores else {}),
@@ -135,38 +130,38 @@ def evaluate(
     write_whole(logs / "evaluation.json", lambda file: file.write(text))
     images.save_png(logs / "evaluation.png", picture, scale=2)
     print(_text(table))
-    print(f"Frechet distance {distance:.3f}, {distance / lowest:.1f} times the floor")
+    print(f"Frechet distance {distance:.3f}, {distance / reference:.1f} times the reference distance")
     if scores:
-        drawn, real = (
-            f"{np.mean(each):.2%} (standard deviation {np.std(each, ddof=1):.2%})" for each in scores.values()
+        read, of_real = (f"{np.mean(x):.2%} (standard deviation {np.std(x, ddof=1):.2%})" for x in scores.values())
+        print(
+            f"a classifier trained on generated digits reads {read} of the test digits; on as many real ones {of_real}"
         )
-        print(f"a classifier trained on drawn digits reads {drawn} of the test digits; on as many real ones {real}")
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
 
 
 def _accuracy_scores(
     gan: TrainedGan, train: sources.Dataset, test: sources.Dataset, seed: int
 ) -> dict[str, list[float]]:
-    """The classification accuracy score (Ravuri and Vinyals 2019), three times each for drawn and for real images.
+    """The classification accuracy score (Ravuri and Vinyals 2019), three times each for generated and for real images.
 
-    A classifier is trained on as many drawn images as there are training images, as many of each class, and another one
-    on the training images. Each score is the share of test images that such a classifier reads correctly. The
+    A classifier is trained on as many generated images as there are training images, as many of each class, and another
+    one on the training images. Each score is the share of test images that such a classifier reads correctly. The
     classifiers have the shape of `b`, and seeds of their own.
     """
     count = len(train.images)
-    print(f"drawing {count} digits, and training {2 * _SCORES} classifiers", flush=True)
+    print(f"generating {count} digits, and training {2 * _SCORES} classifiers", flush=True)
     parts = list(gan.select(count, seed, balanced=True))
     names, indices = train.classes()
-    drawn_labels = np.searchsorted(labels_of(names), np.concatenate([part.labels for part in parts]))
+    asked = np.searchsorted(labels_of(names), np.concatenate([part.labels for part in parts]))
     sets = {
-        "drawn": (np.concatenate([images.fit(part.digits, SIDE) for part in parts]), drawn_labels),
+        "drawn": (np.concatenate([images.fit(part.digits, SIDE) for part in parts]), asked),
         "real": (images.fit(train.images, SIDE), indices),
     }
-    kind = KINDS["b"]._replace(classes=len(names), channels=1 if train.images.ndim == 3 else 3)
+    shape = KINDS["b"]._replace(classes=len(names), channels=1 if train.images.ndim == 3 else 3)
     scores: dict[str, list[float]] = {name: [] for name in sets}
     for score in range(_SCORES):
         for name, (shown, labels) in sets.items():
-            seeded = kind._replace(seed=_FIRST_SEED + score)
+            seeded = shape._replace(seed=_FIRST_SEED + score)
             with Classifier.open(seeded, fit(seeded, shown, labels, _EPOCHS)) as classifier:
                 scores[name].append(classifier.accuracy(images.fit(test.images, SIDE), train.indices_of(test)))
     return scores
@@ -209,9 +204,9 @@ def _blurred(digits: np.ndarray) -> np.ndarray:
 
 
 def _text(table: dict[str, dict[str, Any]]) -> str:
-    lines = ["".join(["metric".ljust(26), *(column.rjust(12) for column in table)])]
-    for key, (title, form) in _ROWS.items():
-        cells = ("" if column[key] is None else form.format(column[key]) for column in table.values())
+    lines = ["".join(["metric".ljust(26), *(_TITLES.get(column, column).rjust(12) for column in table)])]
+    for key, (title, shown) in _ROWS.items():
+        cells = ("" if column[key] is None else shown.format(column[key]) for column in table.values())
         lines.append("".join([title.ljust(26), *(cell.rjust(12) for cell in cells)]))
     return "\n".join(lines)
 

@@ -6,10 +6,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from dcgan_tf1.files import all_or_none, make_folder, write_whole
-from dcgan_tf1.networks import load_family
+from dcgan_tf1.networks import inference
 from dcgan_tf1.networks.frozen import constant_getter
-from dcgan_tf1.networks.pixels import to_uint8
-from dcgan_tf1.sampling.weights import Weights
+from dcgan_tf1.runs.weights import Weights
 
 v1 = tf.compat.v1
 
@@ -36,12 +35,11 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
     meta.meta_info_def.tags.append(v1.saved_model.tag_constants.SERVING)
     signature = meta.signature_def[v1.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
     signature.method_name = v1.saved_model.signature_constants.PREDICT_METHOD_NAME
-    described = [(signature.inputs, tensor) for tensor in inputs]
-    described += [(signature.outputs, tensor) for tensor in outputs]
-    for infos, tensor in described:
-        info = infos[tensor.op.name]
-        info.name, info.dtype = tensor.name, tensor.dtype.as_datatype_enum
-        info.tensor_shape.CopyFrom(tensor.shape.as_proto())
+    for infos, tensors in ((signature.inputs, inputs), (signature.outputs, outputs)):
+        for tensor in tensors:
+            info = infos[tensor.op.name]
+            info.name, info.dtype = tensor.name, tensor.dtype.as_datatype_enum
+            info.tensor_shape.CopyFrom(tensor.shape.as_proto())
     # The graph is frozen, so this one file holds all of it.
     content = SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString(deterministic=True)
     version = folder / SAVED_MODEL.parent
@@ -84,9 +82,9 @@ def frozen_generator(weights: Weights) -> tuple[tf.Graph, list[tf.Tensor], list[
         if classes:
             inputs.append(v1.placeholder(tf.int32, [None], "label"))
         one_hot = tf.one_hot(inputs[1], classes) if classes else None
-        with v1.variable_scope("generator", custom_getter=constant_getter(weights.arrays, weights.path)):
-            drawn = load_family(config.model).generator(inputs[0], one_hot, False, config)
-        images = tf.identity(to_uint8(drawn), "images")
-        shown = drawn[..., 0] if config.channels == 1 else drawn
+        getter = constant_getter(weights.arrays, weights.path)
+        generated = inference.generate(inputs[0], one_hot, config, getter)
+        images = tf.identity(generated.images, "images")
+        shown = generated.pixels[..., 0] if config.channels == 1 else generated.pixels
         pixels = tf.identity((shown + 1.0) / 2.0, "pixels")
     return graph, inputs, [images, pixels]

@@ -10,7 +10,7 @@ import numpy as np
 from dcgan_tf1.config import PRESETS, Config
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import CheckpointError, one_line
-from dcgan_tf1.sampling.weights import SHIPPED_SHA256, WeightsSource, describe, find_weights, read_weights
+from dcgan_tf1.runs.weights import SHIPPED_SHA256, WeightsSource, describe, find_weights, read_weights
 
 _OF_NETWORKS = (
     *("model", "conditional", "channels", "z_dim", "z_distribution"),
@@ -41,29 +41,27 @@ def config_for(start: WeightsSource, given: Mapping[str, Any]) -> Config:
     Raises:
         CheckpointError: a setting that is given, or that a given preset has, is another one than the weights have.
     """
-    preset = PRESETS[given.get("preset", "default")]
-    theirs = {name: getattr(start.config, name) for name in _OF_NETWORKS if name not in {**preset, **given}}
-    for name in _OF_NETWORKS:
-        expected = getattr(start.config, name)
-        found = {**theirs, **preset, **given}[name]
-        if found != expected:
+    networks = {name: getattr(start.config, name) for name in _OF_NETWORKS}
+    asked = {**networks, **PRESETS[given.get("preset", "default")], **given}
+    for name, expected in networks.items():
+        if asked[name] != expected:
             raise CheckpointError(
-                f"--{name}: found {found}, expected {expected}, which the weights of --init_from have"
+                f"--{name}: found {asked[name]}, expected {expected}, which the weights of --init_from have"
             )
-    return Config(**{**given, **theirs})
+    return Config(**{**networks, **given})
 
 
 def read_start(start: WeightsSource, config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
     """The weights of `start` for a run of `config` on `dataset`, by the name of the variable.
 
     Raises:
-        CheckpointError: they draw another number of classes, or cannot be read.
+        CheckpointError: they know another number of classes, or cannot be read.
     """
     if config.conditional:
         found, expected = len(dataset.classes().names), len(start.dataset["classes"])
         if found != expected:
             raise CheckpointError(
-                f"--dataset: found {found} classes, expected {expected}, which the weights of --init_from draw"
+                f"--dataset: found {found} classes, expected {expected}, which the weights of --init_from know"
             )
     arrays = read_weights(start).arrays
     if not any(name.startswith("discriminator/") for name in arrays):

@@ -1,4 +1,4 @@
-"""The page: a trained GAN that draws in a browser, in one HTML file that asks no host for anything.
+"""The page: a trained GAN at work in a browser, in one HTML file that asks no host for anything.
 
 The sources are the files of `dcgan_tf1/page/`. Here they are put together with what they work on: a record of the model
 and its weights in float16, which are those of `run.py export --format npz --half`.
@@ -18,17 +18,17 @@ import numpy as np
 import tensorflow as tf
 from scipy import linalg
 
-from dcgan_tf1.data import draws
+from dcgan_tf1.data import classes, draws
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.networks.frozen import session_options
 from dcgan_tf1.pictures import film, images
-from dcgan_tf1.quality import CLASSES, classifier
+from dcgan_tf1.quality import classifier
+from dcgan_tf1.runs.folder import closer_early
+from dcgan_tf1.runs.weights import Weights, rounded
 from dcgan_tf1.sampling.export import frozen_generator
-from dcgan_tf1.sampling.labels import labels_of
 from dcgan_tf1.sampling.paths import normal_to_uniform
 from dcgan_tf1.sampling.trained_gan import TrainedGan
-from dcgan_tf1.sampling.weights import Weights, rounded
 
 v1 = tf.compat.v1
 
@@ -43,9 +43,6 @@ STOPS = 8
 """How many stops of training the slider has at most, where their weights are in the page."""
 _GRIDS = 9
 """How many sample grids it shows at most."""
-_WORKER = ("latent", "weights", "layers", "networks", "worker")
-_PAGE = ("dom", "latent", "walk", "stroke", "gif", "link", "ink", "painter", "verdict", "pad", "hand", "app")
-"""The modules of the two scripts, each after those that it imports."""
 _DIRECTIONS = 6
 _REACH = 0.4
 """How far a direction leads, in the usual distance of z from the centre: at either end the digit is another one."""
@@ -71,9 +68,9 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
         found, expected = weights.config.model, ", ".join(FAMILIES)
         raise CheckpointError(f"{weights.path}: found --model {found}, expected one of {expected}")
     if weights.config.channels > 1:
-        raise CheckpointError(f"{weights.path}: found images in colour, expected grey ones, which the page draws")
-    for each in (*earlier, weights):
-        TrainedGan(each).close()  # it refuses weights that do not fit
+        raise CheckpointError(f"{weights.path}: found images in colour, expected grey ones, which the page shows")
+    for stop in (*earlier, weights):
+        TrainedGan(stop).close()  # it refuses weights that do not fit
     content = assemble(*_record(weights, earlier, grids))
     write_whole(path, lambda file: file.write(content))
 
@@ -81,7 +78,7 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
 def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid]) -> tuple[dict[str, Any], bytes]:
     """What the page works on: the record of the model, for JSON, and the numbers of all its arrays."""
     config = weights.config
-    stops = [rounded(each, "float16") for each in (*earlier, weights)]
+    stops = [rounded(stop, "float16") for stop in (*earlier, weights)]
     kind = classifier.KINDS["a"]
     judging = {name: array.astype(np.float16) for name, array in classifier.read_weights(kind).items()}
     rows, columns = min([digits.shape[:2] for _, digits in grids], default=(0, 1))
@@ -90,12 +87,12 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid])
         {"step": step, "picture": _base64(images.png(digits[:rows].reshape(-1, config.image_size)))}
         for step, digits in grids
     ]
-    classes = weights.dataset.get("classes", ())
+    names = weights.dataset.get("classes", ())
     record = {
         "config": {name: getattr(config, name) for name in _CONFIG} | {"seed": str(config.seed)},
         "side": config.image_size,
         "dataset": weights.dataset["name"],
-        "stops": [*pictures, *({"step": each.step} for each in (*earlier, weights))],
+        "stops": [*pictures, *({"step": stop.step} for stop in (*earlier, weights))],
         "weighed": len(stops),
         "arrays": [[name, array.shape] for name, array in stops[-1].items()],
         "classifier": {
@@ -105,8 +102,8 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid])
         "directions": (_directions(weights) * _REACH * config.z_dim**0.5).round(4).tolist(),
         "digits": DIGITS,
         "snapshots": {"rows": rows, "columns": columns},
-        "classes": list(classes),
-        "labels": (labels_of(classes) if classes else np.arange(CLASSES)).tolist(),
+        "classes": list(names),
+        "labels": classes.labels_of(names or classes.DIGITS).tolist(),
     }
     numbers = b"".join(array.tobytes() for arrays in (*stops, judging) for array in arrays.values())
     return record | {"bytes": len(numbers)}, numbers
@@ -128,7 +125,7 @@ def earlier_grids(weights: Weights) -> list[Grid]:
     grids = []
     with contextlib.suppress(DataError):  # there is no such folder
         paths = [path for path in film.snapshots(folder) if int(path.stem) < weights.step]
-        for i in film.closer_early(len(paths), _GRIDS):
+        for i in closer_early(len(paths), _GRIDS):
             with contextlib.suppress(DataError, ValueError):
                 tiles = images.tiles(film.read_snapshot(paths[i], None), weights.config.image_size)
                 grids.append((int(paths[i].stem), tiles))
@@ -141,8 +138,8 @@ def assemble(record: dict[str, Any], numbers: bytes) -> bytes:
     read = {item.name: item.read_text("utf-8") for item in sources.iterdir()}
     parts = {
         "style": read["page.css"],
-        "script": _join(read, _PAGE),
-        "worker": _join(read, _WORKER),
+        "script": _script(read, "app.mjs"),
+        "worker": _script(read, "worker.mjs"),
         "model": json.dumps(record, separators=(",", ":")).replace("<", "\\u003c"),
         "weights": _base64(numbers),
     }
@@ -154,11 +151,17 @@ def assemble(record: dict[str, Any], numbers: bytes) -> bytes:
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read["page.html"]).encode()
 
 
-def _join(sources: dict[str, str], names: Sequence[str]) -> str:
-    """One script of the JavaScript modules `names`: without their imports and exports, in a scope of its own."""
-    script = "".join(sources[f"{name}.mjs"] for name in names)
+def _script(sources: dict[str, str], name: str) -> str:
+    """One script of a JavaScript module and all that it imports: without imports and exports, in a scope of its own."""
+    script = "".join(sources[each] for each in _modules(sources, name))
     script = re.sub(r"^import .*\n", "", script, flags=re.MULTILINE)
     return '"use strict";\n{\n' + re.sub(r"^export ", "", script, flags=re.MULTILINE) + "}\n"
+
+
+def _modules(sources: dict[str, str], name: str) -> list[str]:
+    """The names of a JavaScript module and of all that it imports, each after those that it imports itself."""
+    imported = re.findall(r'^import .* from "\./(.*)";$', sources[name], re.MULTILINE)
+    return list(dict.fromkeys([*(each for module in imported for each in _modules(sources, module)), name]))
 
 
 def _directions(weights: Weights) -> np.ndarray:
@@ -170,11 +173,11 @@ def _directions(weights: Weights) -> np.ndarray:
     config = weights.config
     normal = draws.latent(0, draws.Stream.SAMPLE, 0, (_PRINCIPAL, config.z_dim), "normal")
     graph, inputs, _ = frozen_generator(weights)
-    classes = np.arange(_PRINCIPAL, dtype=np.int32) % max(1, len(weights.dataset.get("classes", ())))
+    labels = np.arange(_PRINCIPAL, dtype=np.int32) % max(1, len(weights.dataset.get("classes", ())))
     first = next(op for op in graph.get_operations() if op.type in ("Relu", "LeakyRelu")).outputs[0]
     with v1.Session(graph=graph, config=session_options()) as session:
         shown = normal if config.z_distribution == "normal" else normal_to_uniform(normal)
-        values = shown.astype(np.float32), classes  # there is an input for classes only where there are some
+        values = shown.astype(np.float32), labels  # there is an input for classes only where there are some
         feeds = dict(zip(inputs, values, strict=False))
         hidden = session.run(first, feeds).reshape(_PRINCIPAL, -1)
     hidden -= hidden.mean(0)

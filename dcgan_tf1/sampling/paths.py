@@ -1,12 +1,61 @@
-"""Paths between latent vectors."""
+"""Paths between latent vectors, and the digits on them."""
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-_STANDARD_NORMAL = NormalDist()
+from dcgan_tf1.arguments import argument_error, check_integer
+from dcgan_tf1.data.classes import check_label, one_hot
+from dcgan_tf1.data.draws import LARGEST_SEED
+
+if TYPE_CHECKING:
+    from dcgan_tf1.sampling.trained_gan import TrainedGan
+
 _SMALLEST_SHARE = 2**-25  # half the distance between two values of uniform z, so that -1 has a finite image
+
+
+def interpolate(
+    gan: "TrainedGan",
+    steps: int,
+    rows: int = 1,
+    digits: tuple[int | None, int | None] = (None, None),
+    seeds: tuple[int | None, int | None] = (None, None),
+) -> np.ndarray:
+    """Generate `rows` paths that lead from the first digits of one seed to the first digits of another.
+
+    Args:
+        steps: how many digits make a path, its two ends included; 2 or more.
+        rows: 1 or more.
+        digits: the classes of the digits at the start and at the end, as `sample` takes them; None: any.
+        seeds: of the digits at the start and at the end, 0 to 2**63 - 1; None: another one on each call.
+
+    Returns:
+        uint8 [rows, steps, 32, 32].
+
+    Raises:
+        ValueError: an argument is of the wrong type or out of range.
+        CheckpointError: the generator makes no digit of one of `digits`.
+    """
+    check_integer("steps", steps, 2, 2**31)
+    check_integer("rows", rows, 1, 2**31)
+    for name, pair in (("digits", digits), ("seeds", seeds)):
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise argument_error(name, repr(pair), "two, for the start and the end")
+    for digit, seed in zip(digits, seeds, strict=True):
+        check_label("digits", digit, gan.classes)
+        if seed is not None:
+            check_integer("seeds", seed, 0, LARGEST_SEED)
+    ends = [list(gan.select(rows, seed, digit)) for digit, seed in zip(digits, seeds, strict=True)]
+    start, stop = (np.concatenate([part.z for part in parts]) for parts in ends)
+    z = latent_path(start, stop, steps, gan.config.z_distribution)
+    labels = [np.concatenate([part.labels for part in parts]) if gan.classes else None for parts in ends]
+    first, last = (one_hot(each, rows, gan.classes)[:, np.newaxis] for each in labels)
+    share = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
+    classes = (1 - share) * first + share * last  # they change evenly along the path
+    images = gan.generate_mixed(z.reshape(rows * steps, -1), classes.reshape(rows * steps, -1))
+    return images.reshape(rows, steps, *images.shape[1:])
 
 
 def latent_path(start: np.ndarray, stop: np.ndarray, steps: int, distribution: str = "uniform") -> np.ndarray:
@@ -40,10 +89,13 @@ def latent_path(start: np.ndarray, stop: np.ndarray, steps: int, distribution: s
 
 
 def _uniform_to_normal(z: np.ndarray) -> np.ndarray:
-    shares = np.clip((z.astype(float) + 1) / 2, _SMALLEST_SHARE, 1 - _SMALLEST_SHARE)
-    return np.vectorize(_STANDARD_NORMAL.inv_cdf, otypes=[float])(shares)
+    from scipy.special import ndtri  # here, since most commands need no SciPy, which takes a while
+
+    return ndtri(np.clip((z.astype(float) + 1) / 2, _SMALLEST_SHARE, 1 - _SMALLEST_SHARE))
 
 
 def normal_to_uniform(x: np.ndarray) -> np.ndarray:
     """Standard normal numbers -> numbers that are uniform over [-1, 1], in the same order."""
-    return 2 * np.vectorize(_STANDARD_NORMAL.cdf, otypes=[float])(x) - 1
+    from scipy.special import ndtr
+
+    return 2 * ndtr(x) - 1

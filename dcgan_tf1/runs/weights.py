@@ -1,16 +1,13 @@
 """The weights of a trained GAN: finding those that a command means, reading them, and writing them to a file.
 
-The weights are all that drawing and judging digits takes: the variables of both networks, averaged where the run keeps
-an average, without the optimizers' state. Their file is an .npz of float16 or float32 arrays, one for each variable,
-and of a uint8 array `metadata`, which holds JSON. Such a file is untrusted. It is not compressed and holds no pickles,
-so reading it takes no more memory than its size.
+They are the variables of both networks, averaged where the run keeps an average, without the optimizers' state. Their
+file is an .npz of float16 or float32 arrays, one for each variable, and of a uint8 array `metadata`, which holds JSON.
+Such a file is untrusted. It is not compressed and holds no pickles, so reading it takes no more memory than its size.
 """
 
 import contextlib
 import hashlib
-import io
 import json
-import math
 import os
 import re
 import zipfile
@@ -21,12 +18,12 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.data.readers import open_data_file, read_npy_header, shorten
+from dcgan_tf1.data.readers import open_data_file, read_npy, shorten
 from dcgan_tf1.data.sources import check_dataset_record
 from dcgan_tf1.errors import CheckpointError, DataError
-from dcgan_tf1.files import write_whole
-from dcgan_tf1.pictures.film import closer_early
+from dcgan_tf1.files import read_published, write_whole
 from dcgan_tf1.runs import checkpoint
+from dcgan_tf1.runs.folder import closer_early
 
 FORMAT = 1
 FILE = "weights.npz"
@@ -37,11 +34,13 @@ SHIPPED_SHA256 = {
 }
 """The sha256, in hex, of the weights that come with the project, by their names.
 
-`weights` draws digits by class, `unconditional` digits without classes, and `fashion` the clothes of Fashion-MNIST.
-Their files are in `checkpoints/pretrained/`, which is `pretrained/` in the installed package.
+`weights` generates digits by class, `unconditional` digits without classes, `fashion` the clothes of Fashion-MNIST.
+Their files are in `checkpoints/pretrained/`, and grids of their training in `sample_image/pretrained/`. Both are
+beside the package, or in it where it is installed.
 """
 _AVERAGE = "/ExponentialMovingAverage"
-_BLOCK = 1 << 16
+_RETIRED = ("weight_gain", "output_bias")
+"""Settings of training that are in the files of earlier versions, and say nothing of the weights."""
 _LARGEST_FILE = 1 << 30
 _MOST_ARRAYS = 1000
 _NAME = re.compile(r"(generator|discriminator)(/\w{1,100}){1,8}", re.ASCII)
@@ -57,7 +56,7 @@ class Weights(NamedTuple):
     dataset: dict[str, Any]
     """What the GAN was trained on, as `sources.Dataset.record` describes it."""
     arrays: dict[str, np.ndarray]
-    """The values in float32, `weight_gain` included, by the name of the variable, as in `generator/dense/kernel`."""
+    """The values in float32, by the name of the variable, as in `generator/dense/kernel`."""
 
 
 WeightsSource = checkpoint.Checkpoint | Weights
@@ -89,9 +88,9 @@ def find_weights(
         return _newest(here, warn) or shipped_weights()
     path = here if wanted is None else Path(wanted)
     if os.path.isdir(path):
-        found = _newest(path, warn) or _newest(path / "checkpoints", warn)
-        if found:
-            return found
+        newest = _newest(path, warn) or _newest(path / "checkpoints", warn)
+        if newest:
+            return newest
         path /= FILE
     if os.path.exists(path):
         return load_weights(path)
@@ -111,61 +110,42 @@ def _newest(folder: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint 
 
 
 def shipped_weights(name: str = "weights") -> Weights:
-    """The weights of SHIPPED_SHA256 that have the `name`.
-
-    Raises:
-        CheckpointError: the file is missing, or is not the one that was published.
-    """
+    """The weights of SHIPPED_SHA256 that have the `name`. Raises CheckpointError if they are not as published."""
     package = Path(__file__).parent.parent
-    folders = package / "pretrained", package.parent / "checkpoints" / "pretrained"
-    path = next((folder for folder in folders if folder.exists()), folders[0]) / f"{name}.npz"
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}; expected the weights that ship") from error
-    if found != SHIPPED_SHA256[name]:
-        raise CheckpointError(f"{path}: found sha256 {found[:16]}, expected {SHIPPED_SHA256[name][:16]}; reinstall")
+    root = package if (package / "checkpoints").exists() else package.parent
+    path = root / "checkpoints" / "pretrained" / f"{name}.npz"
+    read_published(path, SHIPPED_SHA256[name])
     return load_weights(path)
 
 
-def describe(found: WeightsSource) -> str:
+def describe(source: WeightsSource) -> str:
     """A line that says which weights were found."""
-    path = found.prefix if isinstance(found, checkpoint.Checkpoint) else found.path
-    return f"weights: step {found.step}, trained on {found.dataset['name']} ({path})"
+    path = source.prefix if isinstance(source, checkpoint.Checkpoint) else source.path
+    return f"weights: step {source.step}, trained on {source.dataset['name']} ({path})"
 
 
-def read_weights(found: WeightsSource) -> Weights:
-    """The weights that `found` holds. Reading a checkpoint needs TensorFlow.
-
-    Raises:
-        CheckpointError: TensorFlow cannot read it.
-    """
-    if isinstance(found, Weights):
-        return found
+def read_weights(source: WeightsSource) -> Weights:
+    """The weights that `source` holds. Reading a checkpoint needs TensorFlow. Raises CheckpointError if it cannot."""
+    if isinstance(source, Weights):
+        return source
     import tensorflow as tf
 
     try:
-        reader = tf.compat.v1.train.NewCheckpointReader(os.fsencode(found.prefix))
+        reader = tf.compat.v1.train.NewCheckpointReader(os.fsencode(source.prefix))
         saved = reader.get_variable_to_shape_map()
         # Averages and Adam's slots lie under the names of their variables, so a variable is what lies under no other.
         names = [name for name in saved if _NAME.fullmatch(name) and name.rpartition("/")[0] not in saved]
         arrays = {name: reader.get_tensor(name + _AVERAGE if name + _AVERAGE in saved else name) for name in names}
     except tf.errors.OpError as error:
-        raise CheckpointError(f"{found.prefix}: {error.message:.100}") from error
-    for name in arrays:
-        if f"{name}/{name[0]}_adam" in saved:  # moving averages of batch norm, which have no gain, have no optimizer
-            arrays[name] *= np.float32(found.config.weight_gain)
-    return Weights(found.prefix, found.step, found.config, found.dataset, arrays)
+        raise CheckpointError(f"{source.prefix}: {error.message:.100}") from error
+    return Weights(source.prefix, source.step, source.config, source.dataset, arrays)
 
 
 def scale_z(weights: Weights, scale: float) -> Weights:
-    """The weights that draw of z what `weights` draw of `scale` times z: other rows in the generator's first layer.
+    """The weights that make of z what `weights` make of `scale` times z: other rows in the generator's first layer.
 
-    Batch norm keeps the statistics that it has. So a scale below 1 draws images that are more typical, like the
-    truncation of Brock et al. (2018), and one above 1 draws more varied ones.
-
-    Raises:
-        CheckpointError: the first layer is not known.
+    Batch norm keeps the statistics that it has. So a scale below 1 gives images that are more typical, like the
+    truncation of Brock et al. (2018), and one above 1 gives more varied ones.
     """
     if scale == 1:
         return weights
@@ -180,32 +160,29 @@ def scale_z(weights: Weights, scale: float) -> Weights:
 def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
     """Write `weights` to the .npz file `path`, exactly in `float32`, or in `float16`, which takes half the size.
 
-    Raises:
-        CheckpointError: float16 cannot hold them.
-        OutputError: the file cannot be written.
+    Raises CheckpointError if float16 cannot hold them, and OutputError if the file cannot be written.
     """
     arrays = rounded(weights, dtype)
     # Where the data was on the machine that trained is nobody else's business.
-    config = weights.config.replace(
-        data_dir="", dataset=weights.dataset["name"], init_from=Path(weights.config.init_from).name
-    )
+    kept, name = Path(weights.config.init_from).name, weights.dataset["name"]
+    config = weights.config.replace(data_dir="", dataset=name, init_from=kept)
     record = {"format": FORMAT, "step": weights.step, "config": config.to_json(), "dataset": weights.dataset}
     record["sha256"] = _seal(record, arrays)
     metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)
     write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))  # type: ignore[arg-type]
 
 
-def read_earlier(found: WeightsSource, count: int) -> list[Weights]:
-    """The weights of up to `count` earlier checkpoints of the run of `found`, oldest first.
+def read_earlier(source: WeightsSource, count: int) -> list[Weights]:
+    """The weights of up to `count` earlier checkpoints of the run of `source`, oldest first.
 
     There are none where the run keeps its last checkpoints alone: the oldest must be from the first half of training.
     Damaged ones are left out.
     """
-    if isinstance(found, Weights):
+    if isinstance(source, Weights):
         return []
-    folder = found.prefix.parent
-    steps = [step for step in reversed(checkpoint.steps(folder)) if step < found.step]
-    if not steps or steps[0] > found.step / 2:
+    folder = source.prefix.parent
+    steps = [step for step in reversed(checkpoint.steps(folder)) if step < source.step]
+    if not steps or steps[0] > source.step / 2:
         return []
     earlier = []
     for i in closer_early(len(steps), count):
@@ -215,11 +192,7 @@ def read_earlier(found: WeightsSource, count: int) -> list[Weights]:
 
 
 def rounded(weights: Weights, dtype: str) -> dict[str, np.ndarray]:
-    """The arrays of `weights` in `float32` or `float16`, in the order of their names.
-
-    Raises:
-        CheckpointError: float16 cannot hold them.
-    """
+    """The arrays of `weights` in `float32` or `float16`, sorted by name. Raises CheckpointError if they do not fit."""
     with np.errstate(over="ignore"):  # looked for below
         arrays = {name: weights.arrays[name].astype(dtype) for name in sorted(weights.arrays)}
     for name, array in arrays.items():
@@ -229,13 +202,9 @@ def rounded(weights: Weights, dtype: str) -> dict[str, np.ndarray]:
 
 
 def load_weights(path: Path) -> Weights:
-    """The weights in the .npz file `path`.
-
-    Raises:
-        CheckpointError: it is missing or damaged, or is another kind of file.
-    """
+    """The weights in the .npz file `path`. Raises CheckpointError if it is missing, damaged or of another kind."""
+    expected = f"expected a {FILE} as run.py export writes it"
     try:
-        expected = f"expected a {FILE} as run.py export writes it"
         with open_data_file(path, expected) as file, zipfile.ZipFile(file) as archive:
             return _load(path, file, archive)
     except DataError as error:
@@ -263,6 +232,8 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
     step, dataset = record["step"], record["dataset"]
     if record["format"] != FORMAT or type(step) is not int or step < 0:
         raise DataError(f"found format {record['format']!r}, step {step!r}, expected {FORMAT} and a step")
+    for name in _RETIRED:
+        record["config"].pop(name, None)
     config = Config.from_json(record["config"])
     check_dataset_record(dataset, config.conditional)
     return Weights(path, step, config, dataset, {name: array.astype(np.float32) for name, array in arrays.items()})
@@ -271,18 +242,16 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """The array in `member`: uint8 for the metadata, and otherwise float16 or float32, all of it finite."""
     types = ("uint8",) if member.filename == "metadata.npy" else ("float16", "float32")
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise DataError(f"found {member.filename[:40]!r} compressed or encrypted, expected it as it is")
-    with archive.open(member) as stream:
-        content = b"".join(iter(lambda: stream.read(_BLOCK), b""))
-    shape, fortran_order, dtype, offset = read_npy_header(io.BytesIO(content))
-    if dtype.str not in [np.dtype(each).str for each in types] or fortran_order:
-        raise DataError(f"found {member.filename[:40]!r} of {str(dtype)[:20]}, expected {' or '.join(types)}, C order")
-    if len(content) != offset + math.prod(shape) * dtype.itemsize or min(shape, default=1) < 0:
-        raise DataError(f"found {len(content)} bytes in {member.filename[:40]!r}, other than its shape takes")
-    array = np.frombuffer(content, dtype, offset=offset).reshape(shape)
+
+    def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if dtype.str not in [np.dtype(known).str for known in types]:
+            raise DataError(f"found {shorten(member.filename)!r} of {str(dtype)[:20]}, expected {' or '.join(types)}")
+
+    array = read_npy(archive, member, (zipfile.ZIP_STORED,), check)
+    if not array.flags.c_contiguous:
+        raise DataError(f"found {shorten(member.filename)!r} in Fortran's order, expected C's")
     if not np.isfinite(array).all():
-        raise DataError(f"found NaN or infinity in {member.filename[:40]!r}, expected numbers")
+        raise DataError(f"found NaN or infinity in {shorten(member.filename)!r}, expected numbers")
     return array
 
 

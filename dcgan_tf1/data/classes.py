@@ -1,0 +1,111 @@
+"""The classes of images: what they may be called, their labels, and their numbers.
+
+A class's number is its place in the list of names. Its label is what a data set knows it by: the number that is its
+name, or else its place in the list.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dcgan_tf1.arguments import argument_error, as_array, describe, is_integer
+
+DIGITS = tuple("0123456789")
+"""The names of the classes that an unconditional GAN can be asked for: its images are taken to be digits."""
+MOST = 1000
+"""How many classes a conditional GAN can have; it has 2 at least."""
+_LONGEST_NAME = 100
+
+
+class Classes(NamedTuple):
+    """The classes of a data set's images."""
+
+    names: tuple[str, ...]
+    """The names of the different labels in ascending order; those without names are their text."""
+    indices: np.ndarray
+    """The class of each image, int32 [N], each from 0 to len(names) - 1."""
+
+
+def is_name(value: Any) -> bool:
+    """Whether a class may have that name: up to 100 printable characters."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+def check_names(names: Any, conditional: bool) -> None:
+    """Raise ValueError unless `names`, read from a file, name a GAN's classes; an unconditional one has none."""
+    if not isinstance(names, list) or not all(map(is_name, names)):
+        raise ValueError("found no list of classes")
+    low, high = (2, MOST) if conditional else (0, 0)
+    if not low <= len(set(names)) == len(names) <= high:
+        raise ValueError(f"found {len(names)} classes, expected {low} to {high} different ones")
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether all of `names` are plain numbers below 10**9, which then are the labels."""
+    return all(name.isdecimal() and len(name) < 10 and name == str(int(name)) for name in names)
+
+
+def labels_of(names: Sequence[str]) -> np.ndarray:
+    """The labels of classes of those names: uint8 [n], or int32 [n] where a label is larger than 255."""
+    numbers = list(map(int, names)) if are_numbers(names) else range(len(names))
+    return np.array(numbers, np.uint8 if max(numbers, default=0) < 256 else np.int32)
+
+
+def find_label(flag: str, value: int | str | None, names: Sequence[str]) -> int | None:
+    """The label of the class that `value` is: its name, or its label, as text too. None, which means any class, stays.
+
+    Raises ValueError, which calls it `flag`, if it is no class that a GAN can generate; see `check_label`.
+    """
+    if isinstance(value, str):
+        if value in names:
+            return int(labels_of(names)[list(names).index(value)])
+        if re.fullmatch("0|[1-9][0-9]{0,8}", value):  # as labels are written: 01 is no label
+            value = int(value)
+        elif not names:
+            raise argument_error(flag, repr(value), "a digit: these weights know no names")
+    check_label(flag, value, names)
+    return value  # type: ignore[return-value]
+
+
+def check_label(name: str, value: Any, names: Sequence[str]) -> None:
+    """Raise ValueError, which calls it `name`, unless `value` is None or the label of a class that a GAN can generate.
+
+    Those have `names`; an unconditional GAN, which has none, is asked for DIGITS.
+    """
+    known = names or DIGITS
+    if value is not None and not (is_integer(value) and value in labels_of(known)):
+        raise argument_error(name, repr(value), f"one of the classes {_listed(known)}")
+
+
+def one_hot(labels: npt.ArrayLike | None, count: int, names: Sequence[str]) -> np.ndarray:
+    """The classes of `count` images, by their `labels`, as the networks take them: float32 [count, len(names)].
+
+    Args:
+        labels: integers [count]; None for an unconditional GAN, which has no `names`.
+
+    Raises:
+        ValueError: they are missing or too many, are of another type, or are not the labels of these classes.
+    """
+    if not names:
+        if labels is not None:
+            raise argument_error("labels", "some", "None, since this GAN is unconditional")
+        return np.zeros((count, 0), np.float32)
+    expected = f"{count} of the classes {_listed(names)}"
+    if labels is None:
+        raise argument_error("labels", "none", expected)
+    given = as_array("labels", labels)
+    if given.shape != (count,) or (count and given.dtype.kind not in "iu"):
+        raise argument_error("labels", describe(given), expected)
+    classes = given[:, np.newaxis] == labels_of(names)
+    if not classes.any(1).all():
+        raise argument_error("labels", given[~classes.any(1)][0], expected)
+    return classes.astype(np.float32)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`names` for an error message; of many, the first ones and the last one."""
+    text = ", ".join(names)
+    return text if len(text) <= 60 else f"{text[:40]}, ..., {names[-1]}"

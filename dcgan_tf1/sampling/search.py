@@ -1,0 +1,93 @@
+"""A search by rejection: candidates come in chunks, and those are kept that are sure to be of a class still wanted."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from dcgan_tf1.data.classes import DIGITS
+from dcgan_tf1.errors import CheckpointError
+
+PATIENCE = 20_000
+"""How many candidates in a row may be rejected before the search is given up."""
+_MAX_LEAD = 100
+"""How many more images of a class than of the rarest class may be kept when a chunk of a balanced set is searched.
+
+Without this limit the common classes would fill up first, and the last part of the set would hold the rare ones alone.
+"""
+
+
+class Selection(NamedTuple):
+    """A chunk of candidates, or what was kept of it."""
+
+    z: np.ndarray
+    """The images' latent vectors, float32 [n, z_dim]."""
+    digits: np.ndarray
+    """uint8 [n, size, size]."""
+    labels: np.ndarray | None
+    """The classes of the images, integers [n]; None: nobody knows them, or asks."""
+    examined: int
+    """The number of candidates in this chunk and all before it, as far as they have been examined."""
+
+
+Chunk = tuple[Selection, np.ndarray]
+"""Candidates, and for each of them whether its class is certain enough, bool [n]."""
+
+
+def search(
+    compute: Callable[[int], Chunk], n: int, label: int | None = None, balanced: bool = False
+) -> Iterator[Selection]:
+    """The first `n` candidates that are wanted, chunk by chunk and in their order.
+
+    Args:
+        compute: gives chunk number 0, 1, 2, ... of the candidates; it is called in another thread.
+        label: the only class wanted, one of ten; None: any.
+        balanced: whether equally many of each of ten classes are wanted; the first classes get what is left over.
+
+    Raises:
+        CheckpointError: PATIENCE candidates in a row were rejected.
+    """
+    classes = np.arange(len(DIGITS))
+    wanted = n // len(DIGITS) + (classes < n % len(DIGITS)) if balanced else np.where(classes == label, n, 0)
+    any_class = label is None and not balanced
+    kept, missing, fruitless = np.zeros(len(DIGITS), int), n, 0
+    for candidates, sure in _computed_ahead(compute) if n else ():
+        chosen, labels = np.flatnonzero(sure), candidates.labels
+        if any_class or labels is None:
+            chosen = chosen[:missing]
+        else:
+            limit = np.minimum(wanted, kept.min() + _MAX_LEAD) if balanced else wanted
+            room, of_class = (limit - kept).clip(0), labels[chosen]
+            firsts = [chosen[of_class == label][: room[label]] for label in classes]
+            kept += [len(first) for first in firsts]
+            chosen = np.sort(np.concatenate(firsts))
+        missing -= len(chosen)
+        if len(chosen):
+            labels = None if labels is None else labels[chosen]
+            ignored = 0 if missing else len(sure) - 1 - int(chosen[-1])
+            yield Selection(candidates.z[chosen], candidates.digits[chosen], labels, candidates.examined - ignored)
+        if not missing:
+            return
+        fruitless = 0 if len(chosen) else fruitless + len(sure)
+        if fruitless >= PATIENCE:
+            what = "any digit" if any_class else f"digit {(wanted - kept).argmax()}"
+            raise CheckpointError(
+                f"{what}: found none in {fruitless} digits of these weights, expected one that the classifier is sure "
+                "of; train further, or lower --min_confidence"
+            )
+
+
+def _computed_ahead(compute: Callable[[int], Chunk]) -> Iterator[Chunk]:
+    """Yield `compute` of 0, 1, 2, ... without end, each computed in a thread while the caller works on the one before.
+
+    The first is computed alone, because it is often the only one that is needed.
+    """
+    yield compute(0)
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = pool.submit(compute, 1)
+        for index in itertools.count(2):
+            result = upcoming.result()
+            upcoming = pool.submit(compute, index)
+            yield result
