@@ -28,9 +28,6 @@ async function ask(request) {
 const results = [await ask({ model: JSON.parse(part("model")), weights: part("weights") })];
 for (const request of JSON.parse(readFileSync(0, "utf8"))) {
   if (request.seed !== undefined) request.seed = BigInt(request.seed);
-  const began = performance.now();
-  const answers = await ask({ channel: "grid", ...request });
-  results.push(answers);
-  if (process.env.TIMES) console.error(request.kind, (performance.now() - began).toFixed(0), "ms");
+  results.push(await ask({ channel: "grid", ...request }));
 }
 process.stdout.write(JSON.stringify(results, plain), () => process.exit());

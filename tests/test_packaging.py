@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, environment
+from conftest import ROOT, environment, page_record
 
 LOWEST = ROOT / ".ci" / "lowest.txt"
 
@@ -26,9 +26,9 @@ def test_the_constraints_are_the_lower_bounds_of_setup_cfg():
     assert [line for line in LOWEST.read_text().splitlines() if not line.startswith("#")] == bounds
 
 
-def tracked(under: str = "") -> list[str]:
-    """The files that git knows, below a folder of the project."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *([under] if under else [])]
+def tracked():
+    """The files that git knows."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
 
 
@@ -49,16 +49,17 @@ def built(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_everything_is_in_the_packages(built):
-    files = {
-        name for name in tracked("dcgan_tf1") if name.endswith((".py", ".npz", "py.typed", ".html", ".css", ".mjs"))
-    }
+    rooms = "dcgan_tf1/", "checkpoints/", "sample_image/"
+    files = {name for name in tracked() if name.startswith(rooms) and not name.endswith(".md")}
     assert {"dcgan_tf1/py.typed", "dcgan_tf1/cli.py", "dcgan_tf1/quality/classifier.npz"} <= files
+    assert {"checkpoints/pretrained/weights.npz", "sample_image/pretrained/weights/0000000.png"} <= files
     sdist, wheel = built
     with zipfile.ZipFile(wheel) as archive:
-        assert files | {"dcgan_tf1/pretrained/weights.npz"} <= set(archive.namelist())
+        installed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert installed == {name if name.startswith("dcgan_tf1/") else f"dcgan_tf1/{name}" for name in files}
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert files | {"checkpoints/pretrained/weights.npz", "LICENSE", "README.md"} <= names
+    assert files | {"LICENSE", "README.md"} <= names
 
 
 @pytest.mark.slow
@@ -83,6 +84,9 @@ def test_an_installed_wheel_works_in_an_empty_folder(built, tmp_path):
     ask = "import dcgan_tf1; print(dcgan_tf1.__file__); print(dcgan_tf1.load().sample(3, seed=0).shape)"
     where, shape = call(python, "-c", ask).splitlines()
     assert str(environment_path) in where and shape == "(3, 32, 32)"
-    assert call(python, "-m", "dcgan_tf1", "--help").startswith("Usage: run.py")
+    assert call(python, "-m", "dcgan_tf1", "--help").startswith("Usage: dcgan-tf1")
     assert "weights: step" in call(scripts / "dcgan-tf1", "generate", "--num_digits", "2")
     assert len(list((empty / "generated").iterdir())) == 2
+    call(scripts / "dcgan-tf1", "export", "--format", "html", "--out", "digits.html")
+    steps = [stop["step"] for stop in page_record(empty / "digits.html")["stops"]]
+    assert steps == sorted(int(path.stem) for path in (ROOT / "sample_image" / "pretrained" / "weights").glob("*.png"))

@@ -12,69 +12,60 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHIPPED, contents, export_page, run, train
+from conftest import ROOT, SHIPPED, contents, export_page, page_part, page_record, run, train
 from PIL import Image
 
 import dcgan_tf1
 from dcgan_tf1.data import draws
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import Classifier
-from dcgan_tf1.sampling import page, paths, weights
+from dcgan_tf1.runs import weights
+from dcgan_tf1.sampling import page, paths
 
 SOURCES = ROOT / "dcgan_tf1" / "page"
 NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 
 
-def javascript(code, **values):
-    """What JavaScript that has `values` and the exports of all modules without a page of their own gives to `tell`."""
-    names = ("latent", "weights", "layers", "networks", "walk", "stroke", "gif", "link")
-    modules = "".join(f'import * as {name} from "./{name}.mjs";\n' for name in names)
-    plain = "(key, value) => ArrayBuffer.isView(value) ? [...value] : typeof value === 'bigint' ? String(value) : value"
-    tell = f"const tell = (value) => process.stdout.write(JSON.stringify(value, {plain}));\n"
-    given = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
-    command = [NODE, "--input-type=module", "-"]
-    done = subprocess.run(command, input=modules + tell + given + code, cwd=SOURCES, capture_output=True, text=True)
+def node(*arguments, **options):
+    """What Node.js prints, which is JSON. A test ends here where there is none."""
+    if NODE is None:
+        pytest.skip("needs Node.js")
+    done = subprocess.run([NODE, *arguments], capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+def javascript(code, **values):
+    """What JavaScript that has `values` and the exports of all modules without a page of their own gives to `tell`."""
+    names = ("latent", "weights", "layers", "networks", "walk", "stroke", "gif", "link", "words")
+    modules = "".join(f'import * as {name} from "./{name}.mjs";\n' for name in names)
+    plain = "(key, value) => ArrayBuffer.isView(value) ? [...value] : typeof value === 'bigint' ? String(value) : value"
+    tell = f"const tell = (value) => process.stdout.write(JSON.stringify(value, {plain}));\n"
+    given = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
+    return node("--input-type=module", "-", input=modules + tell + given + code, cwd=SOURCES)
+
+
 def paint(path, *requests):
     """The answers of the page's worker to each request, without the one that ends them."""
-    command = [NODE, ROOT / "tests" / "painter.mjs", path]
-    done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    ready, *answers = json.loads(done.stdout)
+    ready, *answers = node(ROOT / "tests" / "painter.mjs", path, input=json.dumps(requests))
     assert ready == [{"ready": True}]
     assert all(parts[-1].get("done") for parts in answers), answers
     return [[part for part in parts if "pixels" in part] for parts in answers]
 
 
 def pixels(parts):
-    """uint8 [n, side, side]."""
-    digits = np.array([part["pixels"] for part in parts], np.uint8)
+    """Integers [n, side, side]."""
+    digits = np.array([part["pixels"] for part in parts], int)
     side = round(digits.shape[1] ** 0.5)
     return digits.reshape(-1, side, side)
 
 
-def shown(digits, classes=None):
+def shown(digits, shares=None):
     """Digits as the page sends them to be judged: uint8 [n, side, side], and the shares of their classes."""
-    flat = digits.reshape(len(digits), -1).tolist()
-    if classes is None:
-        return [{"pixels": each} for each in flat]
-    return [{"pixels": each, "classes": shares} for each, shares in zip(flat, classes, strict=True)]
+    known = [{} if shares is None else {"classes": shares[i]} for i in range(len(digits))]
+    return [{"pixels": digit.ravel().tolist(), **more} for digit, more in zip(digits, known, strict=True)]
 
 
-def part(path, name):
-    """A part of the page in the file `path`, by its id."""
-    return re.search(f'<script[^>]* id="{name}">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)[1]
-
-
-def record(path):
-    return json.loads(part(path, "model"))
-
-
-@needs_node
 @pytest.mark.parametrize("seed", [0, 3, 2**53 + 1, 2**63 - 1])
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 def test_random_numbers(seed, distribution):
@@ -88,7 +79,6 @@ def test_random_numbers(seed, distribution):
             assert np.allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
-@needs_node
 def test_every_digit_of_a_seed_has_its_latent_vector():
     config = {"z_dim": 7, "z_distribution": "uniform"}
     code = "tell([0, 3, 499, 500, 1234].map((i) => latent.latentOfDigit(5n, i, config)));"
@@ -97,7 +87,6 @@ def test_every_digit_of_a_seed_has_its_latent_vector():
     assert np.array_equal(np.array(javascript(code, config=config), np.float32), expected)
 
 
-@needs_node
 def test_every_float16():
     expected = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
     found = javascript("tell([...weights.float16Table()].map(String));")
@@ -117,7 +106,6 @@ FAMILIES = {
 }
 
 
-@needs_node
 @pytest.mark.parametrize("name", ["shipped", *FAMILIES])
 def test_exactness(name, tmp_path, shipped_page):
     """The digits of a seed and the verdicts on them are those of the weights that are in the page."""
@@ -134,7 +122,7 @@ def test_exactness(name, tmp_path, shipped_page):
         real = gan.discriminate(digits, labels)
         _, classes = classifier.features_and_probabilities(images.fit(digits, 28))
         corners = np.resize(np.array([-1, 0, 1], np.float32), (3, gan.config.z_dim))
-        drawn = gan.draw(corners, labels[:3] if gan.classes else None)
+        drawn = gan.generate(corners, labels[:3] if gan.classes else None)
         nines = gan.sample(3, digit=9, seed=0) if gan.classes else None
     assert digits.std() > 1 and real.std() > 0
     points = [{"z": z, "classes": share} for z, share in zip(corners.tolist(), shares, strict=False)]
@@ -145,24 +133,22 @@ def test_exactness(name, tmp_path, shipped_page):
         {"kind": "draw", "points": points, "stop": 0, "judged": True},
         {"kind": "judge", "digits": shown(digits[:20]), "stop": 0},  # as which class, nobody says
     )
-    assert np.abs(pixels(found) - digits.astype(int)).max() <= 1
-    assert np.abs(pixels(edges) - drawn.astype(int)).max() <= 1 and "real" in edges[0]["verdict"]
-    verdicts = [part["verdict"] for part in judged]
-    assert np.abs([verdict["real"] for verdict in verdicts] - real).max() < 1e-3
-    read = np.array([verdict["read"] for verdict in verdicts])
-    assert np.array_equal(read.argmax(1), classes.argmax(1)) and np.abs(read - classes).max() < 1e-3
+    assert np.abs(pixels(found) - digits).max() <= 1
+    assert np.abs(pixels(edges) - drawn).max() <= 1 and "real" in edges[0]["verdict"]
+    assert np.abs([part["verdict"]["real"] for part in judged] - real).max() < 1e-3
+    assert np.abs([part["verdict"]["read"] for part in judged] - classes).max() < 1e-3
+    seen_as = [part["verdict"]["as"] for part in unsure]
     if nines is None:
-        assert all(part["verdict"]["as"] is None for part in unsure)
+        assert seen_as == [None] * 20
         return
     with dcgan_tf1.load(file) as gan:
         each = np.array([gan.discriminate(digits[:20], np.full(20, label)) for label in range(10)])
     assert np.abs([part["verdict"]["real"] for part in unsure] - each.max(0)).max() < 1e-3
-    assert np.array_equal([part["verdict"]["as"] for part in unsure], each.argmax(0))
+    assert np.abs(each[seen_as, range(20)] - each.max(0)).max() < 2e-3  # two classes may be as good
     (asked,) = paint(path, {"kind": "sample", "seed": "0", "digit": 9, "count": 3, "stop": 0})
-    assert np.abs(pixels(asked) - nines.astype(int)).max() <= 1
+    assert np.abs(pixels(asked) - nines).max() <= 1
 
 
-@needs_node
 def test_digits_of_a_class(shipped_page):
     found, one = paint(
         shipped_page,
@@ -170,14 +156,13 @@ def test_digits_of_a_class(shipped_page):
         {"kind": "sample", "seed": str(2**63 - 1), "digit": 0, "count": 3, "stop": 0},
     )
     with dcgan_tf1.load(SHIPPED) as gan:
-        assert np.abs(pixels(found) - gan.sample(12, digit=7, seed=3).astype(int)).max() <= 1
-        assert np.abs(pixels(one) - gan.sample(3, digit=0, seed=2**63 - 1).astype(int)).max() <= 1
+        assert np.abs(pixels(found) - gan.sample(12, digit=7, seed=3)).max() <= 1
+        assert np.abs(pixels(one) - gan.sample(3, digit=0, seed=2**63 - 1)).max() <= 1
         (selection,) = gan.select(12, 3, 7)
-    assert [part["drawn"] for part in found][-1] == selection.drawn
+    assert [part["drawn"] for part in found][-1] == selection.examined
     assert np.array_equal(np.array([part["z"] for part in found], np.float32), selection.z)
 
 
-@needs_node
 def test_a_drawn_digit_is_padded_for_the_discriminator(shipped_page):
     """What a hand draws has 28x28 pixels, whatever the family."""
     with dcgan_tf1.load(SHIPPED) as gan:
@@ -186,7 +171,6 @@ def test_a_drawn_digit_is_padded_for_the_discriminator(shipped_page):
         assert np.abs([part["verdict"]["real"] for part in judged] - gan.discriminate(digits)).max() < 1e-3
 
 
-@needs_node
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 def test_paths_are_those_of_interpolate(distribution):
     start, stop = draws.latent(1, draws.Stream.SAMPLE, 0, (2, 30), distribution)
@@ -198,15 +182,13 @@ def test_paths_are_those_of_interpolate(distribution):
     assert np.array_equal(np.array(found, np.float32)[[0, -1]], [start, stop])
 
 
-@needs_node
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 def test_a_walk_stays_where_digits_are(distribution):
     z = draws.latent(1, draws.Stream.SAMPLE, 0, (30,), distribution)
     ways = np.eye(30)[:2] * 4
     code = "tell([[0, 0], [0.5, 0], [1, -1]].map((by) => walk.walk(Float32Array.from(z), ways, by, distribution)));"
-    stays, near, far = np.array(
-        javascript(code, z=z.tolist(), ways=ways.tolist(), distribution=distribution), np.float32
-    )
+    found = javascript(code, z=z.tolist(), ways=ways.tolist(), distribution=distribution)
+    stays, near, far = np.array(found, np.float32)
     assert np.array_equal(stays, z)
     assert near[0] > z[0] and far[0] > near[0] and far[1] < z[1]
     if distribution == "uniform":
@@ -216,7 +198,6 @@ def test_a_walk_stays_where_digits_are(distribution):
         assert np.allclose(near[1:] / near[1], z[1:] / z[1], rtol=1e-4)
 
 
-@needs_node
 def test_a_gif_shows_its_frames():
     rng = np.random.default_rng(0)
     flat, noise = np.zeros((70, 90)), rng.integers(0, 256, (70, 90))  # the noise takes more codes than there are
@@ -234,7 +215,6 @@ tell(gif.gif(frames.map((frame) => Uint8Array.from(frame)), 90, 70, palette, 5))
             assert np.array_equal(np.asarray(film.convert("RGB")), np.stack([frame, 255 - frame, 0 * frame + 7], -1))
 
 
-@needs_node
 def test_a_drawn_stroke_becomes_a_picture_like_mnists():
     code = """
 const hook = [[10, 10], [200, 10], [100, 400]], line = [[30, 5], [30, 90]], dot = [[7, 7]];
@@ -256,7 +236,6 @@ tell([[hook], [moved], [line], [dot], [hook, line]].map(stroke.pictureOf).concat
 LIMITS = {"ways": 3, "places": 64, "steps": [0, 1000], "labels": [0, 3]}
 
 
-@needs_node
 def test_links():
     code = """
 const state = { seed: 9007199254740993n, digit: 0, place: 12, walk: [0.5, 0, -1], step: 0 };
@@ -269,7 +248,6 @@ tell([link.writeLink(state), link.writeLink(plain), link.readLink(link.writeLink
     assert none == {"seed": None, "digit": None, "place": 0, "walk": [0, 0, 0], "step": None, "problems": []}
 
 
-@needs_node
 @pytest.mark.parametrize(
     "query",
     ["seed=-1", "seed=abc", "seed=9223372036854775808", "seed=" + "9" * 400, "seed=", "class=10", "class=x", "place=0"]
@@ -281,6 +259,24 @@ def test_a_link_that_asks_for_what_there_is_not(query):
     (sentence,) = found["problems"] if not query.startswith("class") else ["class expected"]
     assert query.partition("=")[0] in sentence and "expected" in sentence and len(sentence) < 120
     assert found["seed"] is None and found["place"] == 0 and found["walk"] == [0, 0, 0] and found["step"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ({"digit": None}, "Drawing…"),
+        ({"digit": None, "done": True}, "Seed 3: its first 64 digits. Choose one."),
+        ({"found": 9}, "Looking for sevens: 9 of 20,000 digits."),
+        ({"found": 64, "done": True}, "Seed 3: its first 64 sevens, found among 20,000 digits."),
+        ({"found": 9, "done": True}, "Seed 3: 9 sevens among its first 20,000 digits. This network seldom draws them."),
+        ({"fixed": True}, "The same 64 points, as they were drawn after 5,000 steps."),
+    ],
+)
+def test_the_sentence_below_the_sheet(state, sentence):
+    code = """
+const called = new words.Words({ classes: [], labels: [0, 7], dataset: "mnist", config: {} });
+tell(called.caption({ seed: 3n, digit: 7, step: "5,000", ...state }, { count: 64, drawn: 20000, ...state }));"""
+    assert javascript(code, state=state) == sentence
 
 
 def test_the_file_asks_no_host_for_anything(shipped_page):
@@ -300,102 +296,91 @@ def test_every_module_is_in_the_page(shipped_page):
     text = shipped_page.read_text("utf-8")
     for path in SOURCES.glob("*.mjs"):
         assert path.read_text("utf-8").partition("\n")[0] in text, path
+    script = re.search("<script>(.*?)</script>", text, re.DOTALL)[1]
+    assert javascript("tell(typeof Function(script));", script=script) == "function"  # no name is there twice
 
 
 def test_the_weights_are_those_of_half_an_npz(shipped_page):
-    found = np.frombuffer(base64.b64decode(part(shipped_page, "weights")), np.float16)
+    found = np.frombuffer(base64.b64decode(page_part(shipped_page, "weights")), np.float16)
     arrays = weights.rounded(weights.shipped_weights("unconditional"), "float16")
-    assert [name for name, _ in record(shipped_page)["arrays"]] == list(arrays)
+    assert [name for name, _ in page_record(shipped_page)["arrays"]] == list(arrays)
     expected = np.concatenate([array.ravel() for array in arrays.values()])
-    assert np.array_equal(found[: len(expected)], expected) and 2 * len(found) == record(shipped_page)["bytes"]
+    assert np.array_equal(found[: len(expected)], expected) and 2 * len(found) == page_record(shipped_page)["bytes"]
 
 
 def test_directions_are_the_strongest(shipped_page):
     """Digits differ more along the first directions than along the last, and than along chance ones."""
-    directions = np.array(record(shipped_page)["directions"])
+    directions = np.array(page_record(shipped_page)["directions"])
     assert directions.shape == (6, 100) and np.allclose(np.linalg.norm(directions, axis=1), 4, atol=0.01)
     normal = draws.latent(1, draws.Stream.SAMPLE, 0, (100, 100), "normal")
     chance = np.random.default_rng(0).normal(size=100)
     with dcgan_tf1.load(SHIPPED) as gan:
-        here = gan.draw(paths.normal_to_uniform(normal)).astype(int)
+        here = gan.generate(paths.normal_to_uniform(normal)).astype(int)
         ways = [*directions, 4 * chance / np.linalg.norm(chance)]
-        change = [np.abs(gan.draw(paths.normal_to_uniform(normal + way)) - here).mean() for way in ways]
+        change = [np.abs(gan.generate(paths.normal_to_uniform(normal + way)) - here).mean() for way in ways]
     assert min(change[:6]) > 1.3 * change[6], change
 
 
 def test_training_by_the_runs_checkpoints(finished, tmp_path):
     path = export_page(tmp_path, "--out_dir", finished)
-    found = record(path)
+    found = page_record(path)
     assert [stop["step"] for stop in found["stops"]] == [0, 50, 100, 150, 200] and found["weighed"] == 5
     assert not any("picture" in stop for stop in found["stops"])
-    if NODE:
-        z = draws.latent(0, draws.Stream.SAMPLE, 0, (5, 8))
-        points = [{"z": each.tolist(), "classes": []} for each in z]
-        drawn = paint(path, *({"kind": "draw", "points": points, "stop": stop} for stop in range(5)))
-        for parts, step in zip(drawn, range(0, 201, 50), strict=True):
-            file = tmp_path / f"{step}.npz"
-            flags = ["--format", "npz", "--half", "--out", file, "--out_dir", finished, "--checkpoint", step]
-            assert run("export", *flags).code == 0
-            with dcgan_tf1.load(file) as gan:
-                assert np.abs(pixels(parts) - gan.draw(z).astype(int)).max() <= 1
-
-
-def forget_early_checkpoints(folder):
-    for step in (0, 50, 100):
-        for path in (folder / "checkpoints").glob(f"model-{step}.*"):
-            path.unlink()
+    z = draws.latent(0, draws.Stream.SAMPLE, 0, (5, 8))
+    points = [{"z": each.tolist(), "classes": []} for each in z]
+    drawn = paint(path, *({"kind": "draw", "points": points, "stop": stop} for stop in range(5)))
+    for parts, step in zip(drawn, range(0, 201, 50), strict=True):
+        file = tmp_path / f"{step}.npz"
+        flags = ["--format", "npz", "--half", "--out", file, "--out_dir", finished, "--checkpoint", step]
+        assert run("export", *flags).code == 0
+        with dcgan_tf1.load(file) as gan:
+            assert np.abs(pixels(parts) - gan.generate(z)).max() <= 1
 
 
 def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy, tmp_path):
-    forget_early_checkpoints(finished_copy)
-    (finished_copy / "sample_image" / "0000010.png").write_bytes(b"no picture")
+    for step in (0, 50, 100):
+        for path in (finished_copy / "checkpoints").glob(f"model-{step}.*"):
+            path.unlink()
+    grids = finished_copy / "sample_image"
+    (grids / "0000010.png").write_bytes(b"no picture")
     path = export_page(tmp_path, "--out_dir", finished_copy)
-    found = record(path)
+    found = page_record(path)
     steps = [stop["step"] for stop in found["stops"]]
     assert steps[0] == 0 and steps[-1] == 200 and 8 <= len(steps) <= 10 and 10 not in steps
     assert found["weighed"] == 1 and found["snapshots"] == {"rows": 8, "columns": 8}
     content = base64.b64decode(found["stops"][2]["picture"])
-    with (
-        Image.open(io.BytesIO(content)) as column,
-        Image.open(finished_copy / "sample_image" / f"{steps[2]:07d}.png") as grid,
-    ):
-        assert np.array_equal(np.asarray(column)[:32], np.asarray(grid)[1::3, 1::3][1:33, 1:33])
-        assert np.array_equal(np.asarray(column)[9 * 32 : 10 * 32], np.asarray(grid)[1::3, 1::3][34:66, 34:66])
-
-
-@needs_node
-def test_the_digits_of_the_sample_grids(finished_copy, tmp_path):
-    """What the page draws at the end of the slider is the last grid of the run."""
-    forget_early_checkpoints(finished_copy)
-    path = export_page(tmp_path, "--out_dir", finished_copy)
-    (found,) = paint(path, {"kind": "snapshot"})
-    with Image.open(finished_copy / "sample_image" / "0000200.png") as grid:
+    with Image.open(io.BytesIO(content)) as image, Image.open(grids / f"{steps[2]:07d}.png") as grid:
+        column, grid = np.asarray(image), np.asarray(grid)[1::3, 1::3]
+    assert np.array_equal(column[:32], grid[1:33, 1:33])
+    assert np.array_equal(column[9 * 32 : 10 * 32], grid[34:66, 34:66])
+    (drawn,) = paint(path, {"kind": "snapshot"})  # what is at the end of the slider is the last grid of the run
+    with Image.open(grids / "0000200.png") as grid:
         expected = images.tiles(grid, 32).reshape(-1, 32, 32)
-    assert np.abs(pixels(found) - expected.astype(int)).max() <= 3  # float16
+    assert np.abs(pixels(drawn) - expected).max() <= 3  # float16
 
 
 def test_the_sample_grids_of_a_conditional_gan(tmp_path):
     """A row of its grid is one z, drawn as each class."""
     train(tmp_path, 100, "--conditional", "--checkpoint_every", 100, "--max_to_keep", 1)
     path = export_page(tmp_path, "--out_dir", tmp_path)
-    assert record(path)["snapshots"] == {"rows": 6, "columns": 10} and record(path)["classes"] == list("0123456789")
-    if NODE:
-        (found,) = paint(path, {"kind": "snapshot"})
-        with Image.open(tmp_path / "sample_image" / "0000100.png") as grid:
-            expected = images.tiles(grid, 32)[:6].reshape(-1, 32, 32)
-        far = np.abs(pixels(found)[:, np.newaxis] - expected.astype(int)).mean((2, 3))
-        assert np.array_equal(far.argmin(1), range(60)) and far.diagonal().max() < 2  # float16
+    record = page_record(path)
+    assert record["snapshots"] == {"rows": 6, "columns": 10} and record["classes"] == list("0123456789")
+    (found,) = paint(path, {"kind": "snapshot"})
+    with Image.open(tmp_path / "sample_image" / "0000100.png") as grid:
+        expected = images.tiles(grid, 32)[:6].reshape(-1, 32, 32)
+    far = np.abs(pixels(found)[:, np.newaxis] - expected).mean((2, 3))
+    assert np.array_equal(far.argmin(1), range(60)) and far.diagonal().max() < 2  # float16
 
 
 def test_a_damaged_early_checkpoint_is_left_out(finished_copy, tmp_path):
     (finished_copy / "checkpoints" / "model-50.index").write_bytes(b"damaged")
-    found = record(export_page(tmp_path, "--out_dir", finished_copy))
+    found = page_record(export_page(tmp_path, "--out_dir", finished_copy))
     assert [stop["step"] for stop in found["stops"]] == [0, 100, 150, 200]
 
 
 def test_weights_elsewhere_have_no_training(tmp_path):
     shutil.copy(SHIPPED, tmp_path)
-    found = record(export_page(tmp_path, "--checkpoint", tmp_path / SHIPPED.name))
+    found = page_record(export_page(tmp_path, "--checkpoint", tmp_path / SHIPPED.name))
     assert found["stops"] == [{"step": 150000}] and found["weighed"] == 1
 
 
@@ -403,26 +388,21 @@ def test_weights_elsewhere_have_no_training(tmp_path):
 def test_weights_that_ship_have_the_training_of_their_own_run(name, tmp_path):
     folder = ROOT / "sample_image" / "pretrained" / name
     grids = {int(path.stem) for path in folder.glob("0*.png")}
-    found = record(export_page(tmp_path, "--checkpoint", name))
+    found = page_record(export_page(tmp_path, "--checkpoint", name))
     steps = [stop["step"] for stop in found["stops"]]
     assert grids and set(steps[:-1]) == grids - {steps[-1]}
 
 
-def test_explore_opens_the_browser(monkeypatch):
+@pytest.mark.parametrize("found", [True, False])
+def test_explore_opens_the_browser(monkeypatch, found):
     opened = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or found)
     result = run("explore", "--checkpoint", SHIPPED)
     assert (result.code, result.err) == (0, ""), result
-    path = Path(result.out.splitlines()[-1])
+    (path,) = (Path(line) for line in result.out.splitlines() if line.endswith(".html"))
     assert opened == [path.as_uri()] and path.read_bytes().startswith(b"<!doctype html>")
+    assert ("found no browser" in result.out) != found
     shutil.rmtree(path.parent)
-
-
-def test_explore_without_a_browser(monkeypatch):
-    monkeypatch.setattr(webbrowser, "open", lambda address: False)
-    result = run("explore", "--checkpoint", SHIPPED)
-    assert result.code == 0 and "found no browser" in result.out
-    shutil.rmtree(Path(result.out.splitlines()[-2]).parent)
 
 
 def test_explore_without_weights(tmp_path):
@@ -442,4 +422,4 @@ def test_a_name_of_a_data_set_cannot_leave_its_place(finished, tmp_path):
     name = "</script><script>alert(1)</script>{{weights}}"
     path = tmp_path / "it.html"
     page.write_page(path, source._replace(dataset={**source.dataset, "name": name}))
-    assert path.read_text("utf-8").count("<script") == 4 and record(path)["dataset"] == name
+    assert path.read_text("utf-8").count("<script") == 4 and page_record(path)["dataset"] == name

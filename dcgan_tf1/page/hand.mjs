@@ -22,7 +22,7 @@ export class Hand {
       this.#strokes.push([place(event)]);
       this.#changed();
     };
-    paper.onpointermove = (event) => {
+    paper.onpointermove = paper.onpointerup = (event) => { // a busy browser may leave out the last move
       if (!paper.hasPointerCapture(event.pointerId)) return;
       this.#strokes.at(-1).push(place(event));
       this.#changed();

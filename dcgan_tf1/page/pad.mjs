@@ -15,18 +15,18 @@ export function mapWalks(walk) {
   return [...cells, ...ends];
 }
 
-// The pad and the sliders for `ways` directions. `moved(walk)` is called while the hand moves, and `rested()` after.
+// The pad and the sliders for the walk of a state. `moved()` is called while the hand moves, and `rested()` after.
 export class Pad {
+  #state;
   #moved;
   #rested;
   #sliders;
-  walk;
 
-  constructor(ways, moved, rested) {
+  constructor(state, moved, rested) {
+    this.#state = state;
     this.#moved = moved;
     this.#rested = rested;
-    this.walk = Array(ways).fill(0);
-    this.#sliders = this.walk.map((_, i) => this.#makeSlider(i));
+    this.#sliders = state.walk.map((_, i) => this.#makeSlider(i));
     byId("sliders").append(...this.#sliders.map((slider) => slider.parentElement));
     const pad = byId("pad");
     pad.onpointerdown = (event) => {
@@ -34,18 +34,22 @@ export class Pad {
       this.#follow(event);
     };
     pad.onpointermove = (event) => pad.hasPointerCapture(event.pointerId) && this.#follow(event);
-    pad.onpointerup = pad.onkeyup = () => this.#rested();
+    pad.onpointerup = (event) => {
+      pad.onpointermove(event); // a busy browser may leave out the last move
+      this.#rested();
+    };
+    pad.onkeyup = () => this.#rested();
     pad.onkeydown = (event) => {
       const arrow = ARROWS[event.key];
       if (!arrow) return;
       event.preventDefault();
-      this.#go(this.walk.map((amount, i) => amount + 0.05 * (arrow[i] ?? 0)));
+      this.#go((amount, i) => amount + 0.05 * (arrow[i] ?? 0));
     };
   }
 
   // Stand where `walk` leads, without telling anyone.
   stand(walk) {
-    this.walk = walk;
+    this.#state.walk = walk;
     this.#sliders.forEach((slider, i) => { slider.value = walk[i]; });
     const [x, y = 0] = walk, { style } = byId("pad").querySelector("i");
     style.left = `${50 + 50 * x}%`;
@@ -67,7 +71,7 @@ export class Pad {
     const row = document.createElement("div"), slider = document.createElement("input");
     Object.assign(slider, { type: "range", min: -1, max: 1, step: 0.01, value: 0 });
     slider.setAttribute("aria-label", `Direction ${i + 1}`);
-    slider.oninput = () => this.#go(this.walk.map((amount, j) => (j === i ? Number(slider.value) : amount)));
+    slider.oninput = () => this.#go((amount, j) => (j === i ? Number(slider.value) : amount));
     slider.onchange = () => this.#rested();
     const ends = [0, 1].map(() => document.createElement("canvas"));
     ends.forEach((end) => end.setAttribute("aria-hidden", "true"));
@@ -78,11 +82,12 @@ export class Pad {
   #follow(event) {
     const box = byId("pad").getBoundingClientRect();
     const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    this.#go(this.walk.map((amount, i) => (i < 2 ? 2 * [x, y][i] - 1 : amount)));
+    this.#go((amount, i) => (i < 2 ? 2 * [x, y][i] - 1 : amount));
   }
 
-  #go(walk) {
-    this.stand(walk.map((amount) => Math.min(Math.max(amount, -1), 1)));
-    this.#moved(this.walk);
+  // Change the amount in each direction.
+  #go(change) {
+    this.stand(this.#state.walk.map((amount, i) => Math.min(Math.max(change(amount, i), -1), 1)));
+    this.#moved();
   }
 }

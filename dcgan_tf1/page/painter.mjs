@@ -23,8 +23,8 @@ export class Painter {
     this.#worker.postMessage({ channel, id: this.#count, ...request });
   }
 
-  // Forget what was asked for on a channel.
-  drop(channel) {
-    delete this.#open[channel];
+  // Give up what was asked for on some channels.
+  drop(...channels) {
+    for (const channel of channels) this.ask(channel, { kind: "nothing" }, () => {});
   }
 }

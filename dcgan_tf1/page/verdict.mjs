@@ -35,6 +35,12 @@ export function showVerdict({ real, as, read }, names, others) {
   byId("read-answer").textContent = `A classifier reads ${best === 8 ? "an" : "a"} ${best} (${percent(sure)})${doubt}.`;
 }
 
+// Show the bars and the sentences of no digit.
+export function clearVerdict() {
+  byId("real-answer").textContent = byId("read-answer").textContent = "";
+  for (const mark of document.querySelectorAll("#real i, #read i")) mark.style.left = mark.style.height = "";
+}
+
 // Mark what the discriminator says of each digit on the sheet.
 export function showOthers(reals) {
   byId("real").querySelector("svg").replaceChildren(...reals.map((real) => {

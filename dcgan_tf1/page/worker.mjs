@@ -10,6 +10,7 @@ import { readWeights } from "./weights.mjs";
 const CHANNELS = ["digit", "film", "grid", "verdicts", "map"];
 const MIN_CONFIDENCE = 0.9; // how sure of a digit the classifier must be for the digit to count as one of its class
 const MAX_FRUITLESS = 20000; // after so many digits without one that is wanted, the search is given up
+const REPORT = 50; // after so many of them, the page is told how far the search has come
 
 let model, weights;
 const jobs = new Map();
@@ -25,18 +26,15 @@ const kinds = {
     }
     if (classes) return;
     let found = 0, fruitless = 0;
-    for (let index = 0; found < count; index++) {
+    for (let index = 0; found < count && fruitless < MAX_FRUITLESS; index++) {
       const point = { z: latentOfDigit(seed, index, model.config), classes: oneHot() };
       const pixels = drawAt(newest(), point);
       if (digit === null || isSurely(pixels, digit)) {
         const shown = stop === newest() ? pixels : drawAt(stop, point);
         yield { index: found++, ...point, pixels: shown, drawn: index + 1 };
         fruitless = 0;
-      } else if (++fruitless === MAX_FRUITLESS) {
-        yield { drawn: index + 1, fruitless: true };
-        return;
       } else {
-        yield fruitless % 50 ? null : { drawn: index + 1 };
+        yield ++fruitless % REPORT ? null : { drawn: index + 1 };
       }
     }
   },
@@ -51,6 +49,9 @@ const kinds = {
       yield { index, ...point, pixels: drawAt(newest(), point) };
     }
   },
+
+  // What takes the place of a request that the page has given up.
+  *nothing() {},
 
   // The digits of given points, each with its verdict if that is asked for.
   *draw({ points, stop, judged }) {
