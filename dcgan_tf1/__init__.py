@@ -11,14 +11,14 @@ __version__ = "0.1.0"
 
 
 def load(checkpoint: "str | os.PathLike[str] | int | None" = None) -> "TrainedGan":
-    """A trained GAN that draws digits: `with dcgan_tf1.load() as gan: gan.sample(10, seed=0)`.
+    """A trained GAN that generates digits: `with dcgan_tf1.load() as gan: gan.sample(10, seed=0)`.
 
     It has a graph and a session of its own, so that several can live in one process, beside TensorFlow 2 code too.
 
     Args:
         checkpoint: a step of the run in `./checkpoints`, or the path of a folder of checkpoints or of a `weights.npz`,
-            or the name of weights that ship, as `run.py generate --checkpoint` takes it: `unconditional` draws
-            digits without classes, `fashion` clothes. None: the newest checkpoint of the run in `./checkpoints`, or,
+            or the name of weights that ship, as `run.py generate --checkpoint` takes it: `unconditional` (digits
+            without classes) or `fashion` (clothes). None: the newest checkpoint of the run in `./checkpoints`, or,
             without a run, the weights that ship.
 
     Raises:
@@ -26,7 +26,7 @@ def load(checkpoint: "str | os.PathLike[str] | int | None" = None) -> "TrainedGa
     """
     import warnings
 
-    from dcgan_tf1.sampling import weights
+    from dcgan_tf1.runs import weights
     from dcgan_tf1.tensorflow_import import import_tensorflow
 
     found = weights.find_weights(checkpoint, None, warn=lambda line: warnings.warn(line, stacklevel=4))

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -8,15 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from dcgan_tf1.errors import OutputError
+import platformdirs
+
+from dcgan_tf1.errors import CheckpointError, OutputError
 
 
 def make_folder(path: Path) -> Path:
-    """Create the folder `path` and its parents where they are missing, and prove that it can be written.
-
-    Raises:
-        OutputError: it cannot be created, is not a folder, or is read-only.
-    """
+    """Create the folder `path` and its parents where they are missing. Raises OutputError if it cannot be written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -27,13 +26,28 @@ def make_folder(path: Path) -> Path:
 
 
 def cache_folder() -> Path | None:
-    """The folder of what can be computed again: `$XDG_CACHE_HOME/dcgan-tf1`, or else `~/.cache/dcgan-tf1`.
-
-    None: the user has no folder.
-    """
+    """The folder of what can be computed again, as `~/.cache/dcgan-tf1` on Linux. None: the user has no folder."""
     with contextlib.suppress(RuntimeError):
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "dcgan-tf1")
+        folder = platformdirs.user_cache_path("dcgan-tf1", appauthor=False)
+        if folder.is_absolute():  # before version 4.12 of platformdirs, a ~ stays that stands for nothing
+            return folder
     return None
+
+
+def read_published(path: Path, sha256: str) -> bytes:
+    """The content of a file of weights that comes with the project.
+
+    Raises:
+        CheckpointError: it is missing, or its sha256, in hex, is another.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; expected the weights that ship") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise CheckpointError(f"{path}: found sha256 {found[:16]}, expected {sha256[:16]}; reinstall the package")
+    return content
 
 
 def sync(path: Path) -> None:

@@ -46,9 +46,6 @@ def plot_curves(logs: Path) -> Path:
 
     The panels show losses, probabilities and, where distance.csv has rows, the Frechet distance.
 
-    Returns:
-        The path of the picture.
-
     Raises:
         DataError: there is no metrics.csv with rows.
         OutputError: the figure cannot be written.
@@ -80,15 +77,12 @@ def plot_curves(logs: Path) -> Path:
     return save_figure(figure, logs / "curves.png")
 
 
-def plot_comparison(models: Sequence[ModelHistory], floor: float, path: Path) -> Path:
+def plot_comparison(models: Sequence[ModelHistory], reference: float, path: Path) -> Path:
     """Draw several models side by side: samples over time, and below them distances and losses against minutes.
 
     Args:
         models: 8 at most.
         floor: the Frechet distance of real digits.
-
-    Returns:
-        `path`.
 
     Raises:
         OutputError: the figure cannot be written.
@@ -114,15 +108,20 @@ def plot_comparison(models: Sequence[ModelHistory], floor: float, path: Path) ->
                 smoothed = smooth(model.losses[name][shown])
                 axes.plot(model.loss_minutes[shown], smoothed, color=colour, linewidth=1.2)
 
-    quality.axhline(floor, color=_LIGHT, linestyle="--", linewidth=1)
+    quality.axhline(reference, color=_LIGHT, linestyle="--", linewidth=1)
     style = {"textcoords": "offset points", "color": _LIGHT, "fontsize": 8}
-    quality.annotate("real digits", (0, floor), (4, 3), ("axes fraction", "data"), **style)
+    quality.annotate("real digits", (0, reference), (4, 3), ("axes fraction", "data"), **style)
     quality.set_yscale("log")
     quality.legend(frameon=False, fontsize=8, labelcolor=_DARK)
     titles = ("Frechet distance to MNIST's test digits", "loss of the discriminator", "loss of the generator")
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, fontsize=10, color=_DARK, loc="left")
-        _use_plain_log_minutes(axes)
+        axes.set_xscale("log")
+        axes.set_xlabel("minutes of training", fontsize=9, color=_DARK)
+        use_plain_numbers(axes.xaxis)
+        use_plain_numbers(axes.yaxis)
+        axes.tick_params(labelsize=8, color=_LIGHT, labelcolor=_DARK)
+        axes.spines[["left", "bottom"]].set_color(_LIGHT)
         tidy(axes)
     return save_figure(figure, path)
 
@@ -144,16 +143,6 @@ def _show_samples(axes: "Axes", model: ModelHistory, colour: str) -> None:
     axes.set_title(model.name, color=colour, fontweight="bold", fontsize=12, loc="left")
     facts = f"{model.parameters / 1e6:.2f} M weights, {model.steps_per_second:.3g} steps/s"
     axes.set_title(facts, color=_LIGHT, fontsize=7, loc="right")
-
-
-def _use_plain_log_minutes(axes: "Axes") -> None:
-    """A logarithmic axis of minutes, and plain numbers on both axes."""
-    axes.set_xscale("log")
-    axes.set_xlabel("minutes of training", fontsize=9, color=_DARK)
-    for axis in (axes.xaxis, axes.yaxis):
-        use_plain_numbers(axis)
-    axes.tick_params(labelsize=8, color=_LIGHT, labelcolor=_DARK)
-    axes.spines[["left", "bottom"]].set_color(_LIGHT)
 
 
 def use_plain_numbers(axis: "Axis") -> None:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from dcgan_tf1.errors import DataError, OutputError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, gif
+from dcgan_tf1.runs.folder import closer_early
 
 _SNAPSHOT = re.compile(r"\d{7,10}\.png")
 _LARGEST_SIDE = 4096  # in pixels; a grid of 32 by 32 images has 3171
@@ -27,11 +28,8 @@ _SECONDS, _LAST_SECONDS = 0.12, 3
 def animate(folder: Path, target: Path, frames: int) -> str:
     """Write the sample grids in `folder` to `target`: a looping GIF, or an MP4 by ffmpeg if that is its suffix.
 
-    Args:
-        frames: how many grids to show at most, 2 or more. They are closer together early on, when the most changes.
-
-    Returns:
-        A line that says what was written.
+    At most `frames` grids, 2 or more, are shown, closer together early on, when the most changes. The line that is
+    returned says what was written.
 
     Raises:
         DataError: there is no grid, or a grid is damaged or of another size than the ones before it.
@@ -45,28 +43,18 @@ def animate(folder: Path, target: Path, frames: int) -> str:
         picture = read_snapshot(paths[i], size)
         size = picture.size
         film.append(_frame(picture, int(paths[i].stem), int(paths[-1].stem)))
+    shown = np.array(film)
     if target.suffix == ".mp4":
-        content = _mp4(np.array(film))
+        content = _mp4(shown)
     else:
         nearest = ((np.arange(256) * (_GREYS - 1) / 255).round() * 255 / (_GREYS - 1)).round().astype(np.uint8)
-        shown = np.array(film)
         content = gif(nearest[shown] if shown.ndim == 3 else shown, _SECONDS, last=_LAST_SECONDS)
     write_whole(target, lambda file: file.write(content))
     return f"{target}: {len(film)} of {len(paths)} sample grids, {len(content) / 1024:.0f} KiB"
 
 
-def closer_early(count: int, most: int) -> list[int]:
-    """At most `most` of the numbers 0 to count - 1, the first and the last among them, closer together at first."""
-    last, most = count - 1, min(most, count)
-    return [max(i, round(last * (i / max(1, most - 1)) ** 2)) for i in range(most)]
-
-
 def snapshots(folder: Path) -> list[Path]:
-    """The sample grids of a run, in the order of their steps.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The sample grids of a run, in the order of their steps. Raises DataError if there is none."""
     try:
         paths = [path for path in folder.iterdir() if _SNAPSHOT.fullmatch(path.name)]
     except OSError as error:
@@ -77,10 +65,10 @@ def snapshots(folder: Path) -> list[Path]:
 
 
 def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
-    """The picture in `path`, in greys or in colour. Where `size`, (width, height), is given, the picture must have it.
+    """The picture in `path`, in greys or in colour, of `size`, (width, height), where that is given.
 
     Raises:
-        DataError: the file is damaged or is no sample grid.
+        DataError: the file is damaged, of another size, or no sample grid.
     """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
@@ -110,37 +98,16 @@ def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:
 
 
 def _mp4(film: np.ndarray) -> bytes:
-    """The bytes of an MP4 file that shows uint8 [n, height, width], or [n, height, width, 3], in a pixel format that
-    every player knows."""
+    """The bytes of an MP4 file of uint8 [n, height, width], or [n, height, width, 3], that every player can show."""
     height, width = film.shape[1:3]
     film = np.concatenate([film, film[-1:].repeat(round(_LAST_SECONDS / _SECONDS), axis=0)])
     with tempfile.TemporaryDirectory() as folder:  # ffmpeg seeks in its output, which a pipe cannot do
         path = Path(folder) / "film.mp4"
-        form = [
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "gray" if film.ndim == 3 else "rgb24",
-            "-s",
-            f"{width}x{height}",
-            "-r",
-            f"{1 / _SECONDS}",
-        ]
-        command = [
-            "ffmpeg",
-            "-v",
-            "error",
-            *form,
-            "-i",
-            "-",
-            "-pix_fmt",
-            "yuv420p",
-            "-movflags",
-            "+faststart",
-            str(path),
-        ]
+        pixels = "gray" if film.ndim == 3 else "rgb24"
+        taken = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -r {1 / _SECONDS} -i -"
+        command = f"ffmpeg -v error {taken} -pix_fmt yuv420p -movflags +faststart".split()
         try:
-            subprocess.run(command, input=film.tobytes(), capture_output=True, check=True)
+            subprocess.run([*command, str(path)], input=film.tobytes(), capture_output=True, check=True)
         except FileNotFoundError as error:
             raise OutputError("--out: found no ffmpeg, which .mp4 needs; install it, or name a .gif") from error
         except subprocess.CalledProcessError as error:

@@ -1,7 +1,4 @@
-"""Pictures: grids, PNG and GIF files.
-
-What is said of grey images, uint8 [..., height, width], holds for [..., height, width, 3] too.
-"""
+"""Grids, PNG and GIF files of grey images, uint8 [..., height, width], or of colour, [..., height, width, 3]."""
 
 import io
 from pathlib import Path
@@ -32,8 +29,7 @@ def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 def tiles(snapshot: Image.Image, side: int) -> np.ndarray:
     """The images of a sample grid in grey as `grid` and `save_png` make it: uint8 [rows, columns, side, side].
 
-    Raises:
-        ValueError: it has no whole number of such images.
+    Raises ValueError if it has no whole number of them.
     """
     middle = SNAPSHOT_SCALE // 2
     picture = np.asarray(snapshot)[middle::SNAPSHOT_SCALE, middle::SNAPSHOT_SCALE]
@@ -58,11 +54,7 @@ def png(picture: np.ndarray, scale: int = 1) -> bytes:
 
 
 def save_png(path: Path, picture: np.ndarray, scale: int = 1) -> None:
-    """Write uint8 [height, width] to the PNG file `path`, whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write uint8 [height, width] to the PNG file `path`, whole or not at all. Raises OutputError if it cannot."""
     content = png(picture, scale)
     write_whole(path, lambda file: file.write(content))
 

@@ -1,11 +1,10 @@
 """A frozen classifier of handwritten digits, whose last hidden layer is the space that digits are compared in.
 
 MNIST's digits need features that were made for them: Inception's were learned on photographs. The weights come with
-the package; `python -m dcgan_tf1.quality.train_classifier` makes them anew.
+the package; `experiments/train_classifier.py` makes them anew.
 """
 
 import contextlib
-import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from dcgan_tf1.errors import CheckpointError
+from dcgan_tf1.data.classes import DIGITS
+from dcgan_tf1.files import read_published
 from dcgan_tf1.networks.frozen import call_in_batches, constant_getter, session_options
-from dcgan_tf1.networks.layers import batch_norm, conv2d, dense
-from dcgan_tf1.quality import CLASSES
+from dcgan_tf1.networks.layers import ForwardPass, batch_norm, conv2d, dense
 
 v1 = tf.compat.v1
 
@@ -41,7 +40,7 @@ class Kind(NamedTuple):
     file: str
     sha256: str
     """The sha256 of the file, in hex."""
-    classes: int = CLASSES
+    classes: int = len(DIGITS)
     """How many classes it tells apart."""
     channels: int = 1
     """1 where it sees grey images, 3 where it sees colours."""
@@ -84,16 +83,12 @@ class Classifier:
             shape = [BATCH, SIDE, SIDE] if kind.channels == 1 else [BATCH, SIDE, SIDE, kind.channels]
             images = v1.placeholder(tf.uint8, shape)
             with v1.variable_scope(SCOPE, custom_getter=constant_getter(weights, kind.path)):
-                features, logits = network(images, kind, training=False)
+                features, logits = network(images, kind, ForwardPass(training=False))
             self._run_network = session.make_callable((features, tf.nn.softmax(logits)), [images])
 
     @classmethod
     def load(cls, name: str = "a") -> contextlib.AbstractContextManager["Classifier"]:
-        """The published classifier `name` of KINDS, open until the `with` block ends.
-
-        Raises:
-            CheckpointError: its file is missing, or is not the one that was published.
-        """
+        """The published classifier `name` of KINDS, open until the `with` block ends. Raises CheckpointError."""
         return cls.open(KINDS[name], read_weights(KINDS[name]))
 
     @classmethod
@@ -107,16 +102,12 @@ class Classifier:
     def features_and_probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the classifier sees in `images`, uint8 [n, 28, 28], or [n, 28, 28, 3] in colour.
 
+        It is the last hidden layer, float32 [n, d], 0 or more, and the classes' probabilities, float32 [n, classes].
         One of grey images sees the greys of those in colour.
-
-        Returns:
-            The last hidden layer, float32 [n, d], which is 0 or more, and the classes' probabilities,
-            float32 [n, classes].
         """
         if images.ndim == 4 and self._channels == 1:
             images = (images @ _GREY).round().astype(np.uint8)
-        features, probabilities = call_in_batches(self._run_network, BATCH, images)
-        return features, probabilities
+        return tuple(call_in_batches(self._run_network, BATCH, images))  # type: ignore[return-value]
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """The share of `images`, uint8 [n, 28, 28], that it reads as `labels`, integers [n], say."""
@@ -125,20 +116,11 @@ class Classifier:
 
 def read_weights(kind: Kind) -> dict[str, np.ndarray]:
     """The published weights of `kind`, by variable."""
-    try:
-        content = kind.path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{kind.path}: {error.strerror}; expected the classifier's weights") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != kind.sha256:
-        raise CheckpointError(
-            f"{kind.path}: found sha256 {found[:16]}, expected {kind.sha256[:16]}; reinstall the package"
-        )
-    with np.load(io.BytesIO(content)) as arrays:
+    with np.load(io.BytesIO(read_published(kind.path, kind.sha256))) as arrays:
         return dict(arrays)
 
 
-def network(images: tf.Tensor, kind: Kind, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def network(images: tf.Tensor, kind: Kind, forward: ForwardPass) -> tuple[tf.Tensor, tf.Tensor]:
     """The network of `kind`: uint8 [n, 28, 28] -> features [n, kind.features], logits [n, kind.classes].
 
     One of colours takes uint8 [n, 28, 28, 3].
@@ -147,10 +129,10 @@ def network(images: tf.Tensor, kind: Kind, training: bool) -> tuple[tf.Tensor, t
     x = x / 255.0
     for i, (channels, kernel, stride) in enumerate(kind.convolutions, 1):
         x = conv2d(x, channels, kernel, stride, f"conv{i}")
-        x = tf.nn.relu(batch_norm(x, training, f"norm{i}"))
+        x = tf.nn.relu(batch_norm(x, forward, f"norm{i}"))
     x = tf.reshape(x, [-1, np.prod(x.shape[1:])])  # [n, 7 7 channels]
-    if training:
+    if forward.training:
         x = tf.nn.dropout(x, rate=0.3, seed=kind.seed)
     x = dense(x, kind.features, "features", use_bias=False)
-    features = tf.nn.relu(batch_norm(x, training, "features_norm"))
+    features = tf.nn.relu(batch_norm(x, forward, "features_norm"))
     return features, dense(features, kind.classes, "logits")

@@ -1,4 +1,4 @@
-"""Which classifier judges the images of a data set, and which real images the drawn ones are compared with.
+"""Which classifier judges the images of a data set, and which real images generated ones are compared with.
 
 A frozen classifier of MNIST's digits judges what it can read, and images without labels. Other labelled data gets a
 classifier of its own, which is trained on it once. Nothing that trains a GAN ever sees a classifier.
@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dcgan_tf1.data import draws
-from dcgan_tf1.data.folders import idx_digest
+from dcgan_tf1.data import draws, idx
+from dcgan_tf1.data.classes import DIGITS, labels_of
 from dcgan_tf1.data.readers import shorten
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import DataError, one_line
 from dcgan_tf1.pictures import images
-from dcgan_tf1.quality import CLASSES
 from dcgan_tf1.quality.classifier import SIDE, Classifier
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.quality.train_classifier import open_fitted
@@ -32,8 +31,7 @@ _READS = 0.95
 def hold_out(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """The indices of the images in two parts: four fifths of each class, and the last fifth, 10,000 images at most.
 
-    Raises:
-        DataError: there are too few images.
+    Raises DataError if there are too few images.
     """
     count = len(data.images)
     order = draws.batch_indices(count, count, 0, 0)
@@ -61,7 +59,7 @@ def part(data: Dataset, indices: np.ndarray) -> Dataset:
     """Some images of `data`, as a data set of its own."""
     shown = data.images[indices]
     labels = None if data.labels is None else data.labels[indices]
-    return data._replace(images=shown, labels=labels, digest=idx_digest(shown))
+    return data._replace(images=shown, labels=labels, digest=idx.digest(shown))
 
 
 @contextlib.contextmanager
@@ -81,20 +79,17 @@ def open_judge(train: Dataset, test: Dataset, name: str = "a") -> Iterator[Class
     shown = images.fit(test.images, SIDE)
     with Classifier.load(name) as classifier:
         if class_indices(train) is None:
-            print(
-                "note: without labels, images are compared in the features of a classifier of MNIST's digits; its "
-                "distances tell which of two runs on the same data is nearer, and no more"
-            )
+            seen = "note: without labels, images are compared in the features of a classifier of MNIST's digits"
+            print(f"{seen}; its distances tell which of two runs on the same data is nearer, and no more")
             yield classifier
             return
         labels = train.indices_of(test)
-        digits = train.images.ndim == 3 and not train.names and np.array_equal(train.labels_in_order, range(CLASSES))
-        if digits:
-            accuracy = classifier.accuracy(shown, labels)
-            if accuracy >= _READS:
-                print(f"the classifier of MNIST's digits reads {accuracy:.2%} of {len(shown)} images", flush=True)
-                yield classifier
-                return
+        digits = train.images.ndim == 3 and not train.names and np.array_equal(train.labels_in_order, labels_of(DIGITS))
+        accuracy = classifier.accuracy(shown, labels) if digits else 0
+        if accuracy >= _READS:
+            print(f"the classifier of MNIST's digits reads {accuracy:.2%} of {len(shown)} images", flush=True)
+            yield classifier
+            return
     with open_fitted(train._replace(images=images.fit(train.images, SIDE))) as classifier:
         accuracy = classifier.accuracy(shown, labels)
         print(one_line(f"a classifier trained on {train.name} reads {accuracy:.2%} of {len(shown)} others"), flush=True)
@@ -111,10 +106,10 @@ class Measure(NamedTuple):
 
 @contextlib.contextmanager
 def open_measure(data: Dataset) -> Iterator[Measure]:
-    """What `--eval_every` compares drawn images with, open until the `with` block ends.
+    """What `--eval_every` compares generated images with, open until the `with` block ends.
 
     For MNIST that is its last 5,000 training images. Of other data a fifth is held out from the classifier, and not
-    from the GAN; a line tells the floor, which is the distance of the other four fifths.
+    from the GAN; a line tells the reference distance, that of the other four fifths.
 
     Raises:
         DataError: there are too few images, or labels that nothing can learn.
@@ -128,6 +123,7 @@ def open_measure(data: Dataset) -> Iterator[Measure]:
     held_out, others = held_out[:MEASURED], rest[:MEASURED]
     with open_judge(part(data, rest), part(data, held_out)) as classifier:
         scorer = Scorer(classifier, images.fit(data.images[held_out], SIDE))
-        floor = scorer.distance(images.fit(data.images[others], SIDE))
-        print(f"Frechet distances are to {len(held_out)} images; {len(others)} others are at {floor:.3f}", flush=True)
+        reference = scorer.distance(images.fit(data.images[others], SIDE))
+        counts = f"{len(held_out)} images; {len(others)} others"
+        print(f"Frechet distances are to {counts} are at {reference:.3f}", flush=True)
         yield Measure(scorer, held_out)

@@ -102,8 +102,7 @@ def precision_recall_density_coverage(real: np.ndarray, fake: np.ndarray, k: int
     real, fake = real.astype(np.float64), fake.astype(np.float64)
     real_radii, fake_radii = _neighbour_distances(real, k), _neighbour_distances(fake, k)
     holding = np.zeros(len(fake), np.int64)  # for each fake, the number of real balls that hold it
-    recalled, covered = 0, 0
-    start = 0
+    recalled = covered = start = 0
     for distances in pairwise_distances_chunked(real, fake, working_memory=_MEBIBYTES):
         radii = real_radii[start : start + len(distances), np.newaxis]
         start += len(distances)
