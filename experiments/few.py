@@ -1,6 +1,6 @@
 """Train on few pictures: with augmentation, from weights of MNIST, with both, and with neither.
 
-    python tools/few.py --data_dir DIR --out_dir few
+    python experiments/few.py --data_dir DIR --out_dir few
 
 200 of scikit-learn's scans are saved as PNG files, and every GAN is trained on that folder by `run.py train`. It is
 measured by the Frechet distance between 5,000 of its digits and the 1,597 scans that were held out, in the features of
@@ -21,8 +21,10 @@ from dcgan_tf1.data import draws, sources  # noqa: E402
 from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
 from dcgan_tf1.quality.scorer import Scorer  # noqa: E402
-from dcgan_tf1.runs import checkpoint  # noqa: E402
-from dcgan_tf1.sampling import weights  # noqa: E402
+from dcgan_tf1.runs import (
+    checkpoint,  # noqa: E402
+    weights,  # noqa: E402
+)
 from dcgan_tf1.sampling.trained_gan import TrainedGan  # noqa: E402
 
 DIGITS = 5000

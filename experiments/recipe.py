@@ -1,6 +1,6 @@
 """Try recipes: each is trained on MNIST's first 55,000 training digits, and measured on the 5,000 after those.
 
-    python tools/recipe.py --data_dir DIR --steps 4000 "" "lr_d=5e-4" "lr_g=2e-4 lr_d=2e-4"
+    python experiments/recipe.py --data_dir DIR --steps 4000 "" "lr_d=5e-4" "lr_g=2e-4 lr_d=2e-4"
 
 The settings of a trial replace those of the default recipe; they are named as the flags of `run.py`. When a trial ends,
 its row of a Markdown table is printed. A trial that is in `--out_dir` already is trained no further than it has to be.
@@ -26,11 +26,13 @@ from dcgan_tf1.data import sources  # noqa: E402
 from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
 from dcgan_tf1.quality.scorer import Scorer  # noqa: E402
-from dcgan_tf1.runs import checkpoint  # noqa: E402
+from dcgan_tf1.runs import (
+    checkpoint,  # noqa: E402
+    weights,  # noqa: E402
+)
 from dcgan_tf1.runs.folder import open_run  # noqa: E402
-from dcgan_tf1.sampling import weights  # noqa: E402
 from dcgan_tf1.sampling.trained_gan import TrainedGan  # noqa: E402
-from dcgan_tf1.training.trainer import train  # noqa: E402
+from dcgan_tf1.training.loop import train  # noqa: E402
 
 HELD_OUT = 5000
 DIGITS = 10_000
@@ -68,8 +70,8 @@ def main():
     dataset = mnist._replace(name="mnist's first 55,000", images=fitted, digest=hashlib.sha256(fitted).hexdigest())
     with Classifier.load() as classifier:
         scorer = Scorer(classifier, mnist.images[-HELD_OUT:])
-        floor = scorer.distance(fitted[np.random.default_rng(0).permutation(len(fitted))[:DIGITS]])
-        print(f"The floor, {DIGITS} of the digits trained on: {floor:.3f}\n")
+        reference = scorer.distance(fitted[np.random.default_rng(0).permutation(len(fitted))[:DIGITS]])
+        print(f"The reference distance, of {DIGITS} of the digits trained on: {reference:.3f}\n")
         print("| settings | steps | minutes | distance | coverage | missing | KL |\n|---|--:|--:|--:|--:|--:|--:|")
         for settings in arguments.trials:
             flags = [f"--{setting}" for setting in settings.split()]

@@ -1,6 +1,6 @@
 """Make the figures and tables of docs/reproduction.md from runs on disk.
 
-    python tools/reproduction.py --data_dir MNIST reference=DIR "as people type it"=DIR default=DIR
+    python experiments/reproduction.py --data_dir MNIST reference=DIR "as people type it"=DIR default=DIR
 
 Each DIR is the `--out_dir` of a run that was trained with `--eval_every 5000 --checkpoint_every 5000
 --max_to_keep 1000`. The digits of every checkpoint that was kept are compared with MNIST's test digits. That takes
@@ -26,8 +26,8 @@ from dcgan_tf1.quality.classifier import Classifier
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.log import read_table
+from dcgan_tf1.runs.weights import read_weights
 from dcgan_tf1.sampling.trained_gan import TrainedGan
-from dcgan_tf1.sampling.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
 STEPS = (1_000, 5_000, 20_000, 50_000, 100_000, 150_000)
@@ -47,7 +47,7 @@ class TrainedRun(NamedTuple):
     metrics: dict[str, np.ndarray]
     """The columns of metrics.csv."""
     quality: dict[int, dict[str, Any]]
-    """The metrics of DIGITS drawn digits, by step, as `Scorer.measure` gives them."""
+    """The metrics of DIGITS generated digits, by step, as `Scorer.measure` gives them."""
     ms_per_step: float
 
     def hours(self, steps: Any) -> Any:
@@ -116,7 +116,7 @@ def plot_grids(runs: list[TrainedRun], path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_quality(runs: list[TrainedRun], floor: dict[str, Any], path: Path) -> None:
+def plot_quality(runs: list[TrainedRun], real: dict[str, Any], path: Path) -> None:
     """Distance, coverage and missing classes against steps and against hours."""
     plt = pyplot()
     figure, panels = plt.subplots(3, 2, figsize=(10, 8), sharex="col", sharey="row", layout="constrained")
@@ -127,7 +127,7 @@ def plot_quality(runs: list[TrainedRun], floor: dict[str, Any], path: Path) -> N
             for axes, x in zip(row, (steps / 1000, run.hours(steps)), strict=True):
                 axes.plot(x, values, ".-", color=colour, linewidth=1, markersize=4, label=run.name)
         for axes in row:
-            axes.axhline(floor[key], color="#777777", linestyle="--", linewidth=1, label="real digits")
+            axes.axhline(real[key], color="#777777", linestyle="--", linewidth=1, label="real digits")
             tidy(axes)
         row[0].set_ylabel(title)
     for axes in panels[0]:
@@ -171,11 +171,11 @@ def runs_table(runs: list[TrainedRun]) -> list[str]:
     return lines
 
 
-def quality_table(runs: list[TrainedRun], floor: dict[str, Any]) -> list[str]:
+def quality_table(runs: list[TrainedRun], real: dict[str, Any]) -> list[str]:
     """A row for each run and each of STEPS that was measured."""
-    lines = ["| run | steps | hours | distance | over the floor | coverage | missing | loss of D | D(x) | D(G(z)) |"]
+    lines = ["| run | steps | hours | distance | over reference | coverage | missing | loss of D | D(x) | D(G(z)) |"]
     lines.append("|---|" + "--:|" * 9)
-    lines.append(f"| *real digits* | | | {floor['frechet_distance']:.3f} | 1 | {floor['coverage']:.3f} | 0 | | | |")
+    lines.append(f"| *real digits* | | | {real['frechet_distance']:.3f} | 1 | {real['coverage']:.3f} | 0 | | | |")
     for run in runs:
         for step in sorted(set(STEPS) & set(run.quality)):
             quality = run.quality[step]
@@ -184,7 +184,7 @@ def quality_table(runs: list[TrainedRun], floor: dict[str, Any]) -> list[str]:
             means = (run.metrics[column][recent].mean() for column in ("d_loss", "d_x", "d_g_z"))
             lines.append(
                 f"| {run.name} | {step:,} | {run.hours(step):.2f} | {distance:.3g} "
-                f"| {distance / floor['frechet_distance']:.1f} | {quality['coverage']:.3f} "
+                f"| {distance / real['frechet_distance']:.1f} | {quality['coverage']:.3f} "
                 f"| {quality['missing_classes']} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |"
             )
     return lines
@@ -214,15 +214,15 @@ def main() -> None:
     train, test = (sources.load("mnist", arguments.data_dir, split) for split in ("train", "test"))
     with Classifier.load() as classifier:
         scorer = Scorer(classifier, test.images)
-        floor = scorer.measure(train.images[draws.batch_indices(len(train.images), DIGITS, 0, 0)])
+        real = scorer.measure(train.images[draws.batch_indices(len(train.images), DIGITS, 0, 0)])
         runs = [read_run(name, out_dir, scorer) for name, _, out_dir in (run.partition("=") for run in arguments.runs)]
     pictures = arguments.docs / "images"
     plot_grids(runs, pictures / "reproduction-grids.png")
-    plot_quality(runs, floor, pictures / "reproduction-quality.png")
+    plot_quality(runs, real, pictures / "reproduction-quality.png")
     plot_curves(runs, pictures / "reproduction-curves.png")
     page = arguments.docs / "reproduction.md"
     fill(page, "runs", runs_table(runs))
-    fill(page, "quality", quality_table(runs, floor))
+    fill(page, "quality", quality_table(runs, real))
 
 
 if __name__ == "__main__":

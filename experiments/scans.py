@@ -1,8 +1,8 @@
-"""scikit-learn's 1,797 scans of digits as a folder of pictures, and how well a GAN of them draws what it is asked for.
+"""scikit-learn's 1,797 scans of digits as a folder of pictures, and how well a GAN of them does what it is asked for.
 
-    python tools/scans.py save FOLDER                  # PNG files in folders 0 to 9: the images of --dataset digits
-    python tools/scans.py save FOLDER --photographs    # large, dark on white, PNG and JPEG, in folders zero to nine
-    python tools/scans.py judge RUN                    # the share of its digits that are read as the class asked for
+    python experiments/scans.py save FOLDER  # PNG files in folders 0 to 9: the images of --dataset digits
+    python experiments/scans.py save FOLDER --photographs  # large, dark on white, PNG and JPEG, in folders zero to nine
+    python experiments/scans.py judge RUN  # the share of its digits that are read as the class asked for
 
 The judge is a classifier that is trained on four fifths of the scans and tested on the last fifth.
 """
@@ -49,11 +49,12 @@ def judge(run):
     with open_fitted(rest) as classifier, dcgan_tf1.load(run) as gan:
         accuracy = classifier.accuracy(held_out.images, held_out.labels)
         print(f"the classifier reads {accuracy:.2%} of the {len(held_out.images)} scans that were held out")
-        drawn = [images.fit(gan.sample(OF_EACH_CLASS, digit, seed=0), SIDE) for digit in range(len(gan.classes))]
+        generated = [images.fit(gan.sample(OF_EACH_CLASS, digit, seed=0), SIDE) for digit in range(len(gan.classes))]
         # Names sort as text, and so are not in the order of the digits.
         meant = [NAMES.index(name) if name in NAMES else int(name) for name in gan.classes]
         shares = [
-            classifier.accuracy(each, np.full(OF_EACH_CLASS, digit)) for each, digit in zip(drawn, meant, strict=True)
+            classifier.accuracy(each, np.full(OF_EACH_CLASS, digit))
+            for each, digit in zip(generated, meant, strict=True)
         ]
     for name, share in zip(gan.classes, shares, strict=True):
         print(f"{name}: {share:.1%}")
