@@ -1,6 +1,7 @@
-"""A checkpoint is there whole or not at all, and damage to one costs that one alone."""
+"""A checkpoint is there whole or not at all, and damage to one costs that one alone; nothing needs TensorFlow."""
 
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -10,16 +11,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import POSIX, ROOT, environment
+from conftest import POSIX, ROOT, assert_error, at_most, contents, environment, run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, VersionError, one_line
+from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError, one_line
 from dcgan_tf1.runs import checkpoint
 
 CONFIG = Config(max_to_keep=3)
 DATASET = {"name": "digits", "digest": "0123"}
 MACHINE = {"cpu": "abacus"}
 SUFFIXES = ("data-00000-of-00001", "index", "json")
+pytestmark = pytest.mark.usefixtures("no_tensorflow")
 
 
 def save_as(content):
@@ -43,22 +47,50 @@ def newest(folder):
     return found and found.step, warnings
 
 
-def files(folder):
-    """The content of every file in `folder`, by name."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
 def model_files(*steps):
     """The names of the files of checkpoints of `steps`."""
     return {f"model-{step}.{suffix}" for step in steps for suffix in SUFFIXES}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Commits of steps 0, 5 and 10."""
+@pytest.fixture(scope="module")
+def three_commits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commits")
     for step in (0, 5, 10):
-        commit(tmp_path, step)
-    return tmp_path
+        commit(folder, step)
+    return folder
+
+
+@pytest.fixture
+def folder(three_commits, tmp_path):
+    """Commits of steps 0, 5 and 10, which were made elsewhere, where a run in `tmp_path` has them."""
+    return shutil.copytree(three_commits, tmp_path / "checkpoints")
+
+
+def assert_refused(folder, error=CheckpointError):
+    """The checkpoint of step 10 is refused, and the one before it is taken instead, with one warning.
+
+    One of another version is not passed over: to go on from step 5 would lose what that version trained. Without an
+    older one the command ends with one line. All of it takes little time and memory.
+    """
+    with at_most(1, 100e6), pytest.raises(error, match="model-10") as caught:
+        checkpoint.load(folder, 10)
+    line = str(caught.value)
+    assert line.startswith(str(folder)) and line == " ".join(line.split()) and len(line) < len(str(folder)) + 150
+    if error is VersionError:
+        with pytest.raises(VersionError):
+            newest(folder)
+    else:
+        step, warnings = newest(folder)
+        assert step == 5 and len(warnings) == 1 and line in warnings[0]
+    for name in model_files(0, 5):
+        (folder / name).unlink()
+    with at_most(1, 100e6):
+        result = run("--out_dir", folder.parent)
+    assert_error(result, 4)
+    assert result.err.isascii()
+    lines = result.out.splitlines()
+    assert len(lines) == (error is not VersionError)
+    assert all(line.startswith("warning: ") and len(line) <= 200 for line in lines)
 
 
 def test_round_trip(folder):
@@ -69,13 +101,7 @@ def test_round_trip(folder):
     assert set(os.listdir(folder)) == model_files(0, 5, 10) | {"checkpoint"}
     state = (folder / "checkpoint").read_text()
     assert 'model_checkpoint_path: "model-10"' in state and str(folder) not in state
-    assert json.loads((folder / "model-10.json").read_text())["format"] == 1  # another would shut out every run so far
-
-
-def test_numbers_are_ordered_as_numbers(tmp_path):
-    for step in (9, 10, 100):
-        commit(tmp_path, step)
-    assert newest(tmp_path) == (100, [])
+    assert json.loads((folder / "model-10.json").read_text())["format"] == 2  # another would shut out every run so far
 
 
 def test_an_empty_folder_is_no_run(tmp_path):
@@ -88,6 +114,21 @@ def test_an_empty_folder_is_no_run(tmp_path):
 # Damage
 
 
+def rewritten(change):
+    """Damage that changes the content of a file."""
+    return lambda path: path.write_bytes(change(path.read_bytes()))
+
+
+def replaced(make):
+    """Damage that puts something else in a file's place."""
+
+    def damage(path):
+        path.unlink()
+        make(path)
+
+    return damage
+
+
 def flipped(content, part):
     """`content` with one bit flipped, `part` ninths of the way through it."""
     spoilt = bytearray(content)
@@ -96,63 +137,38 @@ def flipped(content, part):
 
 
 DAMAGE = {
-    **{f"bit flipped at {part}/9": lambda content, part=part: flipped(content, part) for part in range(10)},
-    "last byte cut": lambda content: content[:-1],
-    "cut in half": lambda content: content[: len(content) // 2],
-    "a byte more": lambda content: content + b"\0",
-    "emptied": lambda content: b"",
-    "zeroed": lambda content: bytes(len(content)),
-    "removed": lambda content: None,
+    **{f"bit flipped at {n}/9": rewritten(lambda content, n=n: flipped(content, n)) for n in range(10)},
+    **{f"cut to {n}/11": rewritten(lambda content, n=n: content[: len(content) * n // 11]) for n in range(11)},
+    "last byte cut": rewritten(lambda content: content[:-1]),
+    "a byte more": rewritten(lambda content: content + b"\0"),
+    "zeroed": rewritten(lambda content: bytes(len(content))),
+    "a terabyte": lambda path: os.truncate(path, 1 << 40),  # of which the disk holds nothing
+    "removed": Path.unlink,
+    "a folder": replaced(Path.mkdir),
+}
+ODD_FILES = {
+    "a pipe": replaced(lambda path: os.mkfifo(path)),
+    "a link to nowhere": replaced(lambda path: path.symlink_to("nowhere")),
+    "a link to itself": replaced(lambda path: path.symlink_to(path.name)),
+    "a link to a device": replaced(lambda path: path.symlink_to("/dev/zero")),
 }
 
 
-def damage(path, how):
-    content = DAMAGE[how](path.read_bytes())
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("how", [*DAMAGE, *(pytest.param(how, marks=POSIX) for how in ODD_FILES)])
 def test_a_damaged_checkpoint_is_passed_over_with_one_warning(folder, suffix, how):
-    damage(folder / f"model-10.{suffix}", how)
-    step, warnings = newest(folder)
-    assert step == 5
-    (line,) = warnings
-    assert "model-10." in line and line == " ".join(line.split())
-    with pytest.raises(CheckpointError, match="model-10"):
-        checkpoint.load(folder, 10)
+    (DAMAGE | ODD_FILES)[how](folder / f"model-10.{suffix}")
+    assert_refused(folder)
 
 
-@pytest.mark.parametrize("how", DAMAGE)
-def test_all_damaged(folder, how):
+def test_all_damaged(folder):
     for step, suffix in ((0, "json"), (5, "index"), (10, "data-00000-of-00001")):
-        damage(folder / f"model-{step}.{suffix}", how)
+        (folder / f"model-{step}.{suffix}").write_bytes(b"")
     warnings = []
     with pytest.raises(CheckpointError, match="no good checkpoint left") as caught:
         checkpoint.newest(folder, warnings.append)
     assert len(warnings) == 3 and "--out_dir" in one_line(caught.value)
     assert "model-10." in str(caught.value)
-
-
-@POSIX
-def test_other_kinds_of_files_are_passed_over(folder):
-    for suffix in SUFFIXES:
-        path = folder / f"model-10.{suffix}"
-        content = path.read_bytes()
-        path.unlink()
-        path.mkdir()
-        assert newest(folder)[0] == 5
-        path.rmdir()
-        os.mkfifo(path)
-        assert newest(folder)[0] == 5
-        path.unlink()
-        path.symlink_to("nowhere")
-        assert newest(folder)[0] == 5
-        path.unlink()
-        path.write_bytes(content)
-    assert newest(folder) == (10, [])
 
 
 def test_files_of_two_commits_do_not_mix(folder):
@@ -215,7 +231,6 @@ OF_ANOTHER_VERSION = {
     "long text": lambda m: m["config"].update(model="x" * 10**5),
 }
 CHANGES = {
-    "no change": None,
     "another step": lambda m: m.update(step=11),
     "step of text": lambda m: m.update(step="10"),
     "no files": lambda m: m.pop("files"),
@@ -242,21 +257,11 @@ def test_a_manifest_of_strange_content(folder, change):
     """The manifest's own hash holds, as if another program, or another version of this one, had written it."""
     path = folder / "model-10.json"
     manifest = json.loads(path.read_bytes())
-    if change == "no change":
-        path.write_text(sealed(manifest))
-        assert newest(folder) == (10, [])
-        return
+    path.write_text(sealed(manifest))
+    assert newest(folder) == (10, [])
     CHANGES[change](manifest)
     path.write_text(sealed(manifest))
-    with pytest.raises(CheckpointError) as caught:
-        checkpoint.load(folder, 10)
-    line = str(caught.value)
-    assert line.startswith(str(path)) and "\n" not in line and len(line) < len(str(path)) + 130
-    if change in OF_ANOTHER_VERSION:  # to go on from step 5 would lose what that version trained
-        with pytest.raises(VersionError):
-            newest(folder)
-    else:
-        assert newest(folder)[0] == 5
+    assert_refused(folder, VersionError if change in OF_ANOTHER_VERSION else CheckpointError)
 
 
 TEXTS = {
@@ -282,86 +287,82 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_manifest_of_strange_text(folder, text):
     (folder / "model-10.json").write_bytes(TEXTS[text])
-    with pytest.raises(CheckpointError) as caught:
-        checkpoint.load(folder, 10)
-    assert "\n" not in one_line(caught.value) and "model-10.json" in str(caught.value)
-    step, warnings = newest(folder)
-    assert step == 5 and len(warnings) == 1
+    assert_refused(folder)
 
 
-def test_no_manifest_is_read_beyond_a_mebibyte(folder):
-    """The manifest is a sparse file of 1 TiB."""
-    with (folder / "model-10.json").open("wb") as file:
-        file.truncate(1 << 40)
-    assert newest(folder)[0] == 5
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
 
 
-@pytest.mark.parametrize("state", [None, b"", b"\x00\xff" * 100, b'model_checkpoint_path: "/nowhere/model-99"\n'])
-def test_the_state_file_is_not_trusted(folder, state):
-    (folder / "checkpoint").unlink()
-    if state is not None:
-        (folder / "checkpoint").write_bytes(state)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(field=st.sampled_from(["format", "step", "files", "config", "dataset", "machine"]), value=JSON)
+def test_any_json_in_a_manifest_is_read_or_refused(folder, field, value):
+    path = folder / "model-10.json"
+    before = path.read_bytes()
+    path.write_text(sealed({**json.loads(before), field: value}))
+    try:
+        assert checkpoint.load(folder, 10).step == 10
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+    finally:
+        path.write_bytes(before)
+
+
+@settings(max_examples=300, deadline=None)
+@given(name=st.sampled_from(sorted(CONFIG.to_json())), value=JSON)
+def test_any_json_in_a_config_is_read_or_refused(name, value):
+    try:
+        config = Config.from_json({**CONFIG.to_json(), name: value})
+        assert Config.from_json(config.to_json()) == config
+    except UsageError as error:
+        assert f"--{name}: " in str(error)
+
+
+@POSIX
+@pytest.mark.parametrize("how", ["removed", "cut to 0/11", "zeroed", "of another run", "a link to nowhere"])
+def test_the_state_file_is_not_trusted(folder, how):
+    of_another = {"of another run": lambda path: path.write_text('model_checkpoint_path: "/nowhere/model-99"\n')}
+    (DAMAGE | ODD_FILES | of_another)[how](folder / "checkpoint")
     assert newest(folder) == (10, [])
     commit(folder, 15)
     assert newest(folder) == (15, []) and b'"model-15"' in (folder / "checkpoint").read_bytes()
 
 
-@POSIX
-def test_a_dangling_state_file(folder):
-    (folder / "checkpoint").unlink()
-    (folder / "checkpoint").symlink_to("nowhere")
-    assert newest(folder) == (10, [])
-    commit(folder, 15)
-    assert newest(folder) == (15, [])
-
-
-def test_a_moved_folder(folder, tmp_path):
-    moved = folder.rename(tmp_path.with_name(tmp_path.name + "-moved"))
-    assert newest(moved) == (10, [])
-    assert checkpoint.load(moved, 10).prefix == moved / "model-10"
-
-
 # Commits
 
 
-def test_rotation_keeps_the_newest(tmp_path):
-    for step in range(0, 60, 10):
+def test_restarts_do_not_fill_the_disk(tmp_path):
+    """Each finds what a killed process left: temporary files, and a file of a commit that was cut short."""
+    mine = {"notes.txt", "notes.12.tmp", ".settings.tmp", ".lock"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    for step in range(10, 210, 10):
+        (tmp_path / f".commit-{step}").mkdir()
+        for name in (f".commit-{step}/model-5.index", f".model-9.json.{step}.tmp", f"model-{step - 5}.index"):
+            (tmp_path / name).write_bytes(b"half")
+        checkpoint.clean(tmp_path)
         commit(tmp_path, step)
-        assert set(files(tmp_path)) == model_files(*range(max(0, step - 20), step + 1, 10)) | {"checkpoint"}
-
-
-def test_rotation_removes_older_orphans(folder):
-    (folder / "model-3.index").write_bytes(b"orphan")
-    (folder / "model-7.json").write_bytes(b"orphan")
-    (folder / "notes.txt").write_bytes(b"mine")
-    commit(folder, 15)
-    commit(folder, 20)
-    commit(folder, 25)
-    assert set(files(folder)) == model_files(15, 20, 25) | {"checkpoint", "notes.txt"}
+        assert newest(tmp_path) == (step, [])
+        if step > 30:
+            half = {f"model-{step - 5}.index", f"model-{step - 15}.index"}
+            assert set(os.listdir(tmp_path)) == mine | half | model_files(step, step - 10, step - 20) | {"checkpoint"}
 
 
 def test_nothing_is_removed_before_there_are_more_than_are_kept(folder):
     (folder / "model-3.index").write_bytes(b"orphan")
     checkpoint.rotate(folder, 3)
-    assert (folder / "model-3.index").exists() and model_files(0, 5, 10) <= set(files(folder))
+    assert (folder / "model-3.index").exists() and model_files(0, 5, 10) <= set(contents(folder))
 
 
-def test_keep_one(folder):
-    commit(folder, 15, CONFIG.replace(max_to_keep=1))
-    assert set(files(folder)) == model_files(15) | {"checkpoint"}
-
-
-def test_a_damaged_later_checkpoint_does_not_drive_out_a_good_one(folder):
-    """A run that went on from step 5 because 10 was damaged commits 7, and keeps only one."""
-    damage(folder / "model-10.index", "emptied")
-    commit(folder, 7, CONFIG.replace(max_to_keep=1))
-    assert newest(folder)[0] == 7
-
-
-def test_a_damaged_checkpoint_can_be_committed_again(folder):
-    damage(folder / "model-10.index", "emptied")
-    commit(folder, 10)
-    assert newest(folder) == (10, [])
+@pytest.mark.parametrize(("step", "keep", "kept"), [(7, 1, [7]), (10, 3, [0, 5, 10]), (15, 1, [15])])
+def test_a_damaged_checkpoint_does_not_drive_out_a_good_one(folder, step, keep, kept):
+    """A run that went on from step 5 because 10 was damaged commits an earlier one, the same again, or a later one."""
+    (folder / "model-10.index").write_bytes(b"")
+    commit(folder, step, CONFIG.replace(max_to_keep=keep))
+    assert newest(folder) == (step, []) and set(contents(folder)) == model_files(*kept) | {"checkpoint"}
 
 
 def test_a_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(folder, monkeypatch):
@@ -378,14 +379,18 @@ def test_a_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(folder, monkey
     commit(folder, 15)
     assert refused and newest(folder) == (15, [])
     left = {"model-0.data-00000-of-00001", "model-0.index"}
-    assert set(files(folder)) == model_files(5, 10, 15) | {"checkpoint"} | left
+    assert set(contents(folder)) == model_files(5, 10, 15) | {"checkpoint"} | left
     monkeypatch.undo()
     commit(folder, 20)
-    assert set(files(folder)) == model_files(10, 15, 20) | {"checkpoint"}
+    assert set(contents(folder)) == model_files(10, 15, 20) | {"checkpoint"}
 
 
 def test_a_temporary_folder_that_cannot_be_removed_is_no_reason_to_stop(folder, monkeypatch):
-    monkeypatch.setattr(shutil, "rmtree", rmtree_that_fails)
+    def fail(path, ignore_errors=False):
+        if not ignore_errors:
+            raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
     commit(folder, 15)
     checkpoint.clean(folder)
     assert list(folder.glob(".commit-*"))
@@ -394,48 +399,40 @@ def test_a_temporary_folder_that_cannot_be_removed_is_no_reason_to_stop(folder, 
     assert newest(folder) == (15, []) and not list(folder.glob(".commit-*"))
 
 
-def rmtree_that_fails(path, ignore_errors=False):
-    if not ignore_errors:
-        raise OSError(5, "Input/output error", str(path))
+ERRORS = [
+    OSError(28, "No space left on device"),
+    OSError("of no number"),
+    RuntimeError("a Saver's error\nof two lines"),
+    KeyboardInterrupt("at step 15"),
+    None,
+]
 
 
-def full_disk(prefix):
-    Path(f"{prefix}.index").write_bytes(b"half")
-    raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_failing_save_leaves_everything_as_it_was(folder, error):
+    """The Saver writes one of its two files; None: that is not noticed before the commit."""
 
+    def save(prefix):
+        Path(f"{prefix}.index").write_bytes(b"half")
+        if error:
+            raise error
 
-def wrong(prefix):
-    raise RuntimeError("a Saver's error\nof two lines")
-
-
-def nothing(prefix):
-    pass
-
-
-def unexplained(prefix):
-    raise OSError("of no number")
-
-
-@pytest.mark.parametrize("save", [full_disk, wrong, nothing, unexplained])
-def test_a_failing_save_leaves_everything_as_it_was(folder, save):
-    before = files(folder)
-    with pytest.raises(OutputError) as caught:
+    before = contents(folder)
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OutputError) as caught:
         commit(folder, 15, save=save)
     assert "step 15" in str(caught.value) and "\n" not in str(caught.value) and "None" not in str(caught.value)
-    assert files(folder) == before and set(os.listdir(folder)) == set(before)
+    assert contents(folder) == before and set(os.listdir(folder)) == set(before)
     assert newest(folder) == (10, [])
 
 
 @pytest.mark.parametrize("allowed", range(12))
 def test_a_disk_that_fails_at_any_time(folder, monkeypatch, allowed):
     """After `allowed` calls, those that make a commit durable fail. The newest is then the old one or the new one."""
-    left = allowed
+    calls, failed = itertools.count(1), False
 
     def limited(call):
         def run(*arguments, **options):
-            nonlocal left
-            left -= 1
-            if left < 0:
+            if next(calls) > allowed:
                 raise OSError(28, "No space left on device")
             return call(*arguments, **options)
 
@@ -443,14 +440,13 @@ def test_a_disk_that_fails_at_any_time(folder, monkeypatch, allowed):
 
     for name in ("fsync", "replace", "rename", "mkdir"):
         monkeypatch.setattr(os, name, limited(getattr(os, name)))
-    failed = False
     try:
         commit(folder, 15)
     except OutputError as error:
         failed = True
         assert "No space left" in str(error)
     monkeypatch.undo()
-    assert failed == (left < 0)
+    assert failed == (next(calls) > allowed + 1)
     step, warnings = newest(folder)
     assert step == 15 or failed and step == 10 and not warnings
     assert not [name for name in os.listdir(folder) if name.startswith(".")]
@@ -486,16 +482,6 @@ def test_every_file_of_a_commit_is_durable_before_it_has_its_name(folder, monkey
     assert events[manifest + 1] == ("sync", folder.stat().st_ino)
 
 
-def test_interruption_leaves_no_temporaries(folder):
-    def interrupted(prefix):
-        raise KeyboardInterrupt
-
-    before = set(os.listdir(folder))
-    with pytest.raises(KeyboardInterrupt):
-        commit(folder, 15, save=interrupted)
-    assert set(os.listdir(folder)) == before
-
-
 def test_a_commit_that_cannot_be_read_back_drives_out_nothing(folder, monkeypatch):
     """Rotation comes after the new commit was verified."""
 
@@ -506,18 +492,7 @@ def test_a_commit_that_cannot_be_read_back_drives_out_nothing(folder, monkeypatc
     with pytest.raises((CheckpointError, OutputError)):
         commit(folder, 15)
     monkeypatch.undo()
-    assert model_files(0, 5, 10) <= set(files(folder))
-
-
-def test_clean_removes_what_a_killed_process_left(folder):
-    before = set(os.listdir(folder))
-    (folder / ".commit-abc").mkdir()
-    (folder / ".commit-abc" / "model-15.index").write_bytes(b"half")
-    (folder / ".model-15.json.4711.tmp").write_bytes(b"half")
-    (folder / ".lock").write_text("1\n")
-    (folder / "notes.tmp").write_text("mine")
-    checkpoint.clean(folder)
-    assert set(os.listdir(folder)) == before | {".lock", "notes.tmp"}
+    assert model_files(0, 5, 10) <= set(contents(folder))
 
 
 # The lock
@@ -537,13 +512,14 @@ def hold(folder, then):
     return subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_a_run_has_one_process(tmp_path):
-    folder = tmp_path / "run"
+def test_the_second_process_is_refused_at_once(tmp_path):
+    folder = tmp_path / "checkpoints"
     with hold(folder, "print('held', flush=True); input()") as holder:
         assert holder.stdout.readline() == "held\n"
         for _ in range(2):
             with pytest.raises(BusyError, match=rf"held by process {holder.pid};"), checkpoint.lock(folder):
                 pass
+        assert_error(run("--out_dir", tmp_path), 75, f"held by process {holder.pid};")
         holder.kill()
     with checkpoint.lock(folder), hold(folder, "pass") as second:
         _, err = second.communicate(timeout=30)
@@ -551,22 +527,6 @@ def test_a_run_has_one_process(tmp_path):
     with checkpoint.lock(folder):
         pass
     assert not (folder / ".holder").exists()
-
-
-@POSIX
-def test_a_lock_of_older_versions_is_the_same(tmp_path):
-    """Older versions locked the same file by flock, and wrote their process ids into it."""
-    import fcntl
-
-    with (tmp_path / ".lock").open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.write("4711\n")
-        file.flush()
-        with pytest.raises(BusyError), checkpoint.lock(tmp_path):
-            pass
-        assert (tmp_path / ".lock").read_text() == "4711\n"
-    with checkpoint.lock(tmp_path), (tmp_path / ".lock").open("a+") as file, pytest.raises(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_lock_that_cannot_be_made(tmp_path):
@@ -588,19 +548,15 @@ def test_a_holder_without_a_number_is_unknown(content, tmp_path):
             pass
 
 
-def test_a_machine_is_described():
+def test_a_machine_is_described_by_what_chooses_kernels(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("COLOUR", "red")
     record = checkpoint.machine_record()
     assert {"python", "tensorflow", "numpy", "cpu", "cores"} <= set(record)
     assert record == checkpoint.machine_record() == json.loads(json.dumps(record))
+    assert record["settings"]["OMP_NUM_THREADS"] == "3" and "COLOUR" not in record["settings"]
     import numpy
     import tensorflow
 
     assert (record["tensorflow"], record["numpy"]) == (tensorflow.__version__, numpy.__version__)
     assert record["python"] == platform.python_version()
-
-
-def test_settings_that_choose_kernels_are_recorded(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.setenv("COLOUR", "red")
-    settings = checkpoint.machine_record()["settings"]
-    assert settings["OMP_NUM_THREADS"] == "3" and "COLOUR" not in settings

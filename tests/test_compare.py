@@ -9,7 +9,7 @@ import signal
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import assert_error, run
 from PIL import Image
 
 from dcgan_tf1.commands import comparison
@@ -29,11 +29,11 @@ def stand_in(monkeypatch):
     for name, model in (("plain", "mlp"), ("small", "dcgan32")):
         settings = {"model": model, "batch_size": 8, "z_dim": 8, "g_channels": (8,), "d_channels": (8,), "log_every": 1}
         monkeypatch.setitem(PRESETS, name, settings)
-    monkeypatch.setattr(comparison, "_FRACTIONS", (0.5, 1))
+    monkeypatch.setattr(comparison, "FRACTIONS", (0.5, 1))
 
     def tick(self):
-        self.elapsed += 0.1 * (self._began is not None)
-        self._began = 0
+        self.steps = getattr(self, "steps", -1) + 1
+        self.elapsed = 0.1 * self.steps
 
     monkeypatch.setattr(Stopwatch, "tick", tick)
     return monkeypatch
@@ -44,9 +44,9 @@ def command(folder, *flags, models="plain,small", minutes=SECONDS / 60):
 
 
 @contextlib.contextmanager
-def killed(monkeypatch, owner, name, call):
-    """A context in which call number `call` of `owner`'s `name` ends the command, as a kill would."""
-    whole, calls = getattr(owner, name), []
+def killed(monkeypatch, name, call):
+    """A context in which call number `call` of what the comparison knows as `name` ends it, as a kill would."""
+    whole, calls = getattr(comparison, name), []
 
     def dying(*arguments):
         calls.append(arguments)
@@ -55,7 +55,7 @@ def killed(monkeypatch, owner, name, call):
         return whole(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, dying)
+        patch.setattr(comparison, name, dying)
         yield
 
 
@@ -63,8 +63,8 @@ def killed(monkeypatch, owner, name, call):
 def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
     """It is killed before a slice is recorded and before it is measured, and stopped by a signal within a step."""
     # There are two writes to begin with, and one after each slice and each measurement.
-    for owner, name, call in ((comparison._Record, "write", 5), (comparison._Model, "measure", 1)):
-        with killed(stand_in, owner, name, call):
+    for name, call in (("write_whole", 5), ("TrainedGan", 1)):
+        with killed(stand_in, name, call):
             assert command(tmp_path).code == 130
         assert not (tmp_path / "compare.json").exists()
     shutil.rmtree(tmp_path / "plain")  # to have something left for a signal to interrupt
@@ -117,28 +117,25 @@ def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
     assert more.code == 0 and points[:2] == report["models"]["plain"]["points"] and len(points) == 3
 
     for flags, named in ((("--seed", 1), "--seed: found 1, expected 0"), (("--num_digits", 200), "--num_digits")):
-        refused = command(tmp_path, *flags)
-        assert refused.code == 4 and named in refused.err and "use another --out_dir" in refused.err
+        assert_error(command(tmp_path, *flags), 4, named, "use another --out_dir")
     (tmp_path / "plain" / "logs" / "compare.json").write_text("{}")
-    damaged = command(tmp_path)
-    assert damaged.code == 4 and "damaged" in damaged.err and damaged.err.count("\n") == 1
+    assert_error(command(tmp_path), 4, "damaged")
 
 
 def test_another_run_is_left_alone(stand_in, finished_copy, tmp_path):
     shutil.move(finished_copy, tmp_path / "out" / "plain")
-    refused = command(tmp_path / "out")
-    assert refused.code == 4 and "found a run of no comparison" in refused.err
+    assert_error(command(tmp_path / "out"), 4, "found a run of no comparison")
 
 
 def test_one_at_a_time(stand_in, tmp_path):
     with checkpoint.lock(tmp_path):
-        assert command(tmp_path).code == 75
+        assert_error(command(tmp_path), 75)
 
 
 def test_without_mnist(tmp_path):
     result = run("compare", "--data_dir", tmp_path, "--out_dir", tmp_path / "out")
-    assert (result.code, result.out) == (3, "")
-    assert "expected MNIST's four IDX files" in result.err and result.err.count("\n") == 1
+    assert_error(result, 3, "expected MNIST's four IDX files")
+    assert result.out == ""
 
 
 def test_the_stopwatch_starts_after_the_first_step():
@@ -161,4 +158,4 @@ def test_conditional_models(stand_in, tmp_path):
     for name in ("small", "small-conditional"):
         found = checkpoint.newest(tmp_path / name / "checkpoints", print)
         assert found.config.conditional is name.endswith("conditional")
-    assert command(tmp_path / "other", models="conditional").code == 2
+    assert_error(command(tmp_path / "other", models="conditional"), 2)

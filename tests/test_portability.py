@@ -1,18 +1,23 @@
 """The program runs without what POSIX has and Windows lacks.
 
 Windows itself is not run here. What it lacks is taken away instead: modules, functions, signals, opening a folder, and
-replacing or removing a file that is open. The lock is the one part that this cannot show, since filelock has other code
-for Windows.
+replacing or removing a file that is open. The lock and the place of the cache are what this cannot show, since filelock
+and platformdirs have other code for Windows.
 """
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY, environment
 
+from dcgan_tf1.files import cache_folder
+
 AS_ON_WINDOWS = """
 import os, shutil, signal, subprocess, sys, tempfile
+import platformdirs  # on Windows it is made of other modules
 
 for name in ("fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"):
     sys.modules[name] = None  # an import of it fails
@@ -63,6 +68,19 @@ def run_as_on_windows(code, *arguments):
     """The completed process of Python's `code`."""
     command = [sys.executable, "-c", AS_ON_WINDOWS + code, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other places")
+def test_the_place_of_the_cache(monkeypatch):
+    import pwd
+
+    monkeypatch.setenv("HOME", "/home/her")
+    assert cache_folder() == Path(os.environ["XDG_CACHE_HOME"], "dcgan-tf1")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path("/home/her/.cache/dcgan-tf1")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user whom the system does not know
+    assert cache_folder() is None
 
 
 def test_every_module_is_imported():

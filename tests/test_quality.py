@@ -1,75 +1,65 @@
 """The metrics against numbers computed by hand, the shipped classifiers, and the command that brings them together."""
 
 import json
-import os
 import re
 
 import numpy as np
 import pytest
-from conftest import TINY, run
+from conftest import MNIST_DIR, assert_error, needs_mnist, run, train
 from PIL import Image
 
 from dcgan_tf1.data import sources
 from dcgan_tf1.errors import CheckpointError, DataError
-from dcgan_tf1.quality import classifier, judging, metrics, train_classifier
+from dcgan_tf1.quality import judging, metrics, train_classifier
 from dcgan_tf1.quality.classifier import KINDS, Classifier
 from dcgan_tf1.quality.metrics import Statistics
-from dcgan_tf1.sampling import evaluation
-
-MNIST_DIR = os.environ.get("MNIST_DIR", "")
-needs_mnist = pytest.mark.skipif(not MNIST_DIR, reason="MNIST_DIR is not set")
 
 
 def column(*values):
     return np.array(values, np.float64)[:, np.newaxis]
 
 
-def rotation(angle):
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+def turned(angle, *variances):
+    """The covariance of two dimensions whose axes are turned by `angle`."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return turn @ np.diag(variances) @ turn.T
+
+
+# In two dimensions tr (C1 C2)^(1/2) = sqrt(tr C1 C2 + 2 sqrt(det C1 det C2)).
+ROOT = np.sqrt(np.trace(np.diag([2, 7]) @ turned(1.1, 1, 5)) + 2 * np.sqrt(14 * 5))
+DISTANCES = {
+    "one dimension": ([1], [[4]], [4], [[25]], 3**2 + (5 - 2) ** 2),
+    "diagonal": ([0, 1, 2], np.diag([1, 4, 9]), [2, 1, 1], np.diag([16, 4, 1]), 4 + 0 + 1 + 3**2 + 0 + 2**2),
+    "commuting": ([0, 0], turned(0.7, 1, 9), [1, 1], turned(0.7, 4, 25), 2 + (2 - 1) ** 2 + (5 - 3) ** 2),
+    "not commuting": ([0, 0], np.diag([2, 7]), [0, 0], turned(1.1, 1, 5), 9 + 6 - 2 * ROOT),
+    "singular": ([0, 0], np.diag([4, 0]), [0, 0], np.diag([0, 9]), 13),
+    "the same": ([0, 0], np.diag([4, 0]), [0, 0], np.diag([4, 0]), 0),
+}
 
 
 class TestFrechetDistance:
-    def test_one_dimension(self):
-        a = Statistics(np.array([1.0]), np.array([[4.0]]))
-        b = Statistics(np.array([4.0]), np.array([[25.0]]))
-        assert metrics.frechet_distance(a, b) == pytest.approx(3**2 + (5 - 2) ** 2)
-
-    def test_diagonal(self):
-        a = Statistics(np.array([0.0, 1.0, 2.0]), np.diag([1.0, 4.0, 9.0]))
-        b = Statistics(np.array([2.0, 1.0, 1.0]), np.diag([16.0, 4.0, 1.0]))
-        assert metrics.frechet_distance(a, b) == pytest.approx(4 + 0 + 1 + (4 - 1) ** 2 + 0 + (1 - 3) ** 2)
-
-    def test_commuting(self):
-        turn = rotation(0.7)
-        a = Statistics(np.zeros(2), turn @ np.diag([1.0, 9.0]) @ turn.T)
-        b = Statistics(np.ones(2), turn @ np.diag([4.0, 25.0]) @ turn.T)
-        assert metrics.frechet_distance(a, b) == pytest.approx(2 + (2 - 1) ** 2 + (5 - 3) ** 2)
-
-    def test_not_commuting(self):
-        # In two dimensions tr (C1 C2)^(1/2) = sqrt(tr C1 C2 + 2 sqrt(det C1 det C2)).
-        turn = rotation(1.1)
-        c1, c2 = np.diag([2.0, 7.0]), turn @ np.diag([1.0, 5.0]) @ turn.T
-        root = np.sqrt(np.trace(c1 @ c2) + 2 * np.sqrt(14 * 5))
-        found = metrics.frechet_distance(Statistics(np.zeros(2), c1), Statistics(np.zeros(2), c2))
-        assert found == pytest.approx(9 + 6 - 2 * root)
-
-    def test_singular(self):
-        a = Statistics(np.zeros(2), np.diag([4.0, 0.0]))
-        b = Statistics(np.zeros(2), np.diag([0.0, 9.0]))
-        assert metrics.frechet_distance(a, b) == pytest.approx(13)
-        assert metrics.frechet_distance(a, a) == pytest.approx(0, abs=1e-12)
+    @pytest.mark.parametrize("case", DISTANCES)
+    def test_by_hand(self, case):
+        *both, expected = DISTANCES[case]
+        mean_a, covariance_a, mean_b, covariance_b = (np.array(each, float) for each in both)
+        a, b = Statistics(mean_a, covariance_a), Statistics(mean_b, covariance_b)
+        assert metrics.frechet_distance(a, b) == pytest.approx(expected, abs=1e-12)
 
     def test_statistics(self):
         mean, covariance = metrics.statistics(np.array([[0, 0], [2, 0], [0, 4], [2, 4]], np.float32))
         assert mean.dtype == covariance.dtype == np.float64
         np.testing.assert_allclose(mean, [1, 2])
         np.testing.assert_allclose(covariance, [[4 / 3, 0], [0, 16 / 3]])
+        assert metrics.statistics(column(0, 2, 4)).covariance.tolist() == [[4]]
 
 
 class TestKid:
     def test_by_hand(self):
-        # Kernel (x y + 1)^3: within {0, 1} 1, within {1, 2} 27; across 1, 1, 8, 27. So 1 + 27 - 2 (37 / 4) = 9.5.
-        assert metrics._squared_discrepancy(column(0, 1), column(1, 2)) == pytest.approx(9.5)
+        # Kernel (x y + 1)^3. Halves {0, 1} and {1, 2}: within 1 and 27; across 1, 1, 8, 27; 1 + 27 - 2 (37 / 4) = 9.5.
+        # Halves may also be {0, 0} and {1, 1}, within (1 + 8) / 2, and {1, 1} and {2, 2}, within (8 + 125) / 2.
+        a, b = column(0, 1, 0, 1), column(1, 2, 1, 2)
+        found = {round(metrics.kid(a, b, seed=seed)[0], 9) for seed in range(100)}
+        assert found == {9.5, 4.5 + 27 - 18.5, 1 + 66.5 - 18.5, 4.5 + 66.5 - 28, 4.5 + 66.5 - 9}
         # Both halves of rows all alike give the same: k(0, 0) + k(2, 2) - 2 k(0, 2).
         assert metrics.kid(column(0, 0, 0, 0), column(2, 2, 2, 2)) == (pytest.approx(1 + 125 - 2), 0)
 
@@ -86,32 +76,34 @@ class TestKid:
 
 
 class TestPrecisionRecall:
-    def test_nearest_neighbour(self):
-        # k = 1: the reals 0, 1, 3 have radii 1, 1, 2; the fakes 1.5, 10, 11 have radii 8.5, 1, 1.
-        found = metrics.precision_recall_density_coverage(column(0, 1, 3), column(1.5, 10, 11), k=1)
-        # 1.5 lies within the balls of 1 and 3; every real lies within the ball of 1.5.
-        assert found == pytest.approx((1 / 3, 1, 2 / 3, 2 / 3))
+    @pytest.mark.parametrize(
+        ("k", "real", "fake", "expected"),
+        [
+            # The reals have radii 1, 1, 2, and the fakes 8.5, 1, 1. 1.5 lies within the balls of 1 and 3; every real
+            # lies within the ball of 1.5.
+            (1, (0, 1, 3), (1.5, 10, 11), (1 / 3, 1, 2 / 3, 2 / 3)),
+            # The reals have radii 3, 2, 3, 6, and the fakes 16, 15, 16. 4 lies within those of 3 and 7, 5 also; 20 in
+            # none.
+            (2, (0, 1, 3, 7), (4, 5, 20), (2 / 3, 1, (2 + 2 + 0) / 2 / 3, 2 / 4)),
+        ],
+    )
+    def test_by_hand(self, k, real, fake, expected):
+        found = metrics.precision_recall_density_coverage(column(*real), column(*fake), k)
+        assert found == pytest.approx(expected)
 
-    def test_two_neighbours(self):
-        # k = 2: the reals 0, 1, 3, 7 have radii 3, 2, 3, 6; the fakes 4, 5, 20 have radii 16, 15, 16.
-        found = metrics.precision_recall_density_coverage(column(0, 1, 3, 7), column(4, 5, 20), k=2)
-        # 4 lies within those of 3 and 7, 5 also; 20 in none.
-        assert found == pytest.approx((2 / 3, 1, (2 + 2 + 0) / 2 / 3, 2 / 4))
-
-    def test_same_set(self):
+    def test_same_and_disjoint_sets(self):
         points = np.random.default_rng(0).normal(size=(50, 3))
         found = metrics.precision_recall_density_coverage(points, points)
         assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
-
-    def test_disjoint_sets(self):
-        points = np.random.default_rng(0).normal(size=(50, 3))
         assert metrics.precision_recall_density_coverage(points, points + 100) == (0, 0, 0, 0)
 
-    def test_chunks(self, monkeypatch):
-        real, fake = np.random.default_rng(0).normal(size=(2, 40, 2))
-        whole = metrics.precision_recall_density_coverage(real, fake)
-        monkeypatch.setattr(metrics, "_MEBIBYTES", 7 * 40 * 8 / 2**20)
-        assert metrics.precision_recall_density_coverage(real, fake) == whole
+    def test_large_sets_have_no_order(self):
+        """Their distances do not fit into the memory that is held at a time."""
+        real, fake = np.random.default_rng(0).normal(size=(2, 3300, 2)) * [[[1]], [[2]]]
+        found = metrics.precision_recall_density_coverage(real, fake)
+        order = np.argsort(real[:, 0])
+        assert metrics.precision_recall_density_coverage(real[order], fake[order]) == pytest.approx(found)
+        assert 0 < found.precision < 1 and 0 < found.recall < 1 and 0 < found.coverage < 1
 
 
 class TestClasses:
@@ -120,13 +112,11 @@ class TestClasses:
         np.testing.assert_array_equal(metrics.class_histogram(probabilities), [0.75, 0.25, 0])
 
     def test_divergence(self):
-        half = np.array([0.5, 0.5])
+        half, whole, uneven = np.array([0.5, 0.5]), np.array([1.0, 0.0]), np.array([0.75, 0.25])
         assert metrics.class_divergence(half, half) == 0
-        assert metrics.class_divergence(np.array([0.75, 0.25]), half) == pytest.approx(
-            0.75 * np.log(1.5) + 0.25 * np.log(0.5)
-        )
-        assert metrics.class_divergence(np.array([1.0, 0.0]), half) == pytest.approx(np.log(2))
-        assert metrics.class_divergence(half, np.array([1.0, 0.0])) == np.inf
+        assert metrics.class_divergence(uneven, half) == pytest.approx(0.75 * np.log(1.5) + 0.25 * np.log(0.5))
+        assert metrics.class_divergence(whole, half) == pytest.approx(np.log(2))
+        assert metrics.class_divergence(half, whole) == np.inf
 
     def test_missing(self):
         reference = np.full(4, 0.25)
@@ -142,21 +132,16 @@ class TestClasses:
 
 
 class TestPixels:
-    def test_nearest_neighbours(self, monkeypatch):
-        training = np.random.default_rng(0).integers(0, 256, (30, 4, 4), np.uint8)
-        images = training[[29, 3, 12]].copy()
+    def test_nearest_neighbours_and_copies(self):
+        training = np.random.default_rng(0).integers(0, 256, (2500, 4, 4), np.uint8)
+        images = training[[2400, 1300, 12, 12]].copy()
         images[1, 0, 0] ^= 1
         images[2, :2, 0] ^= 1
-        monkeypatch.setattr(metrics, "_ROWS", 8)
         distances, indices = metrics.nearest_neighbours(images, training)
-        assert indices.tolist() == [29, 3, 12]
-        np.testing.assert_allclose(distances, [0, 1 / 255, np.sqrt(2) / 255])
-
-    def test_exact_copies(self):
-        training = np.random.default_rng(0).integers(0, 256, (30, 4, 4), np.uint8)
-        images = training[[5, 5, 6, 7]].copy()
-        images[3, 3, 3] ^= 1
-        assert metrics.exact_copies(images, training) == 3
+        assert indices.tolist() == [2400, 1300, 12, 12]
+        np.testing.assert_allclose(distances, [0, 1 / 255, np.sqrt(2) / 255, 0])
+        assert metrics.exact_copies(images, training) == 2
+        assert metrics.exact_copies(images[[0, 0]], training) == 2
 
     def test_border_energy(self):
         images = np.zeros((2, 32, 32), np.uint8)
@@ -202,19 +187,17 @@ class TestClassifier:
         with Classifier.load(name) as found:
             assert found.accuracy(test.images[:2000], test.labels[:2000]) > 0.99
 
-    def test_flipped_byte(self, monkeypatch, tmp_path):
-        source = classifier.Path(classifier.__file__)
-        content = bytearray(source.with_name(KINDS["a"].file).read_bytes())
+    def test_damaged_weights(self, monkeypatch, tmp_path):
+        content = bytearray(KINDS["a"].path.read_bytes())
         content[len(content) // 2] ^= 1
-        (tmp_path / KINDS["a"].file).write_bytes(content)
-        monkeypatch.setattr(classifier, "__file__", str(tmp_path / source.name))
-        with pytest.raises(CheckpointError, match="found sha256"):
-            Classifier.load("a")
-        with pytest.raises(CheckpointError, match=r"classifier_b\.npz: No such file"):
-            Classifier.load("b")
+        (tmp_path / "flipped.npz").write_bytes(content)
+        for name, fault in (("flipped.npz", "found sha256"), ("missing.npz", r"missing\.npz: No such file")):
+            monkeypatch.setitem(KINDS, "a", KINDS["a"]._replace(file=str(tmp_path / name)))
+            with pytest.raises(CheckpointError, match=fault):
+                Classifier.load("a")
 
     def test_fits_the_same_from_its_seed(self, monkeypatch):
-        monkeypatch.setattr(train_classifier, "_LEAST_SHOWN", 0)
+        monkeypatch.setattr(train_classifier, "LEAST_SHOWN", 0)
         digits = sources.load("digits", "")
         first, second = (train_classifier.fit(KINDS["b"], digits.images, digits.labels, 1) for _ in range(2))
         assert first.keys() == second.keys()
@@ -264,6 +247,13 @@ class TestJudging:
             assert judge(**changes)[0] == "b" and trained.pop()  # which stands for one that is trained
 
 
+def evaluate(logs, *flags):
+    """What `evaluate` prints, and the record that it writes to `logs`."""
+    result = run("evaluate", *flags)
+    assert result.code == 0, result
+    return result.out, json.loads((logs / "evaluation.json").read_text())
+
+
 class TestEvaluate:
     def test_a_tiny_run(self, monkeypatch, tmp_path):
         """The digits of scikit-learn stand in for MNIST: the even ones to train on, and the odd ones to test on."""
@@ -275,10 +265,8 @@ class TestEvaluate:
 
         monkeypatch.setattr(sources.Dataset, "is_mnist", True)
         monkeypatch.setattr(sources, "load", stand_in)
-        assert run(*TINY, "--out_dir", tmp_path, "--dataset", "mnist", "--iterations", 2).code == 0
-        result = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)
-        assert (result.code, result.err) == (0, "")
-        record = json.loads((tmp_path / "logs" / "evaluation.json").read_text())
+        train(tmp_path, 2, "--dataset", "mnist")
+        out, record = evaluate(tmp_path / "logs", "--out_dir", tmp_path, "--num_digits", 300)
         table = record["metrics"]
         assert (record["step"], record["num_digits"]) == (2, 300)
         assert list(table) == ["generated", "floor", "noise", "blurred"]
@@ -291,68 +279,60 @@ class TestEvaluate:
             assert worse["frechet_distance"] > floor["frechet_distance"]
             assert worse["precision"] <= floor["precision"]
             assert worse["copies"] == 0
-        assert re.search(r"^Frechet distance \d+\.\d{3}, \d+\.\d times the floor$", result.out, re.MULTILINE)
+        assert re.search(r"^Frechet distance \d+\.\d{3}, \d+\.\d times the reference distance$", out, re.MULTILINE)
         with Image.open(tmp_path / "logs" / "evaluation.png") as picture:
-            assert picture.width == 2 * (evaluation._COLUMNS * 29 + 1)
+            assert picture.width == 2 * (20 * 29 + 1)
 
-        assert run("evaluate", "--out_dir", tmp_path, "--num_digits", 300).code == 0
-        assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == table
-        missing = run("evaluate", "--out_dir", tmp_path, "--checkpoint", 1)
-        assert missing.code == 4 and "model-1.json" in missing.err
+        assert evaluate(tmp_path / "logs", "--out_dir", tmp_path, "--num_digits", 300)[1]["metrics"] == table
+        assert_error(run("evaluate", "--out_dir", tmp_path, "--checkpoint", 1), 4, "model-1.json")
 
     @needs_mnist
     def test_the_weights_that_ship(self, monkeypatch, tmp_path):
-        monkeypatch.chdir(tmp_path)
         load = sources.load
         monkeypatch.setattr(sources, "load", lambda *source: load(*source)._replace(images=load(*source).images[:3000]))
-        assert run("evaluate", "--data_dir", MNIST_DIR, "--num_digits", 1000).code == 0
-        table = json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"]["generated"]
+        monkeypatch.chdir(tmp_path)
+        _, record = evaluate(tmp_path / "logs", "--data_dir", MNIST_DIR, "--num_digits", 1000)
+        table = record["metrics"]["generated"]
         assert table["missing_classes"] == 0 and table["frechet_distance"] < 2
 
     def test_without_a_test_split_a_fifth_takes_its_place(self, finished, tmp_path):
-        result = run("evaluate", "--out_dir", finished, "--num_digits", 200, "--log_dir", tmp_path)
-        assert (result.code, result.err) == (0, "") and result.out.startswith("weights: step 200, trained on digits")
-        assert "note: without a test split, 355 of the training images" in result.out
-        assert re.search(r"the classifier of MNIST's digits reads 9\d\.\d\d% of 355 images", result.out)
-        record = json.loads((tmp_path / "evaluation.json").read_text())
+        out, record = evaluate(tmp_path, "--out_dir", finished, "--num_digits", 200, "--log_dir", tmp_path)
+        assert out.startswith("weights: step 200, trained on digits")
+        assert "note: without a test split, 355 of the training images" in out
+        assert re.search(r"the classifier of MNIST's digits reads 9\d\.\d\d% of 355 images", out)
         assert record["classifier"] == "a" and record["metrics"]["floor"]["label_agreement"] > 0.9
 
     @pytest.mark.slow
     def test_a_conditional_gan_of_other_data(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(train_classifier, "_LEAST_SHOWN", 10_000)  # enough to learn from
+        monkeypatch.setattr(train_classifier, "LEAST_SHOWN", 10_000)  # enough to learn from
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         digits = sources.load("digits", "")
         parts = {"train": slice(0, 400), "test": slice(400, 800)}
         arrays = {f"x_{split}": digits.images[part] for split, part in parts.items()}
         arrays |= {f"y_{split}": digits.labels[part] + 3 for split, part in parts.items()}
         np.savez(tmp_path / "data.npz", **arrays)
-        flags = [flag for flag in TINY if flag not in ("--dataset", "digits")]
-        flags += ["--conditional", "--dataset", tmp_path / "data.npz"]
-        assert run(*flags, "--out_dir", tmp_path, "--iterations", 2).code == 0
-        result = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300, "--cas")
-        assert result.code == 0 and "training a classifier of data.npz once" in result.out
-        record = json.loads((tmp_path / "logs" / "evaluation.json").read_text())
+        train(tmp_path, 2, "--dataset", tmp_path / "data.npz", "--conditional")
+        flags = ["--out_dir", tmp_path, "--num_digits", 300]
+        out, record = evaluate(tmp_path / "logs", *flags, "--cas")
+        assert "training a classifier of data.npz once" in out
         assert record["classifier"] == "trained on the data set"
         generated, floor = record["metrics"]["generated"], record["metrics"]["floor"]
         assert generated["label_agreement"] < 0.5 < floor["label_agreement"]
         drawn, real = record["accuracy_scores"]["drawn"], record["accuracy_scores"]["real"]
         assert len(drawn) == len(real) == 3 and max(drawn) < min(real) and len(set(real)) > 1
         assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
-        again = run("evaluate", "--out_dir", tmp_path, "--num_digits", 300)
-        assert again.code == 0 and "training a classifier" not in again.out
-        assert json.loads((tmp_path / "logs" / "evaluation.json").read_text())["metrics"] == record["metrics"]
+        out, again = evaluate(tmp_path / "logs", *flags)
+        assert "training a classifier" not in out and again["metrics"] == record["metrics"]
 
         np.savez(tmp_path / "other.npz", **{**arrays, "x_train": arrays["x_test"]})
-        other = run("evaluate", "--out_dir", tmp_path, "--dataset", tmp_path / "other.npz")
-        assert other.code == 3 and "--dataset: found other.npz" in other.err and other.err.count("\n") == 1
+        assert_error(run("evaluate", *flags, "--dataset", tmp_path / "other.npz"), 3, "--dataset: found other.npz")
 
     @pytest.mark.parametrize("folder", ["", "absent"])
     def test_no_run(self, folder, tmp_path):
         result = run("evaluate", "--checkpoint_dir", tmp_path / folder)
-        assert (result.code, result.out) == (4, "")
-        assert "no checkpoint" in result.err and result.err.count("\n") == 1
+        assert_error(result, 4, "no checkpoint")
+        assert result.out == ""
 
     @pytest.mark.parametrize("flags", [("--num_digits", "99"), ("--seed", "-1"), ("--classifier", "c")])
     def test_flags(self, flags):
-        result = run("evaluate", *flags)
-        assert result.code == 2 and flags[0] in result.err and result.err.count("\n") == 1
+        assert_error(run("evaluate", *flags), 2, flags[0])

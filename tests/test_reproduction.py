@@ -24,7 +24,7 @@ class ScorerOfNothing:
 
 @pytest.fixture
 def reproduction(monkeypatch):
-    spec = importlib.util.spec_from_file_location("reproduction", ROOT / "tools" / "reproduction.py")
+    spec = importlib.util.spec_from_file_location("reproduction", ROOT / "experiments" / "reproduction.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "DIGITS", 100)
