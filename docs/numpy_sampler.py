@@ -1,8 +1,8 @@
-"""Draw digits with NumPy alone from the weights that `run.py export --format npz` writes (family dcgan32).
+"""Generate digits with NumPy alone from the weights that `run.py export --format npz` writes (family dcgan32).
 
     python numpy_sampler.py weights.npz digits.pgm
 
-draws the first 64 digits of seed 0, the same that `run.py generate` draws.
+generates the first 64 digits of seed 0, the same as `run.py generate`.
 """
 
 import json
@@ -73,7 +73,7 @@ KEYS = ("moving_mean", "moving_variance", "beta", "bias", "class_scale/kernel", 
 
 if __name__ == "__main__":
     config, arrays = load(sys.argv[1])
-    count = len(arrays["generator/dense/kernel"]) - config["z_dim"]  # of classes, which are drawn in turns
+    count = len(arrays["generator/dense/kernel"]) - config["z_dim"]  # of classes, which are generated in turns
     z = latent(0, 0, config["z_dim"], config["z_distribution"])[:64]
     digits = generate(z, config, arrays, np.arange(64) % count if count else None)
     picture = digits.reshape(8, 8, 32, 32, -1).swapaxes(1, 2)  # a grid of 256 x 256 pixels
