@@ -5,7 +5,6 @@ flag of the same name, the check of its value, and the record in every checkpoin
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ class Family(NamedTuple):
     """What can be known of a family of networks without TensorFlow; `networks/` has a module of the same name."""
 
     image_size: int
-    """Side of the images that it is trained on and draws, in pixels: 28, or 32, for which 28x28 data is padded by 2."""
+    """Side of its images in pixels: 28, or 32, for which 28x28 data is padded by 2."""
     defaults: dict[str, Any]
     """The settings whose defaults differ from those of Config's fields."""
     conditional_defaults: dict[str, Any] = {}
@@ -98,28 +97,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def _setting(
-    default: Any,
-    help: str,
+    default: Any,  # the value that the family `dcgan32` has without a preset
+    help: str,  # one line for `--help`
     *,
-    low: float | None = None,
+    low: float | None = None,  # the least value of a number, or of each number of a list
     high: float | None = None,
-    choices: Iterable[Any] | None = None,
-    length: tuple[int, int] | None = None,
-    identity: bool = False,
-    model: str | None = None,
+    choices: Iterable[Any] | None = None,  # the values allowed; None: any
+    length: tuple[int, int] | None = None,  # how many numbers a list may have, at least and at most
+    identity: bool = False,  # whether the setting stays the same for the life of a run
+    model: str | None = None,  # the only family that has this setting; None: all families have it
 ) -> Any:
-    """A field of `Config`.
-
-    Args:
-        default: the value that the family `dcgan32` has without a preset.
-        help: one line for `--help`.
-        low: the least value of a number, or of each number of a list.
-        high: the largest.
-        choices: the values allowed; None: any.
-        length: how many numbers a list may have, at least and at most.
-        identity: whether the setting stays the same for the life of a run.
-        model: the only family that has this setting; None: all families have it.
-    """
+    """A field of `Config`."""
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length}
     return dataclasses.field(default=default, metadata={**metadata, "identity": identity, "model": model})
 
@@ -152,18 +140,14 @@ class Config:
     )
     data_dir: str = _setting("", "folder that holds MNIST's four IDX files (.gz or not) or mnist.npz")
     channels: int = _setting(
-        1,
-        "channels of the images: 1 for grey, 3 for colour",
-        choices=(1, 3),
-        identity=True,
-        model="dcgan32",
+        1, "channels of the images: 1 for grey, 3 for colour", choices=(1, 3), identity=True, model="dcgan32"
     )
     invert: bool = _setting(
         False, "turn bright into dark and dark into bright, for dark ink on white paper", identity=True
     )
     skip_bad: bool = _setting(False, "pass over pictures of a folder that cannot be read, and count them")
     conditional: bool = _setting(
-        False, "draw and judge images by their class, which takes a data set with labels", identity=True
+        False, "generate and judge images by their class, which takes a data set with labels", identity=True
     )
     iterations: int = _setting(150_000, "number of the step at which training ends", low=1, high=10**9)
     batch_size: int = _setting(64, "real images, and generated ones, in each step", low=2, high=8192)
@@ -187,10 +171,7 @@ class Config:
     beta1: float = _setting(0.0, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
     beta2: float = _setting(0.999, "Adam's decay rate for the mean of their squares", low=0, high=0.999999)
     lr_scale: float = _setting(
-        10.0,
-        "both learning rates are multiplied by this, and Adam's epsilon is divided by it",
-        low=1e-3,
-        high=1e3,
+        10.0, "both learning rates are multiplied by this, and Adam's epsilon is divided by it", low=1e-3, high=1e3
     )
     loss: str = _setting("non_saturating", "what the players minimise", choices=LOSSES)
     r1: float = _setting(
@@ -199,7 +180,7 @@ class Config:
     r2: float = _setting(0.0, "weight of the penalty on its gradients at generated images", low=0, high=1e6)
     ema_decay: float = _setting(
         0.9999,
-        "decay rate of the moving average of the generator's weights, which samples are drawn with; 0: no average",
+        "decay rate of the moving average of the generator's weights, which generates all samples; 0: no average",
         low=0,
         high=0.999999,
         identity=True,
@@ -212,14 +193,13 @@ class Config:
     )
     d_jitter: float = _setting(
         0.0,
-        "pixels by which what the discriminator sees is shifted at most, real and drawn images alike; it is stretched "
-        "by up to a tenth of its size for each, too; 0: neither",
+        "pixels by which what the discriminator sees is shifted at most, real and generated images alike; it is "
+        "stretched by up to a tenth of its size for each, too; 0: neither",
         low=0,
         high=4,
     )
     augment: bool = _setting(
-        False,
-        "shift, scale and cut what the discriminator sees, real and drawn images alike, for small data sets",
+        False, "shift, scale and cut what the discriminator sees, real and generated images alike, for small data sets"
     )
     init_from: str = _setting(
         "",
@@ -290,8 +270,8 @@ class Config:
         unknown = given.keys() - fields.keys()
         if unknown:
             raise TypeError(f"Config has no setting {min(unknown)!r}")
-        for name in given:  # before the preset and the family are looked up
-            _check(fields[name], given[name])
+        for name, value in given.items():
+            _check(fields[name], value)
         preset = given.get("preset", "default")
         settings = PRESETS[preset]
         model = given.get("model", settings.get("model", "dcgan32"))
@@ -303,7 +283,6 @@ class Config:
         family = MODELS[model]
         conditional = family.conditional_defaults if given.get("conditional") else {}
         for name, value in {**defaults, **family.defaults, **conditional, **settings, **given}.items():
-            _check(fields[name], value)
             only_model = fields[name].metadata["model"]
             if only_model not in (None, model) and value != defaults[name]:
                 raise UsageError(f"--{name}: found {value!r}, expected none: only --model {only_model} has it")
@@ -331,7 +310,7 @@ class Config:
 
     @property
     def image_size(self) -> int:
-        """Side of the images that the networks see and draw, in pixels."""
+        """Side of the images that the networks see and generate, in pixels."""
         return MODELS[self.model].image_size
 
     def image_shape(self, side: int) -> tuple[int, ...]:
@@ -349,41 +328,33 @@ class Config:
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
     """Raise UsageError unless `field` may have the `value`."""
-    rule = field.metadata
+    rule, kind = field.metadata, field.type
     low, high = rule["low"], rule["high"]
-    flag = f"--{field.name}"
     if rule["choices"]:
-        if type(value) is not field.type or value not in tuple(rule["choices"]):
-            raise UsageError(f"{flag}: found {value!r}, expected one of {', '.join(map(str, rule['choices']))}")
-    elif field.type is bool:
-        if type(value) is not bool:
-            raise UsageError(f"{flag}: found {value!r}, expected true or false")
-    elif field.type is str:
-        if not isinstance(value, str) or "\0" in value:
-            raise UsageError(f"{flag}: found {value!r}, expected text")
+        good = type(value) is kind and value in tuple(rule["choices"])
+        expected = f"one of {', '.join(map(str, rule['choices']))}"
+    elif kind is bool:
+        good, expected = type(value) is bool, "true or false"
+    elif kind is str:
+        good, expected = isinstance(value, str) and "\0" not in value, "text"
     elif rule["length"]:
         shortest, longest = rule["length"]
-        if not isinstance(value, tuple) or not shortest <= len(value) <= longest:
-            raise UsageError(f"{flag}: found {value!r}, expected {shortest} to {longest} numbers, comma-separated")
-        for item in value:
-            _check_number(flag, item, int, low, high)
+        good = isinstance(value, tuple) and shortest <= len(value) <= longest
+        good = good and all(type(number) is int and low <= number <= high for number in value)
+        expected = f"{shortest} to {longest} integers from {low} to {high}, comma-separated"
     else:
-        _check_number(flag, value, field.type, low, high)
-
-
-def _check_number(flag: str, value: Any, kind: Any, low: float, high: float) -> None:
-    """Raise UsageError unless `value` is a finite number of `kind` from `low` to `high`."""
-    right_type = type(value) is int or (kind is float and type(value) is float and math.isfinite(value))
-    if not right_type or not low <= value <= high:
-        number = "an integer" if kind is int else "a number"
-        raise UsageError(f"{flag}: found {_short(value)}, expected {number} from {low} to {high}")
+        good = type(value) in (int, kind) and low <= value <= high  # which NaN is not
+        expected = f"{'an integer' if kind is int else 'a number'} from {low} to {high}"
+    if not good:
+        raise UsageError(f"--{field.name}: found {_short(value)}, expected {expected}")
 
 
 def _short(value: Any) -> str:
-    """`value` as text for an error line. Integers are described if they have more digits than Python will print."""
-    if type(value) is int and abs(value) >= 10**20:
-        return "an integer of over 20 digits"
-    text = repr(value)
+    """`value` as text for an error line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integers of thousands of digits
+        return "an integer of too many digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -405,7 +376,7 @@ class Folders(NamedTuple):
         """The folders `sample_image/`, `checkpoints/` and `logs/` in `out_dir`, or the ones given in their place."""
         out = Path(out_dir)
         return cls(
-            Path(sample_dir) if sample_dir else out / "sample_image",
-            Path(checkpoint_dir) if checkpoint_dir else out / "checkpoints",
-            Path(log_dir) if log_dir else out / "logs",
+            Path(sample_dir or out / "sample_image"),
+            Path(checkpoint_dir or out / "checkpoints"),
+            Path(log_dir or out / "logs"),
         )
