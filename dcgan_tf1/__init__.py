@@ -21,8 +21,7 @@ def load(checkpoint: "str | os.PathLike[str] | int | None" = None) -> "TrainedGa
             without classes) or `fashion` (clothes). None: the newest checkpoint of the run in `./checkpoints`, or,
             without a run, the weights that ship.
 
-    Raises:
-        errors.CheckpointError: there is no such checkpoint, or it is damaged.
+    Raises errors.CheckpointError if there is no such checkpoint, or it is damaged.
     """
     import warnings
 

@@ -27,8 +27,6 @@ from dcgan_tf1.commands.train import train
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line
 
 COMMANDS = (train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
-
-
 COMPLETION = "_DCGAN_TF1_COMPLETE"
 """The variable by which a shell asks what a command line could go on with; click says how."""
 
@@ -81,7 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if COMPLETION in os.environ:
         return shell_complete(run, {}, "dcgan-tf1", COMPLETION, os.environ[COMPLETION])
-    debug = "--debug" in arguments
     with contextlib.suppress(AttributeError, OSError):  # tests print to objects of other kinds
         # A path may hold characters that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -89,18 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except DcganError as error:
-        if debug:
+    except (DcganError, OSError) as error:
+        if "--debug" in arguments:
             traceback.print_exc()
+        if isinstance(error, OSError):  # errors of files are OutputErrors by now; this one is about what is printed to
+            with open(os.devnull, "wb") as nowhere:  # what is still to be printed would fail again at exit
+                os.dup2(nowhere.fileno(), 1)
+            error = OutputError(f"{error.filename or 'standard output'}: {error.strerror or error}")
         print(one_line(f"error: {error}"), file=sys.stderr)
         return error.exit_code
-    except OSError as error:  # errors of files are OutputErrors by now; this one is about what is printed to
-        if debug:
-            traceback.print_exc()
-        with open(os.devnull, "wb") as nowhere:  # what is still to be printed would fail again at exit
-            os.dup2(nowhere.fileno(), 1)
-        print(one_line(f"error: {error.filename or 'standard output'}: {error.strerror or error}"), file=sys.stderr)
-        return OutputError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return SIGNAL_BASE + signal.SIGINT

@@ -25,8 +25,8 @@ class Family(NamedTuple):
     """The settings whose defaults differ again in a conditional GAN."""
 
 
+# Recipes published elsewhere do without what this project adds: averaged weights, noise on images, larger rates.
 _PUBLISHED: dict[str, Any] = {"ema_decay": 0.0, "d_noise": 0.0, "lr_scale": 1.0}
-"""Recipes published elsewhere do without what this project adds: averaged weights, noise on images, larger rates."""
 
 MODELS: dict[str, Family] = {
     "dcgan32": Family(32, {}, {"z_dim": 64, "lr_decay": "linear"}),
@@ -292,11 +292,7 @@ class Config:
 
     @classmethod
     def from_json(cls, record: Any) -> "Config":
-        """The config that `to_json` made `record` of.
-
-        Raises:
-            UsageError: `record` is no such object: a field is unknown, of the wrong type or out of range.
-        """
+        """The config that `to_json` made `record` of. Raises UsageError if it is no such object."""
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(record, dict):
             raise UsageError(f"config: found {_short(record)}, expected an object")

@@ -31,8 +31,7 @@ class Task(NamedTuple):
 def read_task() -> Task | None:
     """What TF_CONFIG says, or None where it is not set or names this process alone.
 
-    Raises:
-        UsageError: it contradicts itself, or has something that this program does not know.
+    Raises UsageError if it contradicts itself, or has something that this program does not know.
     """
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
@@ -80,11 +79,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def _endpoint(address: Any) -> tuple[str, int]:
-    """The host and the port of a worker's address: the same for each way to spell them.
-
-    Raises:
-        UsageError: it is no text, no HOST:PORT, or no worker can be reached at it.
-    """
+    """The host and the port of a worker's address, the same for each way to spell them; a UsageError if it is none."""
     found = f"found {reprlib.repr(address)}"
     match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if not match or int(match[3]) > 65535:

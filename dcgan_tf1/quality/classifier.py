@@ -23,8 +23,7 @@ v1 = tf.compat.v1
 SIDE = 28
 BATCH = 500
 """The number of images that pass through the network together, whatever the number of images is."""
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
-"""The weights of red, green and blue in grey (ITU-R BT.601)."""
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 SCOPE = "classifier"
 """The variable scope of the network, in the names of its weights too."""
 
@@ -75,9 +74,7 @@ class Classifier:
 
     def __init__(self, kind: Kind, weights: Mapping[str, np.ndarray], session: tf.compat.v1.Session) -> None:
         self.classes = kind.classes
-        """How many classes it tells apart."""
         self.name = next((name for name, known in KINDS.items() if known == kind), "trained on the data set")
-        """Which it is: that of a published one in KINDS, or `trained on the data set`."""
         self._channels = kind.channels
         with session.graph.as_default():
             shape = [BATCH, SIDE, SIDE] if kind.channels == 1 else [BATCH, SIDE, SIDE, kind.channels]
@@ -121,10 +118,7 @@ def read_weights(kind: Kind) -> dict[str, np.ndarray]:
 
 
 def network(images: tf.Tensor, kind: Kind, forward: ForwardPass) -> tuple[tf.Tensor, tf.Tensor]:
-    """The network of `kind`: uint8 [n, 28, 28] -> features [n, kind.features], logits [n, kind.classes].
-
-    One of colours takes uint8 [n, 28, 28, 3].
-    """
+    """uint8 [n, 28, 28], or [n, 28, 28, 3] in colour -> features [n, kind.features], logits [n, kind.classes]."""
     x = tf.cast(images, tf.float32) if kind.channels > 1 else tf.cast(images, tf.float32)[..., tf.newaxis]
     x = x / 255.0
     for i, (channels, kernel, stride) in enumerate(kind.convolutions, 1):

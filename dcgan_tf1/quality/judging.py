@@ -24,8 +24,7 @@ MEASURED = 5000
 """How many digits are measured during training, and how many images of the data set they are compared with at most."""
 _LEAST_HELD_OUT = 10
 _MOST_HELD_OUT = 10_000
-_READS = 0.95
-"""The share of labels from which on the frozen classifier reads a data set."""
+_READS = 0.95  # the share of labels from which on the frozen classifier reads a data set
 
 
 def hold_out(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -33,9 +32,8 @@ def hold_out(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
     Raises DataError if there are too few images.
     """
-    count = len(data.images)
+    count, classes = len(data.images), class_indices(data)
     order = draws.batch_indices(count, count, 0, 0)
-    classes = class_indices(data)
     classes = np.zeros(count, int) if classes is None else classes
     chosen = np.zeros(count, bool)
     for label in range(classes.max() + 1):
@@ -72,28 +70,30 @@ def open_judge(train: Dataset, test: Dataset, name: str = "a") -> Iterator[Class
         train: what a classifier of the data set is trained on, where there is none.
         name: the frozen classifier; see `quality.classifier.KINDS`.
     """
-    if train.is_mnist:
-        with Classifier.load(name) as classifier:
-            yield classifier
-        return
-    shown = images.fit(test.images, SIDE)
     with Classifier.load(name) as classifier:
-        if class_indices(train) is None:
-            seen = "note: without labels, images are compared in the features of a classifier of MNIST's digits"
-            print(f"{seen}; its distances tell which of two runs on the same data is nearer, and no more")
+        if train.is_mnist or _reads(classifier, train, test):
             yield classifier
             return
-        labels = train.indices_of(test)
-        digits = train.images.ndim == 3 and not train.names and np.array_equal(train.labels_in_order, labels_of(DIGITS))
-        accuracy = classifier.accuracy(shown, labels) if digits else 0
-        if accuracy >= _READS:
-            print(f"the classifier of MNIST's digits reads {accuracy:.2%} of {len(shown)} images", flush=True)
-            yield classifier
-            return
+    shown, labels = images.fit(test.images, SIDE), train.indices_of(test)
     with open_fitted(train._replace(images=images.fit(train.images, SIDE))) as classifier:
         accuracy = classifier.accuracy(shown, labels)
         print(one_line(f"a classifier trained on {train.name} reads {accuracy:.2%} of {len(shown)} others"), flush=True)
         yield classifier
+
+
+def _reads(classifier: Classifier, train: Dataset, test: Dataset) -> bool:
+    """Whether the frozen classifier judges images that are not MNIST's; if so, a line says why."""
+    if class_indices(train) is None:
+        seen = "note: without labels, images are compared in the features of a classifier of MNIST's digits"
+        print(f"{seen}; its distances tell which of two runs on the same data is nearer, and no more")
+        return True
+    labels = train.indices_of(test)
+    if train.images.ndim > 3 or train.names or not np.array_equal(train.labels_in_order, labels_of(DIGITS)):
+        return False
+    accuracy = classifier.accuracy(images.fit(test.images, SIDE), labels)
+    if accuracy >= _READS:
+        print(f"the classifier of MNIST's digits reads {accuracy:.2%} of {len(labels)} images", flush=True)
+    return accuracy >= _READS
 
 
 class Measure(NamedTuple):
@@ -111,8 +111,7 @@ def open_measure(data: Dataset) -> Iterator[Measure]:
     For MNIST that is its last 5,000 training images. Of other data a fifth is held out from the classifier, and not
     from the GAN; a line tells the reference distance, that of the other four fifths.
 
-    Raises:
-        DataError: there are too few images, or labels that nothing can learn.
+    Raises DataError if there are too few images, or labels that nothing can learn.
     """
     if data.is_mnist:
         with Classifier.load() as classifier:

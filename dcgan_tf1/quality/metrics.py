@@ -10,10 +10,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import rel_entr
 
-_MEBIBYTES = 80
-"""How much of a matrix of distances is held at a time."""
-_ROWS = 1000
-"""How many training images are compared with all others at a time."""
+_MEBIBYTES = 80  # of a matrix of distances, held at a time
+_ROWS = 1000  # training images that are compared with all others at a time
 
 
 class Statistics(NamedTuple):

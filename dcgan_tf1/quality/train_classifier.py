@@ -18,12 +18,10 @@ from dcgan_tf1.quality.classifier import KINDS, SCOPE, SIDE, Classifier, Kind, n
 v1 = tf.compat.v1
 
 _BATCH = 100
-EPOCHS = 14
-"""How often all images are shown."""
+EPOCHS = 14  # passes over all images
 LEAST_SHOWN = 60_000
 """How many images are shown at least in a training, however few there are."""
-_RATE = 2e-3
-"""The learning rate of the first step; it falls to 0 in a straight line."""
+_RATE = 2e-3  # the learning rate of the first step; it falls to 0 in a straight line
 
 
 def open_fitted(data: sources.Dataset) -> contextlib.AbstractContextManager[Classifier]:
@@ -36,13 +34,11 @@ def open_fitted(data: sources.Dataset) -> contextlib.AbstractContextManager[Clas
     digest = hashlib.sha256(data.digest.encode() + labels.astype("<i4").tobytes()).hexdigest()
     folder = cache_folder()
     path = folder / "classifiers" / f"{digest[:32]}.npz" if folder else None
-    kind = KINDS["a"]._replace(
-        classes=int(labels.max()) + 1, file=str(path), sha256="", channels=1 if data.images.ndim == 3 else 3
-    )
+    classes, channels = int(labels.max()) + 1, 1 if data.images.ndim == 3 else 3
+    kind = KINDS["a"]._replace(file=str(path), sha256="", classes=classes, channels=channels)
     if path and path.exists():
         with contextlib.suppress(DataError), open_data_file(path) as content, np.load(content) as arrays:
-            weights = dict(arrays)
-            return Classifier.open(kind, weights)
+            return Classifier.open(kind, dict(arrays))
         print(one_line(f"note: {path} is not used, since it is damaged"))
     print(one_line(f"training a classifier of {data.name} once"), flush=True)
     weights = fit(kind, data.images, labels, EPOCHS)

@@ -33,10 +33,8 @@ FORMAT = 2
 _MAX_MANIFEST_BYTES = 1 << 20
 _MODEL_FILE = re.compile(r"model-(\d{1,12})\.(data-00000-of-00001|index|json)")
 _SAVER_SUFFIXES = ("data-00000-of-00001", "index")
-KERNEL_SETTINGS = (
-    *("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_"),
-    *("XLA_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_", "TF_CUDNN_"),
-)
+_LIBRARIES = ("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_")
+KERNEL_SETTINGS = (*_LIBRARIES, "XLA_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_", "TF_CUDNN_")
 """Prefixes of the environment variables that choose kernels and threads, and with them the last bits of a sum."""
 
 
@@ -119,9 +117,10 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 
 def load(folder: Path, step: int) -> Checkpoint:
-    """The verified checkpoint of `step`. Raises CheckpointError if it is missing or damaged.
+    """The verified checkpoint of `step`.
 
-    It raises VersionError if it is whole, but has a format or a setting that this version does not know.
+    Raises CheckpointError if it is missing or damaged, and VersionError if it is whole, but has a format or a setting
+    that this version does not know.
     """
     path = folder / f"model-{step}.json"
     try:
@@ -136,8 +135,7 @@ def load(folder: Path, step: int) -> Checkpoint:
             raise ValueError(f"step {manifest['step']!r}")
         for suffix in _SAVER_SUFFIXES:
             name = f"model-{step}.{suffix}"
-            recorded = manifest["files"][name]
-            found = {"bytes": (folder / name).stat().st_size}
+            found, recorded = {"bytes": (folder / name).stat().st_size}, manifest["files"][name]
             if found["bytes"] == recorded["bytes"]:  # otherwise it need not be read, however large it is
                 found = _describe(folder / name)
             if found != recorded:
@@ -166,8 +164,7 @@ def commit(
 ) -> None:
     """Make `step` the newest checkpoint, wholly or not at all. `save` writes the Saver's two files to a prefix.
 
-    Raises:
-        OutputError: it cannot be written. The checkpoints before it are intact, and nothing is left behind.
+    Raises OutputError if it cannot be written. The checkpoints before it are intact then, and nothing is left behind.
     """
     name = f"model-{step}"
     temporary = None

@@ -23,8 +23,7 @@ TABLES = {
 
 `d_x` and `d_g_z` are D(x) and D(G(z)): D's mean probabilities that real and that generated images are real.
 """
-_SECONDS_BETWEEN_LINES = 10
-"""How often progress is printed where there is no terminal."""
+_SECONDS_BETWEEN_LINES = 10  # of progress, where there is no terminal
 
 
 class Table:

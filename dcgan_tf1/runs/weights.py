@@ -39,8 +39,7 @@ Their files are in `checkpoints/pretrained/`, and grids of their training in `sa
 beside the package, or in it where it is installed.
 """
 _AVERAGE = "/ExponentialMovingAverage"
-_RETIRED = ("weight_gain", "output_bias")
-"""Settings of training that are in the files of earlier versions, and say nothing of the weights."""
+_RETIRED = ("weight_gain", "output_bias")  # settings in the files of earlier versions, which say nothing of the weights
 _LARGEST_FILE = 1 << 30
 _MOST_ARRAYS = 1000
 _NAME = re.compile(r"(generator|discriminator)(/\w{1,100}){1,8}", re.ASCII)
