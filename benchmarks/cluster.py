@@ -274,11 +274,11 @@ def chart(report: dict, path: Path) -> None:
             modelled = [one / workers[count][link].get("model_ms", np.nan) for link in links]
             axes.plot(measured, links, "o", color=colour, label=f"{count} workers, measured")
             axes.plot(modelled, links, "|", ms=16, color=colour, label=f"{count} workers, on paper")
-        axes.invert_yaxis() if axes is panels[0][0] else None
         axes.axvline(1, color="#bbbbbb", lw=1)
         axes.set_xlabel("how many times the steps of one worker on one core")
         axes.set_title(f"{name}: one worker takes {one:.0f} ms a step", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
+    panels[0][0].invert_yaxis()  # and with it that of the others, which share it
     panels[0][0].legend(fontsize=7)
     figure.savefig(path, dpi=150)
 

@@ -21,10 +21,7 @@ from dcgan_tf1.data import draws, sources  # noqa: E402
 from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
 from dcgan_tf1.quality.scorer import Scorer  # noqa: E402
-from dcgan_tf1.runs import (
-    checkpoint,  # noqa: E402
-    weights,  # noqa: E402
-)
+from dcgan_tf1.runs import checkpoint, weights  # noqa: E402
 from dcgan_tf1.sampling.trained_gan import TrainedGan  # noqa: E402
 
 DIGITS = 5000

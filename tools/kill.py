@@ -46,21 +46,8 @@ from dcgan_tf1.tf_config import Task, write_task  # noqa: E402
 TINY = ["--dataset", "digits", "--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8"]
 OFTEN = ["--log_every", "1", "--sample_every", "5", "--checkpoint_every", "10", "--max_to_keep", "2"]
 STEPS = 200
-CALLS = [
-    "mkdir",
-    "openat",
-    "write",
-    "pwrite64",
-    "fsync",
-    "fdatasync",
-    "rename",
-    "renameat",
-    "renameat2",
-    "unlink",
-    "unlinkat",
-    "rmdir",
-]
 REMOVALS = ("unlink", "unlinkat", "rmdir")
+CALLS = ("mkdir", "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", *REMOVALS)
 TEMPORARIES = (".commit-*", ".*.tmp")
 
 
@@ -278,7 +265,8 @@ def lose_workers(workers, count, number, folder, judge):
             while time.monotonic() < at + 30 and any(run.code is None for run in others):
                 time.sleep(0.05)
             ended.append(time.monotonic() - at)
-            os.kill(victim.pid, signal.SIGKILL) if victim.code is None else None
+            if victim.code is None:
+                os.kill(victim.pid, signal.SIGKILL)
         in_time = runs.wait(30 if lost < count else 300)
         judge.expect(in_time, "a worker did not end", next((run for run in runs.all if run.code != 0), None))
         judge.expect_start(runs.chief, committed)

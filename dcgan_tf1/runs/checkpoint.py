@@ -82,12 +82,11 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _read_holder(path: Path) -> str:
     """The process id in `path`, or `unknown`."""
-    try:
-        with _open(path) as file:
-            text = file.read(20).decode(errors="replace").strip()
-    except (OSError, ValueError):
-        return "unknown"
-    return text if text.isdecimal() else "unknown"
+    with contextlib.suppress(OSError, ValueError), _open(path) as file:
+        text = file.read(20).decode(errors="replace").strip()
+        if text.isdecimal():
+            return text
+    return "unknown"
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -88,12 +88,10 @@ def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str
     for field in dataclasses.fields(Config):
         recorded = getattr(start.config, field.name)
         wanted = given.get(field.name, recorded)
-        if wanted == recorded:
-            continue
-        if field.metadata["identity"]:
+        if wanted != recorded and field.metadata["identity"]:
             expected = f"expected {recorded}, as {start.prefix.parent} was trained with; use another --out_dir"
             raise CheckpointError(f"--{field.name}: found {wanted}, {expected}")
-        if field.name != "iterations":
+        if wanted != recorded and field.name != "iterations":
             changed.append(field.name)
     return changed
 

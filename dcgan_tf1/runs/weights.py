@@ -75,8 +75,7 @@ def find_weights(
         folder: a folder of checkpoints. None: `./checkpoints`, or, where that holds no run, the weights that ship.
         warn: is told of each damaged checkpoint that is passed over.
 
-    Raises:
-        CheckpointError: there is no such checkpoint or file, or it is damaged.
+    Raises CheckpointError if there is no such checkpoint or file, or it is damaged.
     """
     here = folder or Path("checkpoints")
     if isinstance(wanted, bool) or not isinstance(wanted, int | np.integer | str | os.PathLike | None):
