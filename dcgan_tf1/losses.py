@@ -77,13 +77,10 @@ CROSS_ENTROPIES = ("non_saturating", "saturating")
 
 
 def gradient_penalty(logits: "tf.Tensor", images: "tf.Tensor") -> "tf.Tensor":
-    """Half the mean square of the length of the logits' gradient at the images, a scalar.
+    """Half the mean square of the length of the gradient of `logits`, float32 [batch, 1], at `images`, a scalar.
 
-    At real images it is R1, and at generated ones R2 (Mescheder et al. 2018, equations 9 and 10).
-
-    Args:
-        logits: float32 [batch, 1].
-        images: the images that they were computed from, float32 [batch, size, size, channels].
+    The images, float32 [batch, size, size, channels], are those that the logits were computed from. At real images it
+    is R1, and at generated ones R2 (Mescheder et al. 2018, equations 9 and 10).
     """
     import tensorflow as tf
 

@@ -26,10 +26,7 @@ from dcgan_tf1.data import sources  # noqa: E402
 from dcgan_tf1.pictures import images  # noqa: E402
 from dcgan_tf1.quality.classifier import SIDE, Classifier  # noqa: E402
 from dcgan_tf1.quality.scorer import Scorer  # noqa: E402
-from dcgan_tf1.runs import (
-    checkpoint,  # noqa: E402
-    weights,  # noqa: E402
-)
+from dcgan_tf1.runs import checkpoint, weights  # noqa: E402
 from dcgan_tf1.runs.folder import open_run  # noqa: E402
 from dcgan_tf1.sampling.trained_gan import TrainedGan  # noqa: E402
 from dcgan_tf1.training.loop import train  # noqa: E402
