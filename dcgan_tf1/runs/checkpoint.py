@@ -139,7 +139,7 @@ def load(folder: Path, step: int) -> Checkpoint:
                 found = _describe(folder / name)
             if found != recorded:
                 kind = "bytes" if found["bytes"] != recorded["bytes"] else "sha256"
-                raise ValueError(f"{name} has {kind} {found[kind]}, expected {recorded[kind]}"[:120])
+                raise ValueError(f"{name} has {kind} {found[kind]!s:.16}, expected {recorded[kind]!s:.16}")
         config, dataset, machine = Config.from_json(manifest["config"]), manifest["dataset"], manifest["machine"]
         if not isinstance(machine, dict):
             raise ValueError("machine is no record")
