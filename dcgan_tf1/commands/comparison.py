@@ -13,7 +13,7 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -37,14 +37,9 @@ from dcgan_tf1.training.loop import train
 from dcgan_tf1.training.stopping import Stopwatch
 
 FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
-"""The parts of the time after which all models are measured.
-
-They are even on a logarithmic axis, but no slice is longer than a quarter.
-"""
-_STRIP_DIGITS = 10
-"""How many digits a strip of samples shows, of the same latent vectors at all times."""
-_NEVER = 10**9
-"""A number of steps that no model reaches: only the ends of slices are committed."""
+"""The parts of the time after which all models are measured: even on a logarithmic axis, but at most a quarter apart."""
+_STRIP_DIGITS = 10  # shown in a strip of samples, of the same latent vectors at all times
+_NEVER = 10**9  # a step that no model reaches: only the ends of slices are committed
 
 
 def compare(
@@ -56,10 +51,8 @@ def compare(
 
     Args:
         configs: 8 at most, by the names of the models.
-        training: MNIST's training digits.
-        test: MNIST's test digits.
-        count: how many digits are generated for each measurement.
-        seed: the seed of these digits.
+        training, test: MNIST's digits.
+        count, seed: how many digits are generated for each measurement, and their seed.
 
     Returns:
         0, or the number of the signal that ended the training. The step at hand was ended, and is recorded.
@@ -75,17 +68,16 @@ def compare(
         scorer = Scorer(classifier, test.images)
         chosen = draws.batch_indices(len(training.images), count, seed, 0)
         floor, labels = scorer.measure(training.images[chosen]), cast(np.ndarray, training.labels)[chosen]
-        for fraction in FRACTIONS:
+        for seconds in [fraction * goal for fraction in FRACTIONS]:
             for model in models:
                 bar.set_description(model.name)
-                if model.is_measured_at(fraction * goal):
-                    continue
-                if model.seconds < fraction * goal:
-                    signal_number = model.train(fraction * goal, training, bar)
-                    if signal_number:
-                        return signal_number
-                tqdm.write(model.measure(scorer, labels, seed), file=sys.stdout)
-                sys.stdout.flush()
+                signal_number = model.train(seconds, training, bar)
+                if signal_number:
+                    return signal_number
+                if not model.is_measured_at(seconds):
+                    tqdm.write(model.measure(scorer, labels, seed), file=sys.stdout)
+                    sys.stdout.flush()
+    results = {model.name: model.result(goal, floor["frechet_distance"]) for model in models}
     report = {
         "minutes": minutes,
         "num_digits": count,
@@ -94,58 +86,22 @@ def compare(
         "dataset": {"name": training.name, "digest": training.digest},
         "machine": checkpoint.machine_record(),
         "floor": floor,
-        "models": {model.name: model.result(goal, floor["frechet_distance"]) for model in models},
+        "models": results,
     }
-    text = json.dumps(report, indent=1).encode() + b"\n"
     table = _table(report)
-    write_whole(out / "compare.json", lambda file: file.write(text))
+    _write_json(out / "compare.json", report)
     write_whole(out / "compare.md", lambda file: file.write(table.encode()))
-    plot_comparison([model.history(goal) for model in models], floor["frechet_distance"], out / "compare.png")
+    histories = [model.history(results[model.name]) for model in models]
+    plot_comparison(histories, floor["frechet_distance"], out / "compare.png")
     print(f"{table}\n{out / 'compare.json'}, {out / 'compare.md'}, {out / 'compare.png'}")
     return 0
 
 
-class _Record(NamedTuple):
-    """How far a model is. It is kept in logs/compare.json of the model's folder."""
-
-    identity: dict[str, Any]
-    """The settings that must not differ when the comparison goes on."""
-    step: int = 0
-    """The last step of the last slice."""
-    seconds: float = 0.0
-    """The seconds of training so far."""
-    points: tuple[dict[str, Any], ...] = ()
-    """The `step`, the `seconds` and the metrics of each time at which the model was measured."""
-
-    @classmethod
-    def read(cls, path: Path) -> "_Record":
-        """The record in the file `path`.
-
-        Raises:
-            CheckpointError: it is damaged.
-        """
-        try:
-            found = json.loads(path.read_text())
-            return cls(dict(found["identity"]), found["step"], found["seconds"], tuple(found["points"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path}: damaged ({error!s:.100})") from error
-
-    def write(self, path: Path) -> None:
-        """Write the record to the file `path`, whole or not at all."""
-        text = json.dumps(self._asdict(), indent=1).encode() + b"\n"
-        write_whole(path, lambda file: file.write(text))
-
-
 class _Model:
-    """One of the models that are compared: its run, and the record of it."""
+    """One of the models that are compared: its run, and the record of it in logs/compare.json."""
 
     def __init__(self, name: str, config: Config, folder: Path, count: int) -> None:
-        """Find the record in `folder`, or begin one.
-
-        Raises:
-            CheckpointError: `folder` holds something else.
-            OutputError: it cannot be written.
-        """
+        """Take over the record in `folder`, or begin one. Raises CheckpointError if it holds something else."""
         self.name = name
         self._config = config.replace(iterations=_NEVER, sample_every=_NEVER, checkpoint_every=_NEVER)
         self._folders = Folders.of(folder)
@@ -155,69 +111,76 @@ class _Model:
         self._path = self._folders.logs / "compare.json"
         settings = {**self._config.replace(data_dir="").to_json(), "num_digits": count}
         del settings["precision"]  # which the first slice chooses, and its checkpoint records
-        self._record = _Record(json.loads(json.dumps(settings)))
+        self._record: dict[str, Any] = {
+            "identity": json.loads(json.dumps(settings)),  # must be the same when the comparison goes on
+            "step": 0,  # the last one of the last slice
+            "seconds": 0.0,  # of training until then
+            "points": [],  # for each measurement, the step and the seconds at that time, and the metrics
+        }
         if self._path.exists():
             self._go_on()
-        elif checkpoint.newest(self._folders.checkpoints, warn=lambda line: None):
+        elif checkpoint.steps(self._folders.checkpoints):
             raise CheckpointError(f"{folder}: found a run of no comparison, expected none; use another --out_dir")
         else:
-            self._record.write(self._path)  # before there is a checkpoint
+            self._update()  # before there is a checkpoint
 
     def _go_on(self) -> None:
         """Take over the record on disk, whose settings must be the present ones."""
-        found, wanted = _Record.read(self._path), self._record.identity
-        other = next((key for key in wanted if found.identity.get(key) != wanted[key]), None)
-        if other:
-            raise CheckpointError(
-                f"--{other}: found {wanted[other]}, expected {found.identity.get(other)}, as recorded in {self._path}; "
-                "use another --out_dir"
-            )
-        self._record = found
+        wanted = self._record["identity"]
+        try:
+            found = json.loads(self._path.read_text())
+            self._record = {key: found[key] for key in self._record}
+            recorded = dict(self._record["identity"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self._path}: damaged ({error!s:.100})") from error
+        for key in wanted:
+            if recorded.get(key) != wanted[key]:
+                fault = f"--{key}: found {wanted[key]}, expected {recorded.get(key)}, as recorded in {self._path}"
+                raise CheckpointError(f"{fault}; use another --out_dir")
+
+    def _update(self, **changes: Any) -> None:
+        """Change the record, also on disk."""
+        self._record |= changes
+        _write_json(self._path, self._record)
 
     @property
     def seconds(self) -> float:
         """The seconds of training so far."""
-        return self._record.seconds
+        return self._record["seconds"]
 
     def is_measured_at(self, seconds: float) -> bool:
         """Whether the model was measured after at least so many seconds of training."""
-        points = self._record.points
-        return bool(points) and points[-1]["seconds"] >= seconds
+        return any(point["seconds"] >= seconds for point in self._record["points"])
 
     def train(self, goal: float, dataset: Dataset, bar: tqdm) -> int:
-        """Train until the model has had `goal` seconds in all. What training prints goes to train.log.
+        """Train until the model has had `goal` seconds in all, or a signal comes, whose number is returned, or else 0.
 
-        Returns:
-            0, or the number of the signal that ended the training.
+        What training prints goes to train.log.
         """
+        if self.seconds >= goal:
+            return 0
         stopwatch = _StopwatchWithBar(goal - self.seconds, bar)
-        path = self._folders.logs / "train.log"
         given = {"data_dir": self._config.data_dir}
         try:
             with (
-                path.open("a", encoding="utf-8", errors="backslashreplace") as log,
+                (self._folders.logs / "train.log").open("a", encoding="utf-8", errors="backslashreplace") as log,
                 contextlib.redirect_stdout(log),
                 contextlib.redirect_stderr(log),
-                open_run(self._folders, self._config, given, step=self._record.step) as run,
+                open_run(self._folders, self._config, given, step=self._record["step"]) as run,
             ):
                 number = train(with_dataset(run, dataset), dataset, stopwatch)
         except DivergedError as error:
             raise DivergedError(f"{self.name} {error}") from error
-        last = checkpoint.newest(self._folders.checkpoints, warn=bar.write)
-        if not last:  # training ends with a commit
-            raise CheckpointError(f"{self._folders.checkpoints}: found no checkpoint, expected that of the training")
-        self._record = self._record._replace(step=last.step, seconds=self.seconds + stopwatch.elapsed)
-        self._record.write(self._path)
+        step = max(checkpoint.steps(self._folders.checkpoints))  # training ends with a commit
+        self._update(step=step, seconds=self.seconds + stopwatch.elapsed)
         return number
 
     def measure(self, scorer: Scorer, labels: np.ndarray, seed: int) -> str:
         """Measure the model as it is now, save a strip of its first digits, and say so in a line.
 
-        Args:
-            labels: as many digits are measured; a conditional model generates these classes.
-            seed: the seed of the digits.
+        As many digits of `seed` are measured as there are `labels`; a conditional model generates these classes.
         """
-        step = self._record.step
+        step = self._record["step"]
         source = checkpoint.load(self._folders.checkpoints, step)
         with TrainedGan(weights.read_weights(source)) as gan:
             generated = gan.generate(gan.latent(len(labels), seed), labels if gan.classes else None)
@@ -225,61 +188,42 @@ class _Model:
         images.save_png(self._strip(step), images.grid(images.fit(strip, SIDE), _STRIP_DIGITS))
         metrics = scorer.measure(images.fit(generated, SIDE))
         point = {"step": step, "seconds": self.seconds, **metrics}
-        self._record = self._record._replace(points=(*self._record.points, point))
-        self._record.write(self._path)
+        self._update(points=[*self._record["points"], point])
         distance = metrics["frechet_distance"]
         return f"{self.name}: {step} steps in {format_seconds(self.seconds)}, Frechet distance {distance:.2f}"
 
     def result(self, goal: float, floor: float) -> dict[str, Any]:
-        """What compare.json says of the model after `goal` seconds, and of all its points until then."""
-        points = self._points_until(goal)
-        last = points[-1]
+        """What compare.json says of the model: its points up to the first one after at least `goal` seconds."""
+        points = self._record["points"]
+        end = next(i for i, point in enumerate(points) if point["seconds"] >= goal)
+        last = points[end]
+        gan = build_gan(self._config, classes=len(DIGITS) if self._config.conditional else 0)
+        players = {"generator": gan.g_variables, "discriminator": gan.d_variables}
         return {
-            "parameters": self._parameters(),
+            "parameters": {name: sum(int(np.prod(v.shape)) for v in players[name]) for name in players},
             "batch_size": self._config.batch_size,
             "steps_per_second": last["step"] / last["seconds"],
             **last,
             "frechet_over_floor": last["frechet_distance"] / floor,
-            "points": points,
+            "points": points[: end + 1],
         }
 
-    def history(self, goal: float) -> ModelHistory:
-        """What the figure shows of the model until `goal` seconds."""
-        points = self._points_until(goal)
-        last = points[-1]
-        loss_minutes, losses = self._losses(points)
+    def history(self, result: dict[str, Any]) -> ModelHistory:
+        """What the figure shows of the model that has that `result`."""
+        points = result["points"]
+        with (self._folders.logs / "metrics.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= result["step"]]
+        known_steps, known_seconds = ([0.0, *(point[key] for point in points)] for key in ("step", "seconds"))
         return ModelHistory(
             name=self.name,
-            parameters=sum(self._parameters().values()),
-            steps_per_second=last["step"] / last["seconds"],
-            seconds=[point["seconds"] for point in points],
+            parameters=sum(result["parameters"].values()),
+            steps_per_second=result["steps_per_second"],
+            seconds=known_seconds[1:],
             distances=[point["frechet_distance"] for point in points],
-            strips=[_read_picture(self._strip(point["step"])) for point in points],
-            loss_minutes=loss_minutes,
-            losses=losses,
+            strips=[np.asarray(Image.open(self._strip(point["step"]))) for point in points],
+            loss_minutes=np.interp([int(row["step"]) for row in rows], known_steps, known_seconds) / 60,
+            losses={name: np.array([float(row[name]) for row in rows]) for name in ("d_loss", "g_loss")},
         )
-
-    def _points_until(self, goal: float) -> list[dict[str, Any]]:
-        """The points up to the first one after at least `goal` seconds."""
-        points = self._record.points
-        end = next(i for i, point in enumerate(points) if point["seconds"] >= goal)
-        return list(points[: end + 1])
-
-    def _parameters(self) -> dict[str, int]:
-        """The number of trainable parameters of each player."""
-        gan = build_gan(self._config, classes=len(DIGITS) if self._config.conditional else 0)
-        players = {"generator": gan.g_variables, "discriminator": gan.d_variables}
-        return {name: sum(int(np.prod(v.shape)) for v in variables) for name, variables in players.items()}
-
-    def _losses(self, points: list[dict[str, Any]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The rows of metrics.csv up to the last of `points`: their times in minutes, and both losses."""
-        with (self._folders.logs / "metrics.csv").open(newline="") as file:
-            rows = [[float(row[key]) for key in ("step", "d_loss", "g_loss")] for row in csv.DictReader(file)]
-        steps, d_loss, g_loss = np.array(rows).reshape(-1, 3).T
-        kept = steps <= points[-1]["step"]
-        known_steps, known_seconds = ([0.0, *(point[key] for point in points)] for key in ("step", "seconds"))
-        minutes = np.interp(steps, known_steps, known_seconds)[kept] / 60
-        return minutes, {"d_loss": d_loss[kept], "g_loss": g_loss[kept]}
 
     def _strip(self, step: int) -> Path:
         return self._folders.samples / f"{step:07d}.png"
@@ -309,9 +253,9 @@ def _progress_bar(models: list[_Model], goal: float) -> tqdm:
     )
 
 
-def _read_picture(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    text = json.dumps(record, indent=1).encode() + b"\n"
+    write_whole(path, lambda file: file.write(text))
 
 
 def _table(report: dict[str, Any]) -> str:
