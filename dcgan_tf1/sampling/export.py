@@ -12,8 +12,7 @@ from dcgan_tf1.runs.weights import Weights
 
 v1 = tf.compat.v1
 
-SAVED_MODEL = Path("1", "saved_model.pb")
-"""Where it is in its folder: TensorFlow Serving expects a folder that is named by the number of the version."""
+_SAVED_MODEL = Path("1", "saved_model.pb")  # TensorFlow Serving expects a folder named by the number of the version
 _OPSET = 17  # from 2022: old enough for every runtime, and new enough for all ops that are used
 
 
@@ -30,24 +29,20 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
         OutputError: the file cannot be written; nothing is left behind.
     """
     graph, inputs, outputs = frozen_generator(weights)
+    named = ({tensor.op.name: tensor for tensor in tensors} for tensors in (inputs, outputs))
     with graph.as_default():
         meta = v1.train.export_meta_graph(collection_list=[])
+        signature = v1.saved_model.predict_signature_def(*named)
     meta.meta_info_def.tags.append(v1.saved_model.tag_constants.SERVING)
-    signature = meta.signature_def[v1.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
-    signature.method_name = v1.saved_model.signature_constants.PREDICT_METHOD_NAME
-    for infos, tensors in ((signature.inputs, inputs), (signature.outputs, outputs)):
-        for tensor in tensors:
-            info = infos[tensor.op.name]
-            info.name, info.dtype = tensor.name, tensor.dtype.as_datatype_enum
-            info.tensor_shape.CopyFrom(tensor.shape.as_proto())
+    meta.signature_def[v1.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY].CopyFrom(signature)
     # The graph is frozen, so this one file holds all of it.
     content = SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString(deterministic=True)
-    version = folder / SAVED_MODEL.parent
+    version = folder / _SAVED_MODEL.parent
     if version.is_dir():
-        write_whole(folder / SAVED_MODEL, lambda file: file.write(content))
+        write_whole(folder / _SAVED_MODEL, lambda file: file.write(content))
         return
     with all_or_none(folder, [version.name]) as temporary:  # TensorFlow Serving may be watching for whole versions
-        write_whole(make_folder(temporary / version.name) / SAVED_MODEL.name, lambda file: file.write(content))
+        write_whole(make_folder(temporary / version.name) / _SAVED_MODEL.name, lambda file: file.write(content))
 
 
 def write_onnx(weights: Weights, path: Path) -> None:
