@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.losses import LOSSES
 
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that a user can give."""
+
 
 class Family(NamedTuple):
     """What can be known of a family of networks without TensorFlow; `networks/` has a module of the same name."""
@@ -215,7 +218,7 @@ class Config:
     )
     xla: bool = _setting(False, "compile the graph with XLA, meant for GPUs; on CPUs no gain was measured")
     seed: int = _setting(
-        0, "seed of the initial weights, the order of images and all noise", low=0, high=2**63 - 1, identity=True
+        0, "seed of the initial weights, the order of images and all noise", low=0, high=LARGEST_SEED, identity=True
     )
     z_dim: int = _setting(16, "length of the latent vector", low=1, high=4096, identity=True)
     z_distribution: str = _setting(

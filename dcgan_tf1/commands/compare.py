@@ -5,14 +5,13 @@ from pathlib import Path
 import click
 
 from dcgan_tf1 import tensorflow_import
-from dcgan_tf1.commands.options import LARGEST_SEED, Kind, integer, number, option, text
-from dcgan_tf1.config import MODELS, PRESETS, Config
+from dcgan_tf1.commands.options import Kind, integer, number, option, text
+from dcgan_tf1.config import LARGEST_SEED, MODELS, PRESETS, Config
 from dcgan_tf1.errors import SIGNAL_BASE
 
 _COMPARED = "reference,dcgan32,dcgan28,mlp"
 _MOST_MODELS = 8
-_CONDITIONAL = "-conditional"
-"""The end of the name of a conditional model."""
+_CONDITIONAL = "-conditional"  # the end of the name of a conditional model
 
 
 def _read_models(value: str) -> tuple[str, ...]:
@@ -23,11 +22,11 @@ def _read_models(value: str) -> tuple[str, ...]:
     return names
 
 
-def _config(name: str, seed: int) -> Config:
+def _config(name: str, seed: int, data_dir: str) -> Config:
     """The settings of the model `name`."""
     recipe = name.removesuffix(_CONDITIONAL)
     kind = "preset" if recipe in PRESETS else "model"
-    return Config(**{kind: recipe}, conditional=recipe != name, seed=seed, dataset="mnist")
+    return Config(**{kind: recipe}, conditional=recipe != name, seed=seed, dataset="mnist", data_dir=data_dir)
 
 
 _NAMES = ", ".join([*PRESETS, *MODELS])
@@ -46,7 +45,7 @@ def compare(
     models: tuple[str, ...], minutes: float, num_digits: int, seed: int, data_dir: str | None, out_dir: str
 ) -> int:
     """Train models for the same time, measure them, and show them."""
-    configs = {name: _config(name, seed) for name in models}
+    configs = {name: _config(name, seed, data_dir or "") for name in models}
 
     from dcgan_tf1.data import sources
     from dcgan_tf1.files import make_folder
@@ -60,6 +59,5 @@ def compare(
         tensorflow_import.import_tensorflow()
         from dcgan_tf1.commands import comparison
 
-        configs = {name: config.replace(data_dir=data_dir or "") for name, config in configs.items()}
         number = comparison.compare(configs, out, train, test, minutes, num_digits, seed)
         return SIGNAL_BASE + number if number else 0

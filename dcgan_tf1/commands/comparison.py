@@ -37,7 +37,7 @@ from dcgan_tf1.training.loop import train
 from dcgan_tf1.training.stopping import Stopwatch
 
 FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
-"""The parts of the time after which all models are measured: even on a logarithmic axis, but at most a quarter apart."""
+"""The parts of the time after which all are measured: even on a logarithmic axis, but at most a quarter apart."""
 _STRIP_DIGITS = 10  # shown in a strip of samples, of the same latent vectors at all times
 _NEVER = 10**9  # a step that no model reaches: only the ends of slices are committed
 

@@ -1,20 +1,10 @@
 """`run.py evaluate`: how good a GAN's digits are."""
 
-from pathlib import Path
-
 import click
 
 from dcgan_tf1 import tensorflow_import
-from dcgan_tf1.commands.options import (
-    LARGEST_SEED,
-    WeightsChoice,
-    choice,
-    integer,
-    option,
-    switch,
-    text,
-    weights_options,
-)
+from dcgan_tf1.commands.options import WeightsChoice, choice, integer, option, switch, text, weights_options
+from dcgan_tf1.config import LARGEST_SEED, Folders
 from dcgan_tf1.errors import DataError, one_line
 
 
@@ -50,13 +40,9 @@ def evaluate(
     config = source.config.replace(**{name: value for name, value in given.items() if value is not None})
     train, test = (sources.load_for(config, split) for split in ("train", "test"))
     if train.digest != source.dataset["digest"]:
-        raise DataError(
-            one_line(
-                f"--dataset: found {shorten(train.name)} ({train.digest[:12]}), expected "
-                f"{shorten(source.dataset['name'])} ({source.dataset['digest'][:12]}), "
-                "which these weights were trained on"
-            )
-        )
+        found, expected = f"{shorten(train.name)} ({train.digest[:12]})", shorten(source.dataset["name"])
+        expected = f"{expected} ({source.dataset['digest'][:12]}), which these weights were trained on"
+        raise DataError(one_line(f"--dataset: found {found}, expected {expected}"))
     if cas and not source.config.conditional and (not train.is_mnist or train.labels is None):
         fault = f"found unconditional weights of {shorten(train.name)}, expected mnist's or conditional ones"
         raise DataError(one_line(f"--cas: {fault}"))
@@ -64,6 +50,6 @@ def evaluate(
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.sampling import evaluation
 
-    logs = Path(log_dir) if log_dir else choice.folders.logs
+    logs = Folders.of(choice.out_dir or ".", log_dir=log_dir).logs
     evaluation.evaluate(source, train, test, logs, num_digits, seed, classifier, cas)
     return 0

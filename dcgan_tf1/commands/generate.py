@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from dcgan_tf1.commands.options import LARGEST_SEED, WeightsChoice, choice, integer, number, option, switch, text
+from dcgan_tf1.commands.options import WeightsChoice, choice, integer, number, option, switch, text
 from dcgan_tf1.commands.sampling import DEFAULT_SCALE, LARGEST_LABEL, open_trained_gan, sampling_options
+from dcgan_tf1.config import LARGEST_SEED
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.quality import MIN_CONFIDENCE
 
@@ -26,13 +27,7 @@ _LARGEST_GRID = 10_000
 @switch("--balanced", "generate equally many of each digit")
 @switch("--labels", "write labels too, in a data set")
 @option("--min_confidence", number(0, 1), "how sure of a digit the classifier must be", shown=str(MIN_CONFIDENCE))
-@option(
-    "--format",
-    choice(_FORMATS),
-    "; ".join(f"{name}: {help}" for name, help in _FORMATS.items()),
-    name="form",
-    default="png",
-)
+@option("--format", choice(_FORMATS), "; ".join(map(": ".join, _FORMATS.items())), name="form", default="png")
 @sampling_options
 def generate(
     choice: WeightsChoice,
@@ -68,9 +63,8 @@ def generate(
 
     with open_trained_gan(choice, {asked: wanted}, balanced or labels) as (gan, (label,)):
         if gan.classes and min_confidence is not None:
-            raise UsageError(
-                "--min_confidence: found, expected none: a conditional GAN generates the class it is asked for"
-            )
+            reason = "a conditional GAN generates the class it is asked for"
+            raise UsageError(f"--min_confidence: found, expected none: {reason}")
         from dcgan_tf1.sampling.files import write_digits
 
         selection = num_digits, seed, label, balanced, labels, min_confidence

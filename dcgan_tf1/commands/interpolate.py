@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from dcgan_tf1.commands.options import LARGEST_SEED, WeightsChoice, integer, option
+from dcgan_tf1.commands.options import WeightsChoice, integer, option
 from dcgan_tf1.commands.sampling import CLASS, DEFAULT_SCALE, open_trained_gan, sampling_options
+from dcgan_tf1.config import LARGEST_SEED
 
 
 @click.command

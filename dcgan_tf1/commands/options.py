@@ -16,20 +16,15 @@ from dcgan_tf1.errors import UsageError, one_line
 if TYPE_CHECKING:
     from dcgan_tf1.runs.weights import WeightsSource
 
-LARGEST_SEED = 2**63 - 1
-_NUMBER = set("0123456789+-.eE")
-"""What a number is written with. Python would also read nan, 1_000, and digits of other scripts."""
+_NUMBER = set("0123456789+-.eE")  # Python would also read nan, 1_000, and digits of other scripts
 
 
 class Kind(NamedTuple):
     """What an option takes."""
 
-    type: click.ParamType | Callable[[str], Any]
-    """How it is read; a function of the text raises ValueError where it cannot be."""
-    metavar: str | None
-    """How the help shows it; None: as click does."""
-    expected: str
-    """What it is, in an error."""
+    type: click.ParamType | Callable[[str], Any]  # a function of the text raises ValueError where it cannot be read
+    metavar: str | None  # how the help shows it; None: as click does
+    expected: str  # what it is, in an error
 
 
 def integer(low: int, high: int) -> Kind:
@@ -69,11 +64,7 @@ class _Option(click.Option):
         self._expected = expected
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """The value that the text `value` stands for. A default is a value already.
-
-        Raises:
-            UsageError: it stands for none.
-        """
+        """The value that the text `value` stands for. A default is one already. Raises UsageError if there is none."""
         is_number = isinstance(self.type, click.IntRange | click.FloatRange)
         try:
             if is_number and isinstance(value, str) and not _NUMBER.issuperset(value):
@@ -145,20 +136,12 @@ class WeightsChoice(NamedTuple):
     checkpoint_dir: str | None
     out_dir: str | None
 
-    @property
-    def folders(self) -> Folders:
-        """The folders of the run."""
-        return Folders.of(self.out_dir or ".", checkpoint_dir=self.checkpoint_dir)
-
     def find(self) -> "WeightsSource":
-        """The checkpoint or the weights that were chosen; a line says which.
-
-        Raises:
-            CheckpointError: there are none, or they are damaged.
-        """
+        """The checkpoint or the weights that were chosen, told in a line. Raises CheckpointError if there are none."""
         from dcgan_tf1.runs import weights
 
-        folder = self.folders.checkpoints if self.out_dir or self.checkpoint_dir else None
+        folders = Folders.of(self.out_dir or ".", checkpoint_dir=self.checkpoint_dir)
+        folder = folders.checkpoints if self.out_dir or self.checkpoint_dir else None
         source = weights.find_weights(self.checkpoint, folder, warn=lambda line: print(one_line(f"warning: {line}")))
         print(one_line(weights.describe(source)), flush=True)
         return source

@@ -19,8 +19,6 @@ CHUNK = 500
 A digit therefore depends on the weights, the seed and its index alone, to the last bit on one kind of processor. The
 value never changes.
 """
-LARGEST_SEED = 2**63 - 1
-"""The largest seed that a user can give."""
 
 
 class Stream(IntEnum):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dcgan_tf1.arguments import argument_error, check_integer
+from dcgan_tf1.config import LARGEST_SEED
 from dcgan_tf1.data.classes import check_label, one_hot
-from dcgan_tf1.data.draws import LARGEST_SEED
 
 if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
@@ -64,13 +64,11 @@ def latent_path(start: np.ndarray, stop: np.ndarray, steps: int, distribution: s
     The middle of a straight line between two z is nearer to the centre than any z that the generator was trained on.
     Spherical interpolation (Shoemake 1985; White 2016) keeps `normal` z at their usual distance from the centre.
     `uniform` z are first mapped to the Gaussian vectors that have them as their distribution function's values, and
-    back afterwards. Each coordinate on the way is then uniform over [-1, 1], as in training, provided that the two
-    ends are at right angles, which they nearly are in 100 dimensions (Agustsson et al. 2019 derive such maps by optimal
-    transport).
+    back afterwards. Each coordinate on the way is then uniform, as in training, if the two ends are at right angles,
+    which they nearly are in 100 dimensions (Agustsson et al. 2019 derive such maps by optimal transport).
 
     Args:
-        start: float32 [n, z_dim].
-        stop: float32 [n, z_dim].
+        start, stop: float32 [n, z_dim].
         steps: how many vectors make a path; 2 or more.
         distribution: what z is drawn from, `uniform` or `normal`.
 

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dcgan_tf1.arguments import argument_error, as_array, check_integer, check_number, describe
+from dcgan_tf1.config import LARGEST_SEED
 from dcgan_tf1.data import draws
 from dcgan_tf1.data.classes import check_label, labels_of, one_hot
-from dcgan_tf1.data.draws import CHUNK, LARGEST_SEED
+from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.networks import inference
 from dcgan_tf1.networks.frozen import call_in_batches, constant_getter, session_options
@@ -42,8 +43,7 @@ class TrainedGan:
         self.config = weights.config
         self.step = weights.step
         self.dataset = weights.dataset
-        self.classes: tuple[str, ...] = tuple(weights.dataset.get("classes", ()))
-        """The names of the classes that a conditional GAN generates; of an unconditional one, nothing."""
+        self.classes: tuple[str, ...] = tuple(weights.dataset.get("classes", ()))  # of an unconditional GAN, none
         used: set[str] = set()
         constant = constant_getter(weights.arrays, weights.path, used)
         graph = tf.Graph()
@@ -86,8 +86,7 @@ class TrainedGan:
             uint8 [n, 32, 32]. A digit does not depend on the others that are generated with it.
 
         Raises:
-            ValueError: `z` has another shape, or holds something else than finite numbers; `labels` are missing, are
-                not the classes of this GAN, or were given to an unconditional one.
+            ValueError: `z` or `labels` are something else.
         """
         vectors = as_array("z", z)
         expected = f"finite numbers [n, {self.config.z_dim}]"
@@ -202,11 +201,7 @@ class TrainedGan:
     interpolate = paths.interpolate
 
     def latent(self, n: int, seed: int) -> np.ndarray:
-        """The latent vectors of the first `n` digits of `seed`, float32 [n, z_dim].
-
-        Raises:
-            ValueError: an argument is of the wrong type or out of range.
-        """
+        """The latent vectors of the first `n` digits of `seed`, float32 [n, z_dim]; ValueError as for `sample`."""
         check_integer("n", n, 0, 2**31)
         check_integer("seed", seed, 0, LARGEST_SEED)
         return np.concatenate([self._latent(seed, chunk) for chunk in range(n // CHUNK + 1)])[:n]
@@ -217,12 +212,7 @@ class TrainedGan:
         return draws.latent(seed, draws.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
 
     def _candidates(self, seed: int, turns: np.ndarray | None, min_confidence: float | None, chunk: int) -> Chunk:
-        """One chunk of the digits of `seed`.
-
-        Args:
-            turns: the labels that a conditional GAN generates by turns.
-            min_confidence: the probability that the classifier must give a digit's class; None: it is not asked.
-        """
+        """One chunk of the digits of `seed`, of the labels `turns` in turns; without `min_confidence`, all are sure."""
         z = self._latent(seed, chunk)
         labels = None if turns is None else turns[(chunk * CHUNK + np.arange(CHUNK)) % len(turns)]
         digits = self.generate_mixed(z, one_hot(labels, CHUNK, self.classes))
