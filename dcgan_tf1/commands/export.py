@@ -13,8 +13,8 @@ from dcgan_tf1.errors import UsageError
 if TYPE_CHECKING:
     from dcgan_tf1.runs.weights import WeightsSource
 
+# The usual name of the file or the folder, by format.
 _NAMES = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
-"""The usual name of the file or the folder, by format."""
 
 
 @click.command
@@ -72,11 +72,7 @@ def export(choice: WeightsChoice, form: str, half: bool, z_scale: float, out: st
 
 
 def write_html(source: "WeightsSource", path: Path, z_scale: float = 1.0) -> None:
-    """Write the page of the weights that `source` holds, with what is left of their training, to the file `path`.
-
-    Args:
-        z_scale: how many times as large the latent vectors are, see `weights.scale_z`.
-    """
+    """Write the page of `source`, with what is left of its training, to the file `path`; see `weights.scale_z`."""
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.runs import weights
     from dcgan_tf1.sampling import page

@@ -19,10 +19,8 @@ from dcgan_tf1.commands.options import integer, option
 from dcgan_tf1.errors import ClusterError, UsageError
 from dcgan_tf1.tf_config import Task, write_task
 
-_GRACE = 4.0
-"""How many seconds the workers have to end by themselves after one of them has failed. Then they are told to."""
-_LAST_GRACE = 8.0
-"""How many seconds after that failure those that still run are killed."""
+_GRACE = 4.0  # seconds that the workers have to end by themselves after one of them has failed; then they are told to
+_LAST_GRACE = 8.0  # seconds after that failure those that still run are killed
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -48,8 +46,7 @@ class _Launcher:
     """Starts workers, prints their lines, and passes on the signals that it gets itself."""
 
     def __init__(self) -> None:
-        self.stopped = False
-        """Whether a signal has come."""
+        self.stopped = False  # whether a signal has come
         self._processes: list[subprocess.Popen] = []
         self._handlers: dict[int, Any] = {}
 
@@ -66,15 +63,12 @@ class _Launcher:
     def run(self, flags: tuple[str, ...], settings: list[dict[str, Any]]) -> int:
         """Run a worker for each of `settings` until all have ended.
 
-        Returns:
-            The exit code of the one that failed first, where ClusterError's stands for a signal that nobody passed on;
-            0 where none did.
+        Returns the exit code of the one that failed first, or 0. ClusterError's stands for a signal that ended it.
         """
         addresses = free_addresses(len(settings))
         self._processes = [_start(Task(addresses, index), flags, setting) for index, setting in enumerate(settings)]
         printers = [
-            threading.Thread(target=_print_lines, args=(index, process), daemon=True)
-            for index, process in enumerate(self._processes)
+            threading.Thread(target=_print_lines, args=each, daemon=True) for each in enumerate(self._processes)
         ]
         for printer in printers:
             printer.start()
@@ -138,26 +132,15 @@ def _print_lines(index: int, process: subprocess.Popen) -> None:
 
 
 def _shares(workers: int) -> list[dict[str, Any]]:
-    """What each worker has for itself: its GPU, and an equal share of the cores where there are enough of them.
-
-    Raises:
-        UsageError: there are GPUs, but fewer than workers.
-    """
+    """What each worker has for itself: its GPU, and an equal share of the cores where there are enough of them."""
     gpus = _gpus()
     if gpus and workers > len(gpus):
-        raise UsageError(
-            f"--workers: found {workers}, expected at most {len(gpus)}, the number of GPUs; "
-            "with CUDA_VISIBLE_DEVICES= they train on the CPU"
-        )
+        fault = f"--workers: found {workers}, expected at most {len(gpus)}, the number of GPUs"
+        raise UsageError(f"{fault}; with CUDA_VISIBLE_DEVICES= they train on the CPU")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     share = len(cores) // workers
-    return [
-        {
-            "environment": {"CUDA_VISIBLE_DEVICES": gpus[index]} if gpus else {},
-            "cores": set(cores[index * share :][:share]),
-        }
-        for index in range(workers)
-    ]
+    own_gpus = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * workers
+    return [{"environment": own_gpus[i], "cores": set(cores[i * share :][:share])} for i in range(workers)]
 
 
 def _gpus() -> list[str]:

@@ -13,10 +13,8 @@ from dcgan_tf1.errors import SIGNAL_BASE, UsageError
 if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
 
-DEFAULT_SCALE = 4
-"""Pixels of a picture for each pixel of a digit."""
-LARGEST_LABEL = 10**9
-"""The largest label of a class that can be asked for. Which classes there are depends on the GAN."""
+DEFAULT_SCALE = 4  # pixels of a picture for each pixel of a digit
+LARGEST_LABEL = 10**9  # that can be asked for; which classes there are depends on the GAN
 
 
 def _read_class(text: str) -> str:
@@ -48,8 +46,7 @@ def open_trained_gan(
     From here on SIGTERM ends the process after cleaning up, with exit code 143.
 
     Args:
-        classes: the labels or names of the classes that the GAN must be able to generate, by the flags that ask for
-            them; None: any.
+        classes: the labels or names of classes that it must be able to generate, by the flags that ask; None: any.
         by_class: whether classes are asked for in another way too.
 
     Raises:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from dcgan_tf1.runs.folder import Run
     from dcgan_tf1.training.workers import Workers
 
-_BRIGHT = 0.5
-"""From this mean grey of the borders on, from 0 to 1, the background is taken to be white."""
+_BRIGHT = 0.5  # from this mean grey of the borders on, from 0 to 1, the background is taken to be white
 
 
 def _config_options(command: Callable) -> Callable:
@@ -81,11 +80,7 @@ def train(folders: Folders, **settings: Any) -> int:
 
 
 def _train(run: "Run", given: dict[str, Any], task: Task | None) -> int:
-    """Train `run`, alone or as one of the workers that train it together. Returns the exit code.
-
-    Raises:
-        UsageError: the workers are no cluster, or were started with different flags or data, or another program.
-    """
+    """Train `run`, alone or as one of the workers that train it together. Returns the exit code."""
     from dcgan_tf1.data import sources
     from dcgan_tf1.runs.folder import with_dataset
 
@@ -141,10 +136,8 @@ def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) ->
 
 def _say_finished(run: "Run") -> int:
     """Say that a run has nothing to do. Returns the exit code."""
-    print(
-        f"already trained: step {run.start.step if run.start else 0} of {run.config.iterations}; "
-        "give a higher --iterations to go on"
-    )
+    done = f"step {run.start.step if run.start else 0} of {run.config.iterations}"
+    print(f"already trained: {done}; give a higher --iterations to go on")
     return 0
 
 

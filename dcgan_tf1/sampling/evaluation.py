@@ -51,8 +51,7 @@ _ROWS = {
     "border_energy": ("border energy", "{:.5f}"),
 }
 """The rows of the table: for each key of evaluation.json a title and a format."""
-_TITLES = {"floor": "real"}
-"""How the table calls a column that evaluation.json calls otherwise."""
+_TITLES = {"floor": "real"}  # how the table calls a column that evaluation.json calls otherwise
 
 
 def evaluate(
@@ -71,10 +70,10 @@ def evaluate(
     `test` being all images, a fifth of them takes its place, which the GAN has seen and the classifier has not.
 
     Args:
-        train, test: the training and the test images of the data set that the GAN was trained on.
-        seed: the seed of the digits and of the controls.
+        train, test: the images of the data set that the GAN was trained on.
+        seed: of the digits and of the controls.
         classifier_name: the frozen classifier, where that is the one; see `quality.classifier.KINDS`.
-        with_cas: whether to measure how well a classifier learns from generated digits too (see `_accuracy_scores`).
+        with_cas: whether to measure how well a classifier learns from generated digits too.
 
     Raises:
         CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
@@ -85,10 +84,8 @@ def evaluate(
     make_folder(logs)
     if train.digest == test.digest:
         rest, held_out = hold_out(train)
-        print(
-            f"note: without a test split, {len(held_out)} of the training images take its place, "
-            "which the GAN has been trained on"
-        )
+        taken = f"{len(held_out)} of the training images take its place, which the GAN has been trained on"
+        print(f"note: without a test split, {taken}")
         train, test = part(train, rest), part(train, held_out)
     labels = class_indices(train)
     print(f"generating {count} digits of step {source.step}", flush=True)
@@ -124,8 +121,7 @@ def evaluate(
         "frechet_over_floor": distance / reference,
         "seconds": round(time.monotonic() - began, 1),
         "metrics": table,
-        **({"accuracy_scores": scores} if scores else {}),
-    }
+    } | ({"accuracy_scores": scores} if scores else {})
     text = json.dumps(record, indent=1).encode() + b"\n"
     write_whole(logs / "evaluation.json", lambda file: file.write(text))
     images.save_png(logs / "evaluation.png", picture, scale=2)
@@ -168,12 +164,7 @@ def _accuracy_scores(
 
 
 def _pixel_metrics(digits: np.ndarray, training: np.ndarray, usual: float) -> dict[str, Any]:
-    """The metrics of `digits`, uint8 [n, 32, 32], that need no classifier, by their keys in _ROWS.
-
-    Args:
-        training: uint8 [m, 28, 28].
-        usual: the distance of real digits, by which `neighbour_ratio` is divided.
-    """
+    """The metrics of `digits`, uint8 [n, 32, 32], that need no classifier; `usual` is the distance of real digits."""
     inner = images.fit(digits, SIDE)
     return {
         "neighbour_ratio": _neighbour_distance(inner, training) / usual,

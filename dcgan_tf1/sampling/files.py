@@ -17,11 +17,9 @@ from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 _IDX_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
-_FRAMES_PER_STEP = 4
-"""How many frames of the film stand for one step of the picture beside it."""
+_FRAMES_PER_STEP = 4  # of the film, for one step of the picture beside it
 _FRAME_SECONDS = 0.05
-_PAUSE = 10
-"""The number of frames for which a film stands still at either end."""
+_PAUSE = 10  # frames for which a film stands still at either end
 
 
 def write_digits(
@@ -118,13 +116,7 @@ def write_paths(
 
     interpolation.png has a row for each path. interpolation.gif goes along all paths, there and back.
 
-    Args:
-        rows, steps, digits, seeds: see `paths.interpolate`.
-        size, scale, force: see `write_digits`.
-
-    Raises:
-        CheckpointError: the generator makes no digit of one of `digits`.
-        OutputError: as for `write_digits`.
+    For `rows`, `steps`, `digits` and `seeds` see `paths.interpolate`, for the others and what is raised `write_digits`.
     """
     names = ["interpolation.gif", "interpolation.png"]
     with all_or_none(out, names, force) as folder:

@@ -12,11 +12,11 @@ from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import CheckpointError, one_line
 from dcgan_tf1.runs.weights import SHIPPED_SHA256, WeightsSource, describe, find_weights, read_weights
 
+# The settings that say which networks there are, and what G is fed with.
 _OF_NETWORKS = (
     *("model", "conditional", "channels", "z_dim", "z_distribution"),
     *("g_channels", "d_channels", "g_batch_norm", "output_kernel"),
 )
-"""The settings that say which networks there are, and what G is fed with."""
 
 
 def absolute(path: str) -> str:
@@ -25,11 +25,7 @@ def absolute(path: str) -> str:
 
 
 def find_start(path: str) -> WeightsSource:
-    """The weights that `--init_from` names; a line says which.
-
-    Raises:
-        CheckpointError: there are none, or they are damaged.
-    """
+    """The weights that `--init_from` names, told in a line. Raises CheckpointError if there are none."""
     start = find_weights(Path(path), None, lambda line: print(one_line(f"warning: {line}")), "--init_from")
     print(one_line(describe(start)))
     return start
@@ -45,9 +41,8 @@ def config_for(start: WeightsSource, given: Mapping[str, Any]) -> Config:
     asked = {**networks, **PRESETS[given.get("preset", "default")], **given}
     for name, expected in networks.items():
         if asked[name] != expected:
-            raise CheckpointError(
-                f"--{name}: found {asked[name]}, expected {expected}, which the weights of --init_from have"
-            )
+            fault = f"--{name}: found {asked[name]}, expected {expected}"
+            raise CheckpointError(f"{fault}, which the weights of --init_from have")
     return Config(**{**networks, **given})
 
 
@@ -60,9 +55,8 @@ def read_start(start: WeightsSource, config: Config, dataset: Dataset) -> dict[s
     if config.conditional:
         found, expected = len(dataset.classes().names), len(start.dataset["classes"])
         if found != expected:
-            raise CheckpointError(
-                f"--dataset: found {found} classes, expected {expected}, which the weights of --init_from know"
-            )
+            fault = f"--dataset: found {found} classes, expected {expected}"
+            raise CheckpointError(f"{fault}, which the weights of --init_from know")
     arrays = read_weights(start).arrays
     if not any(name.startswith("discriminator/") for name in arrays):
         print("note: the weights of --init_from hold no discriminator: it starts fresh")

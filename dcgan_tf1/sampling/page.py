@@ -41,15 +41,11 @@ DIGITS = 64
 """How many digits the page shows side by side."""
 STOPS = 8
 """How many stops of training the slider has at most, where their weights are in the page."""
-_GRIDS = 9
-"""How many sample grids it shows at most."""
+_GRIDS = 9  # the most sample grids that it shows
 _DIRECTIONS = 6
-_REACH = 0.4
-"""How far a direction leads, in the usual distance of z from the centre: at either end the digit is another one."""
-_PRINCIPAL = 1000
-"""How many digits' activations the directions are computed from."""
-_CONFIG = ("model", "seed", "z_dim", "z_distribution", "g_channels", "d_channels", "g_batch_norm")
-"""The settings that the page needs."""
+_REACH = 0.4  # of a direction, in the usual distance of z from the centre: at either end the digit is another one
+_PRINCIPAL = 1000  # digits whose activations the directions are computed from
+_CONFIG = ("model", "seed", "z_dim", "z_distribution", "g_channels", "d_channels", "g_batch_norm")  # what it needs
 
 
 def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), grids: Sequence[Grid] = ()) -> None:
@@ -60,8 +56,8 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
         grids: sample grids of earlier steps, oldest first, for where there are no earlier weights.
 
     Raises:
-        CheckpointError: the weights are not those of the networks that their config describes, or of a family that the
-            page does not know, or float16 cannot hold them.
+        CheckpointError: the weights do not fit their config, or the page cannot show what they generate, or float16
+            cannot hold them.
         OutputError: the file cannot be written.
     """
     if weights.config.model not in FAMILIES:

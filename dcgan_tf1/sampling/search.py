@@ -12,11 +12,9 @@ from dcgan_tf1.errors import CheckpointError
 
 PATIENCE = 20_000
 """How many candidates in a row may be rejected before the search is given up."""
+# How many more images of a class than of the rarest class may be kept when a chunk of a balanced set is searched.
+# Without this limit the common classes would fill up first, and the end of the set would hold the rare ones alone.
 _MAX_LEAD = 100
-"""How many more images of a class than of the rarest class may be kept when a chunk of a balanced set is searched.
-
-Without this limit the common classes would fill up first, and the last part of the set would hold the rare ones alone.
-"""
 
 
 class Selection(NamedTuple):
@@ -73,18 +71,13 @@ def search(
         fruitless = 0 if len(chosen) else fruitless + len(sure)
         if fruitless >= PATIENCE:
             what = "any digit" if any_class else f"digit {(wanted - kept).argmax()}"
-            raise CheckpointError(
-                f"{what}: found none in {fruitless} digits of these weights, expected one that the classifier is sure "
-                "of; train further, or lower --min_confidence"
-            )
+            expected = "one that the classifier is sure of; train further, or lower --min_confidence"
+            raise CheckpointError(f"{what}: found none in {fruitless} digits of these weights, expected {expected}")
 
 
 def _computed_ahead(compute: Callable[[int], Chunk]) -> Iterator[Chunk]:
-    """Yield `compute` of 0, 1, 2, ... without end, each computed in a thread while the caller works on the one before.
-
-    The first is computed alone, because it is often the only one that is needed.
-    """
-    yield compute(0)
+    """Yield `compute` of 0, 1, 2, ... without end, each computed while the caller works on the one before."""
+    yield compute(0)  # alone, because it is often the only one that is needed
     with ThreadPoolExecutor(1) as pool:
         upcoming = pool.submit(compute, 1)
         for index in itertools.count(2):
