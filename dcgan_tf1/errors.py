@@ -14,9 +14,12 @@ class UsageError(DcganError):
 
 
 class DataError(DcganError):
-    """The data set is missing or malformed."""
+    """The data set is missing or malformed. The message quotes files that are not trusted, and is made one line."""
 
     exit_code = 3
+
+    def __init__(self, message: object) -> None:
+        super().__init__(one_line(message))
 
 
 class CheckpointError(DcganError):

@@ -15,32 +15,24 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from dcgan_tf1.data import idx
-from dcgan_tf1.errors import DataError, one_line
+from dcgan_tf1.errors import DataError
 
 _BLOCK_BYTES = 1 << 18  # files are read in blocks of at most this size
 _NPY_HEADER_BYTES = 4096  # the longest .npy header that is read; those that NumPy writes for our arrays take 128
 MOST_BYTES = 1 << 30
 """The largest array that is read."""
+# No deflate stream expands to more than this many times its size (see "maximum expansion factor" in zlib's technical
+# details), so the size of a compressed file limits the size of the array in it.
 _MAX_DEFLATE_RATIO = 1032
-"""No deflate stream expands to more than this many times its size (zlib's technical details, "maximum expansion
-factor"), so the size of a compressed file limits the size of the array in it."""
 _EXPECTED_SHAPE = {3: "[N, 28, 28] or [N, 32, 32], and 3 channels in colour", 1: "[N]"}
+# What follows the number of images or of labels in a shape, by the number of dimensions in grey.
 _SHAPES = {3: ((28, 28), (32, 32), (28, 28, 3), (32, 32, 3)), 1: ((), (1,))}
-"""What follows the number of images or of labels in a shape, by the number of dimensions in grey."""
 _CIFAR_RECORD = 1 + 3 * 32 * 32
 _EXPECTED_FILE = "expected a whole IDX (.gz or not) or .npz file of uint8"
-
-
-class Readable(Protocol):
-    """What the readers below need of a file."""
-
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes, and none at the end."""
 
 
 def shorten(value: object, width: int = 40) -> str:
@@ -59,10 +51,10 @@ def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[
     try:
         yield
     except DataError as error:
-        raise DataError(one_line(f"{shorten(source, 80)}: {error}")) from error
+        raise DataError(f"{shorten(source, 80)}: {error}") from error
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(one_line(f"{shorten(source, 80)}: {expected}; {reason}")) from error
+        raise DataError(f"{shorten(source, 80)}: {expected}; {reason}") from error
 
 
 class _BoundedReader(io.BufferedReader):
@@ -95,10 +87,8 @@ def read_images(path: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
         split: `train` or `test`; it decides between x_train and x_test.
 
     Returns:
-        uint8 [N, 28, 28] or [N, 32, 32], with 3 channels behind in colour, and integers [N] or None.
-
-    Raises:
-        DataError: the file cannot be read, or is not such a file.
+        uint8 [N, 28, 28] or [N, 32, 32], with 3 channels behind in colour, and integers [N] or None. Raises DataError
+        if the file is not such a file.
     """
     with open_data_file(path) as file:
         if file.peek(2)[:2] == b"PK":
@@ -124,26 +114,10 @@ def read_cifar(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
             size = os.fstat(file.fileno()).st_size
             if not 0 < size <= MOST_BYTES or size % _CIFAR_RECORD:
                 raise DataError(f"found {size} bytes, expected a multiple of {_CIFAR_RECORD}, as in CIFAR-10's files")
-            records = np.frombuffer(_read_exactly(file, size), np.uint8).reshape(-1, _CIFAR_RECORD)
+            records = np.frombuffer(_read_exactly(file.read, size), np.uint8).reshape(-1, _CIFAR_RECORD)
             labels.append(records[:, 0])
             images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
-
-
-def _read_npy_header(stream: Readable) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """The shape of the array in an .npy file, whether it is in Fortran's order, its type, and the header's length.
-
-    Whatever NumPy's parser raises on a malformed header, `data_errors` turns into a DataError.
-    """
-    head = io.BytesIO(stream.read(_NPY_HEADER_BYTES))  # NumPy would read a header of whatever length it claims
-    version = np.lib.format.read_magic(head)
-    if version not in ((1, 0), (2, 0)):
-        raise DataError(f"found .npy version {version}, expected 1.0 or 2.0")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about headers of Python 2, and about what a hostile one makes it parse
-        shape, fortran_order, dtype = read(head)
-    return shape, fortran_order, dtype, head.tell()
 
 
 def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
@@ -153,12 +127,8 @@ def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
     return labels
 
 
-def _check_shape(shape: tuple[int, ...], ndim: int, limit: int, item_size: int = 1) -> int:
-    """The number of bytes of an array of `shape`, whose items take `item_size` bytes each.
-
-    Raises:
-        DataError: these are no images (or labels), or they take more than `limit` bytes.
-    """
+def _check_shape(shape: tuple[int, ...], ndim: int, limit: int, item_size: int) -> int:
+    """The number of bytes of images (or labels) of `shape`. Raises DataError if it is no such shape, or too large."""
     if not shape or min(shape) < 1 or shape[1:] not in _SHAPES[ndim]:
         raise DataError(f"found shape {shorten(list(shape))}, expected {_EXPECTED_SHAPE[ndim]}")
     count = math.prod(shape) * item_size
@@ -167,22 +137,10 @@ def _check_shape(shape: tuple[int, ...], ndim: int, limit: int, item_size: int =
     return count
 
 
-def _read_exactly(stream: Readable, count: int) -> bytearray:
-    """The next `count` bytes. Memory grows with what is there, whatever the header says."""
-    content = bytearray()
-    while len(content) < count:
-        block = stream.read(min(count - len(content), _BLOCK_BYTES))
-        if not block:
-            raise DataError(f"found {len(content)} bytes and then the end, expected {count}")
-        content += block
-    return content
-
-
 class _GzipMember:
-    """A gzip file of one member, which is read forward.
+    """A gzip file of one member, which is read forward, all of it in C.
 
-    `zlib` does all of it in C. The gzip module reads file names and padding byte by byte, which a hostile file can make
-    it do for minutes.
+    The gzip module reads file names and padding byte by byte, which a hostile file can make it do for minutes.
     """
 
     def __init__(self, file: io.BufferedReader) -> None:
@@ -202,41 +160,44 @@ class _GzipMember:
         return content
 
 
+def _read_exactly(read: Callable[[int], bytes], count: int) -> bytearray:
+    """The next `count` bytes. Memory grows with what is there, whatever the header says."""
+    content = bytearray()
+    while len(content) < count:
+        block = read(min(count - len(content), _BLOCK_BYTES))
+        if not block:
+            raise DataError(f"found {len(content)} bytes and then the end, expected {count}")
+        content += block
+    return content
+
+
 def _read_idx(file: io.BufferedReader, ndim: int) -> np.ndarray:
     """Read the array of `ndim` dimensions in an IDX file, gzipped or not: uint8 images, or labels of any integers."""
     size = os.fstat(file.fileno()).st_size
     gzipped = file.peek(2)[:2] == b"\x1f\x8b"
-    stream: Readable = _GzipMember(file) if gzipped else file
-    magic = bytes(_read_exactly(stream, 4))
+    length = size
+    if gzipped:  # what it says at its end shows most bad files before they are decompressed; a lie shows after that
+        file.seek(max(0, size - 4))
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(0)
+    stream = _GzipMember(file) if gzipped else file
+    magic = bytes(_read_exactly(stream.read, 4))
     dtype = np.dtype(idx.TYPES.get(magic[2], "uint8")).newbyteorder(">")
     of_labels = magic[:2] == b"\0\0" and magic[3] == ndim == 1 and dtype.kind == "i"
     in_colour = ndim == 3 and magic == bytes((0, 0, 0x08, 4))
     if magic != bytes((0, 0, 0x08, ndim)) and not of_labels and not in_colour:
         kind = f" ({idx.TYPES[magic[2]]}, {magic[3]} dimensions)" if magic[2] in idx.TYPES else ""
         raise DataError(f"found magic 0x{magic.hex()}{kind}, expected 0x0000080{ndim} (uint8, {ndim} dimensions)")
-    shape = struct.unpack(f">{magic[3]}I", _read_exactly(stream, 4 * magic[3]))
+    shape = struct.unpack(f">{magic[3]}I", _read_exactly(stream.read, 4 * magic[3]))
     header = 4 + 4 * magic[3]
     limit = _MAX_DEFLATE_RATIO * size if gzipped else MOST_BYTES
     count = _check_shape(shape, ndim, limit, dtype.itemsize)
-    found = _gzip_length(file, size) if gzipped else size
-    if found != header + count:
-        raise DataError(f"found {found} bytes (truncated or padded?), expected {header + count} for {list(shape)}")
-    pixels = _read_exactly(stream, count)
+    if length != header + count:
+        raise DataError(f"found {length} bytes (truncated or padded?), expected {header + count} for {list(shape)}")
+    pixels = _read_exactly(stream.read, count)
     if stream.read(1):
         raise DataError(f"found bytes after the array, expected {header + count} in all")
     return np.frombuffer(pixels, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
-
-
-def _gzip_length(file: io.BufferedReader, size: int) -> int:
-    """The uncompressed length that a gzip file of `size` bytes states at its end.
-
-    It shows that most bad files are bad before they are decompressed. If it is a lie, decompressing shows that later.
-    """
-    here = file.tell()
-    file.seek(size - 4)
-    (length,) = struct.unpack("<I", file.read(4))
-    file.seek(here)
-    return length
 
 
 def _read_npz(file: io.BufferedReader, split: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -292,11 +253,18 @@ def read_npy(
         expected = "none, as run.py writes" if len(compressions) == 1 else "deflate or none, as NumPy writes"
         raise DataError(f"found zip compression {member.compress_type}, expected {expected}")
     with archive.open(member) as stream:
-        shape, fortran_order, dtype, offset = _read_npy_header(stream)
+        head = io.BytesIO(stream.read(_NPY_HEADER_BYTES))  # NumPy would read a header of whatever length it claims
+        version = np.lib.format.read_magic(head)
+        if version not in ((1, 0), (2, 0)):
+            raise DataError(f"found .npy version {version}, expected 1.0 or 2.0")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        with warnings.catch_warnings(action="ignore"):  # of headers of Python 2, and of what a hostile one holds
+            shape, fortran_order, dtype = read(head)
+        offset = head.tell()
         check(shape, dtype)
         count = math.prod(shape) * dtype.itemsize
         if member.file_size != offset + count or min(shape, default=1) < 0:
             raise DataError(f"found {member.file_size} bytes in {name!r}, expected {offset + count}")
         stream.seek(offset)
-        values = np.frombuffer(_read_exactly(stream, count), dtype).astype(dtype.newbyteorder("="), copy=False)
+        values = np.frombuffer(_read_exactly(stream.read, count), dtype).astype(dtype.newbyteorder("="), copy=False)
     return values.reshape(shape, order="F" if fortran_order else "C")
