@@ -25,12 +25,14 @@ def turned(angle, *variances):
     return turn @ np.diag(variances) @ turn.T
 
 
+TURN, _ = np.linalg.qr([[1, 2, 0], [0, 1, 3], [4, 0, 1]])  # some rotation in space
 # In two dimensions tr (C1 C2)^(1/2) = sqrt(tr C1 C2 + 2 sqrt(det C1 det C2)).
 ROOT = np.sqrt(np.trace(np.diag([2, 7]) @ turned(1.1, 1, 5)) + 2 * np.sqrt(14 * 5))
 DISTANCES = {
     "one dimension": ([1], [[4]], [4], [[25]], 3**2 + (5 - 2) ** 2),
     "diagonal": ([0, 1, 2], np.diag([1, 4, 9]), [2, 1, 1], np.diag([16, 4, 1]), 4 + 0 + 1 + 3**2 + 0 + 2**2),
     "commuting": ([0, 0], turned(0.7, 1, 9), [1, 1], turned(0.7, 4, 25), 2 + (2 - 1) ** 2 + (5 - 3) ** 2),
+    "in space": ([0] * 3, TURN * [1, 4, 9] @ TURN.T, [0] * 3, TURN * [16, 4, 1] @ TURN.T, 3**2 + 2**2),
     "not commuting": ([0, 0], np.diag([2, 7]), [0, 0], turned(1.1, 1, 5), 9 + 6 - 2 * ROOT),
     "singular": ([0, 0], np.diag([4, 0]), [0, 0], np.diag([0, 9]), 13),
     "the same": ([0, 0], np.diag([4, 0]), [0, 0], np.diag([4, 0]), 0),
