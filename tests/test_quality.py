@@ -293,8 +293,7 @@ class TestEvaluate:
         load = sources.load
         monkeypatch.setattr(sources, "load", lambda *source: load(*source)._replace(images=load(*source).images[:3000]))
         monkeypatch.chdir(tmp_path)
-        _, record = evaluate(tmp_path / "logs", "--data_dir", MNIST_DIR, "--num_digits", 1000)
-        table = record["metrics"]["generated"]
+        table = evaluate(tmp_path / "logs", "--data_dir", MNIST_DIR, "--num_digits", 1000)[1]["metrics"]["generated"]
         assert table["missing_classes"] == 0 and table["frechet_distance"] < 2
 
     def test_without_a_test_split_a_fifth_takes_its_place(self, finished, tmp_path):
