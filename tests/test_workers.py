@@ -38,17 +38,11 @@ NARROW = {
 }
 
 
-def flags_of(settings):
-    flags = []
-    for name, value in settings.items():
-        flags += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return flags
-
-
-def start(*arguments, program=(str(ROOT / "run.py"),), **variables):
-    command = [sys.executable, "-u", *program, *map(str, arguments)]
+def start(*arguments, program=(ROOT / "run.py",), prefix=(), **variables):
+    command = [*prefix, sys.executable, "-u", *program, *arguments]
     env = {**environment(), "CUDA_VISIBLE_DEVICES": "", **variables}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, cwd=ROOT)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(list(map(str, command)), env=env, cwd=ROOT, **pipes)
 
 
 def launch(folder, workers, *flags):
@@ -63,11 +57,16 @@ def launch(folder, workers, *flags):
     return output
 
 
-def start_workers(folder, tasks, *flags):
-    """A process for each of `tasks`; the flags of each may be a list of its own."""
-    each = flags if flags and isinstance(flags[0], list) else [list(flags)] * len(tasks)
+def two_tasks():
+    addresses = free_addresses(2)
+    return [Task(addresses, 0), Task(addresses, 1)]
+
+
+def start_workers(folder, tasks, *flags, extra=(), **options):
+    """A process for each of `tasks`, with a folder of its own. The last one has `extra` flags."""
+    last = len(tasks) - 1
     return [
-        start(*each[i], "--out_dir", folder / str(i), TF_CONFIG=task if isinstance(task, str) else write_task(task))
+        start(*flags, *extra * (i == last), "--out_dir", folder / str(i), TF_CONFIG=write_task(task), **options)
         for i, task in enumerate(tasks)
     ]
 
@@ -80,6 +79,13 @@ def running(processes):
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def end_workers(*arguments, **options):
+    """What workers print that end by themselves, and their exit codes."""
+    with running(start_workers(*arguments, **options)) as processes:
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+    return outputs, [process.returncode for process in processes]
 
 
 # What is refused
@@ -202,21 +208,19 @@ def with_two_devices(options):
     return options
 
 
-def assert_same_steps(folder, preset, workers, steps):
-    settings = {**NARROW[preset], "batch_size": 16, "precision": "float32", "dataset": "digits"}
-    often = {"checkpoint_every": 1, "max_to_keep": 99, "iterations": steps}
-    launch(folder, workers, *flags_of({**settings, **often}), "--sync_batch_norm")
-    errors = compare_steps(folder, settings, steps)
-    print(preset, workers, np.sort(errors)[[0, steps // 2, -2, -1]])
-    # Rounding moves an input of a ReLU across zero now and then, and with it a whole summand of a gradient.
-    assert np.median(errors) < 1e-5 and np.max(errors) < 0.1, errors
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.parametrize("preset", NARROW)
 def test_workers_take_the_steps_of_one_process(preset, workers, tmp_path):
-    assert_same_steps(tmp_path, preset, workers, 50)
+    steps = 50
+    settings = {**NARROW[preset], "batch_size": 16, "precision": "float32", "dataset": "digits"}
+    flags = ["--checkpoint_every", 1, "--max_to_keep", 99, "--iterations", steps, "--sync_batch_norm"]
+    for name, value in settings.items():
+        flags += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else value]
+    launch(tmp_path, workers, *flags)
+    errors = compare_steps(tmp_path, settings, steps)
+    # Rounding moves an input of a ReLU across zero now and then, and with it a whole summand of a gradient.
+    assert np.median(errors) < 1e-5 and np.max(errors) < 0.1, errors
 
 
 DIFFERENT = """
@@ -252,30 +256,19 @@ sys.exit(main())
 
 @pytest.mark.slow
 def test_a_chief_that_records_for_long_is_not_lost(tmp_path):
-    addresses = free_addresses(2)
-    flags = [*SMALL, "--iterations", "2", "--worker_timeout", "3", "--out_dir", str(tmp_path)]
-    processes = [
-        start(*flags, program=["-c", PATIENT], TF_CONFIG=write_task(Task(addresses, worker))) for worker in range(2)
-    ]
-    with running(processes):
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0] and "committed 2" in outputs[0], outputs
+    flags = [*SMALL, "--iterations", 2, "--worker_timeout", 3]
+    outputs, codes = end_workers(tmp_path, two_tasks(), *flags, program=("-c", PATIENT))
+    assert codes == [0, 0] and "committed 2" in outputs[0], outputs
 
 
 @pytest.mark.slow
 def test_a_variable_that_differs_is_named(tmp_path):
-    addresses = free_addresses(2)
-    flags = [*SMALL, "--checkpoint_every", "1", "--iterations", "9", "--out_dir", str(tmp_path)]
-    processes = [
-        start(*flags, *extra, program=["-c", DIFFERENT], TF_CONFIG=write_task(Task(addresses, worker)))
-        for worker, extra in enumerate(([], ["--spoilt"]))
-    ]
-    with running(processes):
-        outputs = [process.communicate(timeout=90)[0] for process in processes]
-    expected = f"error: discriminator/dense/bias differs between worker 0 and worker 1 ({addresses[1]}); start all"
-    assert all(expected in output for output in outputs), outputs
-    assert [process.returncode for process in processes] == [76, 76]
-    assert not (tmp_path / "checkpoints" / "model-1.json").exists()
+    tasks, flags = two_tasks(), [*SMALL, "--checkpoint_every", 1, "--iterations", 9]
+    outputs, codes = end_workers(tmp_path, tasks, *flags, extra=["--spoilt"], program=("-c", DIFFERENT))
+    other = tasks[0].addresses[1]
+    expected = f"error: discriminator/dense/bias differs between worker 0 and worker 1 ({other}); start all"
+    assert all(expected in output for output in outputs) and codes == [76, 76], outputs
+    assert not (tmp_path / "0" / "checkpoints" / "model-1.json").exists()
 
 
 # Stops and faults
@@ -361,18 +354,14 @@ def test_launch_starts_again_when_a_worker_was_killed(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_named(tmp_path):
-    addresses = free_addresses(2)
-    tasks = [Task(addresses, 0), Task(addresses, 1)]
-    with running(start_workers(tmp_path, tasks, *SMALL, "--iterations", "1000000", "--worker_timeout", 5)) as (
-        chief,
-        other,
-    ):
+    tasks, flags = two_tasks(), [*SMALL, "--iterations", 10**6, "--worker_timeout", 5]
+    with running(start_workers(tmp_path, tasks, *flags)) as (chief, other):
         read_until(chief, "committed 20")
         other.send_signal(signal.SIGSTOP)
         at = time.monotonic()
         error = read_until(chief, "error: ")[-1]
         assert 4 < time.monotonic() - at < 15
-        assert f"worker 1 ({addresses[1]}) does not answer: it hangs or is cut off" in error
+        assert f"worker 1 ({tasks[0].addresses[1]}) does not answer: it hangs or is cut off" in error
         assert chief.communicate(timeout=20)[0] == "" and chief.returncode == 76
     assert not (tmp_path / "1").exists()  # only the chief writes
 
@@ -409,13 +398,11 @@ def two_hosts():
 def test_a_worker_that_is_cut_off_is_named(two_hosts, tmp_path):
     names, cut = two_hosts
     addresses = ("10.77.0.1:2222", "10.77.0.2:2222")
+    flags = [*SMALL, "--iterations", 10**6, "--worker_timeout", 5]
     processes = []
     for worker, name in enumerate(names):
-        command = ["ip", "netns", "exec", name, sys.executable, "-u", ROOT / "run.py", *SMALL]
-        command += ["--iterations", "1000000", "--worker_timeout", 5, "--out_dir", tmp_path / str(worker)]
-        env = {**environment(), "TF_CONFIG": write_task(Task(addresses, worker))}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        processes.append(subprocess.Popen(list(map(str, command)), env=env, **pipes))
+        host = {"prefix": ("ip", "netns", "exec", name), "TF_CONFIG": write_task(Task(addresses, worker))}
+        processes.append(start(*flags, "--out_dir", tmp_path / str(worker), **host))
     with running(processes):
         read_until(processes[0], "committed 20")
         cut()
@@ -431,30 +418,20 @@ def test_a_worker_that_is_cut_off_is_named(two_hosts, tmp_path):
 
 
 @pytest.mark.slow
-def test_other_flags_or_data_stop_every_worker(tmp_path):
-    images = sources.load("digits", "").images
-    np.savez(tmp_path / "other.npz", images=images[::-1])
-    cases = {
-        "--lr_g: found 0.1 on worker 1": ["--lr_g", "0.1"],
-        "--dataset: found ": ["--dataset", str(tmp_path / "other.npz")],
-    }
-    for expected, flags in cases.items():
-        addresses = free_addresses(2)
-        tasks = [Task(addresses, 0), Task(addresses, 1)]
-        flags = [[*SMALL, "--iterations", "20"], [*SMALL, "--iterations", "20", *flags]]
-        with running(start_workers(tmp_path, tasks, *flags)) as processes:
-            outputs = [process.communicate(timeout=90)[0] for process in processes]
-        assert [process.returncode for process in processes] == [2, 2], outputs
-        for output in outputs:
-            errors = [line for line in output.splitlines() if line.startswith("error:")]
-            assert len(errors) == 1 and expected in errors[0] and "committed" not in output, outputs
+@pytest.mark.parametrize("expected", ["--lr_g: found 0.1 on worker 1", "--dataset: found "])
+def test_other_flags_or_data_stop_every_worker(expected, tmp_path):
+    np.savez(tmp_path / "other.npz", images=sources.load("digits", "").images[::-1])
+    extra = ["--lr_g", 0.1] if "lr_g" in expected else ["--dataset", tmp_path / "other.npz"]
+    outputs, codes = end_workers(tmp_path, two_tasks(), *SMALL, "--iterations", 20, extra=extra)
+    assert codes == [2, 2], outputs
+    for output in outputs:
+        (error,) = (line for line in output.splitlines() if line.startswith("error:"))
+        assert expected in error and "committed" not in output, outputs
 
 
 @pytest.mark.slow
 def test_lists_that_contradict_each_other_stop_every_worker(tmp_path):
     first, second, third = free_addresses(3)
     tasks = [Task((first, second, third), 0), Task((first, second), 1), Task((first, second, third), 2)]
-    with running(start_workers(tmp_path, tasks, *SMALL, "--iterations", "20")) as processes:
-        outputs = [process.communicate(timeout=90)[0] for process in processes]
-    assert [process.returncode for process in processes] == [2, 2, 2], outputs
-    assert all(output.count("error: ") == 1 for output in outputs), outputs
+    outputs, codes = end_workers(tmp_path, tasks, *SMALL, "--iterations", 20)
+    assert codes == [2, 2, 2] and all(output.count("error: ") == 1 for output in outputs), outputs
