@@ -7,10 +7,8 @@ processor that has AVX2: those of PORTABLE are tested everywhere. `python tests/
 it runs on, and both. A commit that means to change a recipe does so.
 """
 
-import contextlib
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import re
@@ -21,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SHIPPED, run
 
-from dcgan_tf1 import cli
 from dcgan_tf1.config import Config
 from dcgan_tf1.machine import usable_cores
 from dcgan_tf1.tensorflow_import import import_tensorflow
@@ -44,29 +42,24 @@ DRAWINGS = {
 }
 
 
-def machine():
-    """What the bits depend on: the processor, how many cores this process may use, and TensorFlow."""
-    try:
-        cpuinfo = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-        cpu = " ".join(cpuinfo[key] for key in ("model name", "cpu family", "model", "stepping"))
-    except (OSError, KeyError):
-        return "a machine without /proc/cpuinfo"
-    return f"{cpu}, {usable_cores()} cores, TensorFlow {importlib.metadata.version('tensorflow')}"
-
-
-def machine_flags():
-    """What instructions the processor has, as far as Linux tells."""
+def cpuinfo():
+    """What Linux tells about the processor."""
     try:
         return Path("/proc/cpuinfo").read_text()
     except OSError:
         return ""
 
 
-def run(*arguments):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        code = cli.main(list(arguments))
-    assert code == 0, output.getvalue()
+def machine():
+    """What the bits depend on: the processor, how many cores this process may use, and TensorFlow."""
+    facts = dict(re.findall(r"^(.+?)\s*: (.*)$", cpuinfo(), re.MULTILINE))
+    cpu = " ".join(facts.get(key, "unknown") for key in ("model name", "cpu family", "model", "stepping"))
+    return f"{cpu}, {usable_cores()} cores, TensorFlow {importlib.metadata.version('tensorflow')}"
+
+
+def run_well(*arguments):
+    result = run(*arguments)
+    assert result.code == 0, result
 
 
 def hash_arrays(arrays):
@@ -95,9 +88,8 @@ def hash_training(recipe, folder):
         flags.append(f"--{name}")
         if value is not True:
             flags.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
-    flags += ["--batch_size", str(BATCH_SIZE), "--dataset", "digits", "--iterations", "12"]
-    flags += ["--precision", "float32"]
-    run("train", *flags, "--out_dir", str(folder))
+    flags += ["--batch_size", BATCH_SIZE, "--dataset", "digits", "--iterations", 12, "--precision", "float32"]
+    run_well("train", *flags, "--out_dir", folder)
     import tensorflow as tf
 
     reader = tf.compat.v1.train.NewCheckpointReader(str(folder / "checkpoints" / "model-12"))
@@ -106,8 +98,7 @@ def hash_training(recipe, folder):
 
 def hash_drawing(name, folder):
     """sha256 of the digits that the weights that ship draw from seed 3."""
-    shipped = Path(__file__).parent.parent / "checkpoints" / "pretrained" / "unconditional.npz"
-    run("generate", *DRAWINGS[name].split(), "--seed", "3", "--checkpoint", str(shipped), "--out", str(folder))
+    run_well("generate", *DRAWINGS[name].split(), "--seed", 3, "--checkpoint", SHIPPED, "--out", folder)
     with np.load(folder / "digits.npz") as arrays:
         return hash_arrays(dict(arrays))
 
@@ -137,7 +128,7 @@ def test_the_weights_that_ship_draw_the_recorded_digits(name, recorded_bits, tmp
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a process on one core")
-@pytest.mark.skipif("avx2" not in machine_flags(), reason="needs AVX2")
+@pytest.mark.skipif("avx2" not in cpuinfo(), reason="needs AVX2")
 def test_training_gives_the_same_bits_on_every_processor():
     recorded = json.loads(GOLDEN.read_text())["portable"]
     if recorded["tensorflow"] != importlib.metadata.version("tensorflow"):
