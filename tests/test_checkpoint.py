@@ -121,12 +121,7 @@ def rewritten(change):
 
 def replaced(make):
     """Damage that puts something else in a file's place."""
-
-    def damage(path):
-        path.unlink()
-        make(path)
-
-    return damage
+    return lambda path: (path.unlink(), make(path))
 
 
 def flipped(content, part):
@@ -421,8 +416,7 @@ def test_a_failing_save_leaves_everything_as_it_was(folder, error):
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OutputError) as caught:
         commit(folder, 15, save=save)
     assert "step 15" in str(caught.value) and "\n" not in str(caught.value) and "None" not in str(caught.value)
-    assert contents(folder) == before and set(os.listdir(folder)) == set(before)
-    assert newest(folder) == (10, [])
+    assert contents(folder) == before and set(os.listdir(folder)) == set(before) and newest(folder) == (10, [])
 
 
 @pytest.mark.parametrize("allowed", range(12))
@@ -502,26 +496,26 @@ import sys
 from pathlib import Path
 from dcgan_tf1.runs import checkpoint
 with checkpoint.lock(Path(sys.argv[1])):
-    {then}
+    print("held", flush=True)
+    input()
 """
 
 
-def hold(folder, then):
-    command = [sys.executable, "-c", HOLD.format(then=then), folder]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+def hold(folder):
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", HOLD, folder], cwd=ROOT, env=environment(), text=True, **pipes)
 
 
 def test_the_second_process_is_refused_at_once(tmp_path):
     folder = tmp_path / "checkpoints"
-    with hold(folder, "print('held', flush=True); input()") as holder:
+    with hold(folder) as holder:
         assert holder.stdout.readline() == "held\n"
         for _ in range(2):
             with pytest.raises(BusyError, match=rf"held by process {holder.pid};"), checkpoint.lock(folder):
                 pass
         assert_error(run("--out_dir", tmp_path), 75, f"held by process {holder.pid};")
         holder.kill()
-    with checkpoint.lock(folder), hold(folder, "pass") as second:
+    with checkpoint.lock(folder), hold(folder) as second:
         _, err = second.communicate(timeout=30)
         assert f"BusyError: {folder}: held by process {os.getpid()}" in err
     with checkpoint.lock(folder):
@@ -531,11 +525,10 @@ def test_the_second_process_is_refused_at_once(tmp_path):
 
 def test_a_lock_that_cannot_be_made(tmp_path):
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(OutputError, match=r"\.lock"), checkpoint.lock(tmp_path):
-        pass
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="file"), checkpoint.lock(tmp_path / "file"):
-        pass
+    for folder, name in ((tmp_path, r"\.lock"), (tmp_path / "file", "file")):
+        with pytest.raises(OutputError, match=name), checkpoint.lock(folder):
+            pass
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"rm -rf\n1", None])

@@ -5,13 +5,12 @@ import io
 import json
 import os
 import shutil
-import tracemalloc
 import warnings
 import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, at_most
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import CheckpointError, OutputError
@@ -55,14 +54,11 @@ def test_where_the_data_lay_is_not_told(path):
     assert b"someone" not in path.read_bytes()
 
 
-def test_float16_takes_half(path):
+def test_float16_takes_half_and_cannot_hold_everything(path):
     weights.save_weights(path, some_weights(path), "float16")
     for name, array in weights.load_weights(path).arrays.items():
         assert array.dtype == np.float32
         assert np.array_equal(array, ARRAYS[name].astype(np.float16))
-
-
-def test_float16_cannot_hold_everything(path):
     before = path.read_bytes()
     large = some_weights(path)._replace(arrays={"generator/a": np.full(3, 1e5, np.float32)})
     with pytest.raises(CheckpointError, match="generator/a has values beyond float16"):
@@ -85,14 +81,6 @@ def test_settings_younger_than_the_file_have_their_defaults(path):
     assert weights.load_weights(path).config.sample_grid == Config().sample_grid
 
 
-def sealed(record, arrays):
-    """The sha256 that a file must have, from its metadata and its arrays."""
-    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()
-
-
 def rewritten(record=None, arrays=None, seal=True, **options):
     """A file's bytes, with its metadata or arrays changed and, unless `seal` is False, sealed again."""
     found = {"format": 1, "step": 7, "config": CONFIG.to_json(), "dataset": dict(DATASET)}
@@ -101,7 +89,10 @@ def rewritten(record=None, arrays=None, seal=True, **options):
     if arrays:
         arrays(content)
     if isinstance(changed, dict):
-        changed["sha256"] = sealed(changed, content) if seal else "0" * 64
+        digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode())
+        for name, array in sorted(content.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        changed["sha256"] = digest.hexdigest() if seal else "0" * 64
     content = {"metadata": np.frombuffer(json.dumps(changed).encode(), np.uint8), **content}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", **options) as archive, warnings.catch_warnings():
@@ -187,12 +178,8 @@ MALFORMED = {
 def test_malformed(content, tmp_path):
     path = tmp_path / "weights.npz"
     path.write_bytes(content)
-    tracemalloc.start()
-    with pytest.raises(CheckpointError) as caught:
+    with at_most(2, 5e6), pytest.raises(CheckpointError) as caught:
         weights.find_weights(path, None, pytest.fail)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 5e6
     line = str(caught.value)
     assert "weights.npz: " in line and line.isprintable() and len(line) <= 200
 
@@ -302,10 +289,7 @@ def test_nothing_there(wanted, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError) as caught:
         weights.find_weights(wanted, None, pytest.fail)
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_that_was_named_has_to_hold_a_run(tmp_path):
-    with pytest.raises(CheckpointError, match="found no checkpoint"):
+    with pytest.raises(CheckpointError, match="found no checkpoint"):  # a folder that was named has to hold a run
         weights.find_weights(None, tmp_path, pytest.fail)
 
 
