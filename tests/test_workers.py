@@ -24,8 +24,8 @@ from dcgan_tf1.networks import frozen
 from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.tf_config import Task, split_address, write_task
 from dcgan_tf1.training import session
-from dcgan_tf1.training.listening import listen_at
 from dcgan_tf1.training.loop import next_batch, open_training
+from dcgan_tf1.training.server import listen_at
 from dcgan_tf1.training.workers import Workers
 
 pytestmark = POSIX

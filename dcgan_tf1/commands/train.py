@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import hashlib
+import importlib.metadata
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,18 +123,29 @@ def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) ->
     """The run that the chief has told the workers of, which must have the same program and flags."""
     from dcgan_tf1.runs.folder import began_at
     from dcgan_tf1.training import loop
-    from dcgan_tf1.training.workers import versions
 
     print(f"worker {workers.index} of {workers.count}, at {task.addresses[task.worker]}")
     run = loop.with_precision(run)
     flags = {f"--{name}": given[name] for name in given if name not in ("dataset", "data_dir", "init_from")}
-    same = {**versions(), "TF_CONFIG": list(task.addresses), **flags}
+    same = {**_program(), "TF_CONFIG": list(task.addresses), **flags}
     told = workers.agree(same, {"config": run.config.to_json(), "step": run.start.step if run.start else None})
     if not workers.chief:
         own = {"dataset": run.config.dataset, "data_dir": run.config.data_dir}
         run = began_at(told["step"], run.folders, Config.from_json(told["config"] | own))
     workers.check_batch(run.config)
     return run
+
+
+def _program() -> dict[str, str]:
+    """What of the program must be the same on all workers: versions, and the code itself."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return {
+        **{name: importlib.metadata.version(name) for name in ("tensorflow", "numpy")},
+        "the program's code": digest.hexdigest(),
+    }
 
 
 def _say_finished(run: "Run") -> int:

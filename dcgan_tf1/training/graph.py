@@ -39,8 +39,7 @@ class Gan(NamedTuple):
     sample_labels: tf.Tensor | None
     """Placeholder, int32 [any number]: the classes to generate; None: unconditional."""
     samples: tf.Tensor
-    """The digits of `sample_z` in inference mode, uint8 [any number, size, size], with 3 channels behind in colour; for
-    size see `Config.image_size`."""
+    """The images of `sample_z` in inference mode, uint8 [any number, size, size], with 3 channels behind in colour."""
     calibrate_op: tf.Operation
     """Set batch norm's moving averages in the generator to the statistics of what it makes of `sample_z`.
 
@@ -85,7 +84,7 @@ def build_gan(
     with graph.as_default():
         v1.set_random_seed(config.seed % 2**31)
         strategy = open_strategy()
-        known = v1.global_variables()  # a strategy's own
+        known = {variable.name for variable in v1.global_variables()}  # a strategy's own
         share = config.batch_size // processes
         images = v1.placeholder(tf.uint8, [share, *config.image_shape(side)], "images")
         z = v1.placeholder(tf.float32, [share, config.z_dim], "z")
@@ -106,7 +105,7 @@ def build_gan(
             samples = game.sample(sample_z, sample_labels)
             calibrated = game.calibrate(sample_z, sample_labels)
             calibrate_op = tf.group(*[average.variable.assign(average.value) for average in calibrated])
-            variables = [variable for variable in v1.global_variables() if not _is_in(variable, known)]
+            variables = [variable for variable in v1.global_variables() if variable.name not in known]
             values = [v1.placeholder(variable.dtype, variable.shape) for variable in variables]
             assignments = {v.op.name: (x, tf.group(v.assign(x))) for v, x in zip(variables, values, strict=True)}
         floats = [variable for variable in variables if variable.dtype.is_floating]
@@ -127,7 +126,7 @@ def build_gan(
             samples=samples,
             calibrate_op=calibrate_op,
             variables=variables,
-            replicated=[v for v in variables if not _is_in(v, [average.variable for average in calibrated])],
+            replicated=[v for v in variables if v.name not in {average.variable.name for average in calibrated}],
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(variable)) for variable in floats]),
             init_op=tf.group(v1.global_variables_initializer()),
             assignments=assignments,
@@ -139,7 +138,3 @@ def _largest_of_all(number: tf.Tensor) -> tf.Tensor:
     """The largest of the numbers of signals, from 0 to 64, that the replicas have."""
     (given,) = reduce_over_replicas("SUM", [tf.one_hot(number, 65)])
     return tf.reduce_max(tf.where(given > 0, tf.range(65), 0))
-
-
-def _is_in(variable: tf.Variable, variables: list[tf.Variable]) -> bool:
-    return any(variable is other for other in variables)

@@ -19,8 +19,7 @@ from dcgan_tf1.training.session import TrainingSession, fastest_precision
 from dcgan_tf1.training.stopping import Signals, Stopwatch
 from dcgan_tf1.training.workers import Workers
 
-_CALIBRATION_DIGITS = 4000
-"""How many digits' statistics make batch norm's moving averages for averaged weights."""
+_CALIBRATION_DIGITS = 4000  # whose statistics make batch norm's moving averages for averaged weights
 
 
 def train(

@@ -20,8 +20,7 @@ from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.runs.log import Events, Progress, Table
 from dcgan_tf1.training.collapse import CollapseDetector
 
-_MOST_COLUMNS = 32
-"""How many classes the grids of a conditional GAN show at most."""
+_MOST_COLUMNS = 32  # how many classes the grids of a conditional GAN show at most
 
 
 class Sampler(Protocol):
@@ -50,8 +49,6 @@ class Recorder:
         self._config, self._folders, self._dataset = run.config, run.folders, dataset
         self._sample, self._save, self._machine = sample, save, machine
         self._first = run.start.step if run.start else 0
-        self.committed = run.start.step if run.start else None
-        """The step of the last commit; None: there is none."""
         self._classes = dataset.classes() if run.config.conditional else None
         self._columns = min(len(self._classes.names), _MOST_COLUMNS) if self._classes else run.config.sample_grid
         self._collapse = CollapseDetector() if run.config.loss in CROSS_ENTROPIES else None
@@ -133,7 +130,6 @@ class Recorder:
         self._events.sync()
         record = self._dataset.record(self._config.conditional)
         checkpoint.commit(self._folders.checkpoints, step, self._save, self._config, record, self._machine)
-        self.committed = step
         self._progress.say(f"committed {step}")
 
     def plot(self) -> None:

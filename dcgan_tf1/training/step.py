@@ -15,10 +15,8 @@ from dcgan_tf1.networks.pixels import scale_images
 
 v1 = tf.compat.v1
 
-EPSILON = 1e-8
-"""Adam's epsilon, where `Config.lr_scale` is 1."""
-AVERAGE = "/ExponentialMovingAverage"
-"""What is added to the name of a variable for that of its average, as TensorFlow's own class does."""
+EPSILON = 1e-8  # of Adam, where `Config.lr_scale` is 1
+AVERAGE = "/ExponentialMovingAverage"  # ends the name of a variable's average, as TensorFlow's own class does
 
 Gradients = list[tuple[tf.Tensor, tf.Variable]]
 

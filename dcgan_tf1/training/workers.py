@@ -7,15 +7,12 @@ other without taking the slow for the lost, and telling which worker was lost. I
 
 import atexit
 import hashlib
-import importlib.metadata
 import itertools
 import json
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,25 +22,19 @@ from dcgan_tf1.config import Config
 from dcgan_tf1.errors import ClusterError, UsageError, one_line
 from dcgan_tf1.tf_config import Task, split_address
 from dcgan_tf1.training.graph import Gan
-from dcgan_tf1.training.listening import listen_at
+from dcgan_tf1.training.server import start_server
 
 v1 = tf.compat.v1
 
-_JOIN_SECONDS = 300.0
-"""How long workers wait for each other at the start."""
-_AGREEMENT_SECONDS = 30
-"""How long the first exchange may take when all are there. It takes longer only where their lists of workers differ."""
-_PATIENCE = 1.5
-"""A worker that does not greet for so many seconds hangs, or is cut off."""
-_INTERVAL = 1.0
-"""How often workers that wait are told that the others are still busy, in seconds."""
-_LINGER = 2.0
-"""Seconds for which a process stays after an error, so that the others do not take it for the one that was lost."""
-_FAREWELL = 0.3
-"""Seconds for which it stays at the end of the run, until the others have its last message."""
+# In seconds:
+_JOIN = 300.0  # how long workers wait for each other at the start
+_AGREEMENT = 30  # how long the first exchange may take; it takes longer only where the lists of workers differ
+_PATIENCE = 1.5  # a worker that does not greet for so long hangs, or is cut off
+_INTERVAL = 1.0  # how often workers that wait are told that the others are still busy
+_LINGER = 2.0  # how long a process stays after an error, so that the others do not take it for the one that was lost
+_FAREWELL = 0.3  # how long it stays at the end of the run, until the others have its last message
 _START_AGAIN = "start all workers again to go on from the last commit"
-_GROUP = 1 << 20
-"""The key of the group of the collectives below; the strategy counts its own from 1."""
+_GROUP = 1 << 20  # the key of the group of the collectives below; the strategy counts its own from 1
 _Result = TypeVar("_Result")
 
 
@@ -58,7 +49,7 @@ class Workers:
         task: Task | None = None,
         timeout: int = 60,
         devices: Sequence[str] = (),
-        join_seconds: float = _JOIN_SECONDS,
+        join_seconds: float = _JOIN,
     ) -> None:
         """Start the server of this worker, and wait for those of the others.
 
@@ -88,7 +79,7 @@ class Workers:
             leader = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
             self._options.device_filters.append(job)
             self._options.experimental.collective_group_leader = f"/job:{leader}/replica:0/task:0"
-            self._server = _start_server(resolver, self._addresses[self.index], self._options)
+            self._server = start_server(resolver, self._addresses[self.index], self._options)
             self._wait_for_others(join_seconds)
 
     def __enter__(self) -> "Workers":
@@ -223,7 +214,7 @@ class Workers:
             UsageError: something differs. All workers raise it.
         """
         message = json.dumps([same, told]).encode()
-        longest = max(self._share_rows(np.array([len(message)], np.int32), _AGREEMENT_SECONDS)[:, 0])
+        longest = max(self._share_rows(np.array([len(message)], np.int32), _AGREEMENT)[:, 0])
         rows = self._share_rows(np.frombuffer(message.ljust(-(-longest // 4) * 4), np.int32))
         records = [json.loads(row.tobytes()) for row in rows]
         expected, chief_told = records[0]
@@ -263,11 +254,7 @@ class Workers:
     # Loss
 
     def _wait_for_others(self, seconds: float) -> None:
-        """Wait until all other workers greet.
-
-        Raises:
-            UsageError: one does not within `seconds`.
-        """
+        """Wait until all other workers greet. Raises UsageError if one does not within `seconds`."""
         began, told = time.monotonic(), False
         while absent := self._absent():
             waited = time.monotonic() - began
@@ -310,43 +297,3 @@ def _why_absent(address: str) -> str | None:
         return "has ended"
     except OSError as error:
         return f"cannot be reached ({error.strerror})"
-
-
-def _start_server(
-    resolver: tf.distribute.cluster_resolver.ClusterResolver, address: str, options: tf.compat.v1.ConfigProto
-) -> tf.compat.v1.train.Server:
-    """The server of this worker, which answers at its own address alone.
-
-    Raises:
-        UsageError: the address is not of this machine, or its port is taken.
-    """
-    host, port = split_address(address)
-    try:
-        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(found)
-        spec = resolver.cluster_spec()
-        server = v1.train.Server(spec, resolver.task_type, resolver.task_id, config=options, start=False)
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or "its port is taken"
-        raise UsageError(
-            f"TF_CONFIG: {resolver.task_type} {resolver.task_id} cannot listen at {address} ({reason}), "
-            "expected a free port of an address of this machine"
-        ) from error
-    if sys.platform == "linux":
-        listen_at(str(found[0]), port)
-    server.start()
-    return server
-
-
-def versions() -> dict[str, str]:
-    """What of the program must be the same on all workers: versions, and the code itself."""
-    digest = hashlib.sha256()
-    package = Path(__file__).resolve().parents[1]
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    return {
-        **{name: importlib.metadata.version(name) for name in ("tensorflow", "numpy")},
-        "the program's code": digest.hexdigest(),
-    }

@@ -5,6 +5,40 @@ import ctypes
 import os
 import socket
 import struct
+import sys
+
+import tensorflow as tf
+
+from dcgan_tf1.errors import UsageError
+from dcgan_tf1.tf_config import split_address
+
+
+def start_server(
+    resolver: tf.distribute.cluster_resolver.ClusterResolver, address: str, options: tf.compat.v1.ConfigProto
+) -> tf.compat.v1.train.Server:
+    """The server of this worker, which answers at `address` alone. It is started.
+
+    Raises:
+        UsageError: the address is not of this machine, or its port is taken.
+    """
+    host, port = split_address(address)
+    try:
+        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(found)
+        spec = resolver.cluster_spec()
+        server = tf.compat.v1.train.Server(spec, resolver.task_type, resolver.task_id, config=options, start=False)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or "its port is taken"
+        raise UsageError(
+            f"TF_CONFIG: {resolver.task_type} {resolver.task_id} cannot listen at {address} ({reason}), "
+            "expected a free port of an address of this machine"
+        ) from error
+    if sys.platform == "linux":
+        listen_at(str(found[0]), port)
+    server.start()
+    return server
 
 
 def listen_at(host: str, port: int) -> None:
