@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,10 +29,8 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
 _SPLITS = {"train", "test"}
-_SIDES = {1: 28, 3: 32}
-"""The side of the images, in pixels, by the number of channels: MNIST's in grey, and CIFAR-10's in colour."""
-_MOST_PIXELS = 1 << 25
-"""The most pixels that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale."""
+_SIDES = {1: 28, 3: 32}  # of the images, in pixels, by the number of channels: MNIST's in grey, CIFAR-10's in colour
+_MOST_PIXELS = 1 << 25  # that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale
 _LARGEST_FILE = 1 << 28
 _TASK = 32  # how many pictures a thread decodes at a time
 _FORMAT = 1  # of the cache; another one is not read
@@ -62,15 +61,15 @@ class Pictures(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A picture as a folder lists it: its path there, with slashes, and why it cannot be read, where that is known.
+    """A picture as a folder lists it."""
 
-    `changed` is in nanoseconds.
-    """
-
-    name: str
+    name: str  # its path in the folder, with slashes
     size: int = 0
-    changed: int = 0
-    fault: str = ""
+    changed: int = 0  # in nanoseconds
+    fault: str = ""  # why it cannot be read, where that is known
+
+
+_Bad = list[tuple[int, str]]  # the indices of the pictures that cannot be read, and their faults
 
 
 def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], object]) -> Pictures:
@@ -89,18 +88,19 @@ def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], ob
     with data_errors(root, "expected a folder that can be read"):
         parts = _splits(root)
     listings = {part: _list_pictures(root / part) for part in parts}
-    files = listings[split if split in parts else ""]
     names = _class_names(root, [file.name for listing in listings.values() for file in listing if not file.fault])
-    images, bad, digest = _decoded(root / (split if split in parts else ""), files, form, announce)
+    part = split if split in parts else ""
+    files = listings[part]
+    images, bad, digest = _decoded(root / part, files, form, announce)
     if bad:
         first, fault = files[bad[0][0]].name, bad[0][1]
         announce(one_line(f"passed over {len(bad)} of {len(files)} pictures; the first: {shorten(first)}: {fault}"))
-        skipped = {index for index, _ in bad}
-        files = [file for index, file in enumerate(files) if index not in skipped]
     if not names:
         return Pictures(images, None, None, digest)
     labels = dict(zip(names, labels_of(names), strict=True))
-    chosen = np.array([labels[file.name.partition("/")[0]] for file in files], np.int32)
+    skipped = dict(bad)
+    shown = [file.name.partition("/")[0] for index, file in enumerate(files) if index not in skipped]
+    chosen = np.array([labels[name] for name in shown], np.int32)
     return Pictures(images, chosen, None if are_numbers(names) else names, digest)
 
 
@@ -113,12 +113,9 @@ def _splits(root: Path) -> tuple[str, ...]:
 
 
 def _list_pictures(root: Path) -> list[_File]:
-    """The pictures below `root`, in the order of their file names. Links are followed.
-
-    Raises DataError if a folder cannot be read, or there is no picture.
-    """
+    """The pictures below `root`, of which there must be one, in the order of their file names. Links are followed."""
     files: list[_File] = []
-    others: dict[str, int] = {}
+    others: Counter[str] = Counter()
     folders, seen = [""], {(root.stat().st_dev, root.stat().st_ino)}
     while folders:
         folder = folders.pop()
@@ -134,39 +131,35 @@ def _list_pictures(root: Path) -> list[_File]:
                     continue
                 if stat.S_ISDIR(status.st_mode):
                     if status.st_ino and (status.st_dev, status.st_ino) in seen:
-                        fault = "found a link to a folder that is read already, expected none"
-                        files.append(_File(name, fault=fault))
+                        files.append(_File(name, fault="found a link to a folder that is read already, expected none"))
                     else:
                         seen.add((status.st_dev, status.st_ino))
                         folders.append(f"{name}/")
                 elif suffix not in _SUFFIXES:
-                    others[suffix] = others.get(suffix, 0) + 1
+                    others[suffix] += 1
                 elif stat.S_ISREG(status.st_mode):
                     files.append(_File(name, status.st_size, status.st_mtime_ns))
                 else:
                     files.append(_File(name, fault="found a pipe, socket or device, expected a regular file"))
     if not files:
-        most = max(others, key=others.__getitem__, default="")
-        beside = f" beside {others[most]} other files ({shorten(most or 'no suffix', 10)})" if others else ""
+        most, count = others.most_common(1)[0] if others else ("", 0)
+        beside = f" beside {count} other files ({shorten(most or 'no suffix', 10)})" if others else ""
         fault = f"found no picture{beside}, expected PNG, JPEG, BMP or WebP, or four IDX files"
-        raise DataError(one_line(f"{shorten(root, 60)}: {fault}"))
+        raise DataError(f"{shorten(root, 60)}: {fault}")
     return sorted(files, key=lambda file: (file.name.rpartition("/")[2], file.name))
 
 
 def _class_names(root: Path, files: list[str]) -> tuple[str, ...]:
-    """The sorted names of the classes of `files`; nothing where all of them lie in the folder itself.
-
-    Raises DataError if only some lie in subfolders, or the name of a class cannot be shown.
-    """
+    """The sorted names of the classes of `files`; nothing where all of them lie in the folder itself."""
     classes = {name.partition("/")[0] for name in files if "/" in name}
     loose = next((name for name in files if "/" not in name), None)
     if classes and loose is not None:
         fault = f"found {shorten(loose)!r} beside the folder {shorten(min(classes))!r}"
-        raise DataError(one_line(f"{shorten(root, 40)}: {fault}, expected all pictures in folders of classes, or none"))
+        raise DataError(f"{shorten(root, 40)}: {fault}, expected all pictures in folders of classes, or none")
     for name in classes:
         if not is_name(name):
             fault = f"found a class named {shorten(name)!r}, expected up to 100 printable characters"
-            raise DataError(one_line(f"{shorten(root, 40)}: {fault}"))
+            raise DataError(f"{shorten(root, 40)}: {fault}")
     numeric = all(name.isdecimal() for name in classes)
     return tuple(sorted(classes, key=(lambda name: (int(name), name)) if numeric else None))
 
@@ -176,19 +169,16 @@ def _class_names(root: Path, files: list[str]) -> tuple[str, ...]:
 
 def _decoded(
     root: Path, files: list[_File], form: Form, announce: Callable[[str], object]
-) -> tuple[np.ndarray, list[tuple[int, str]], str]:
-    """The images of `files`, from the cache where they are there; what is bad, by index and fault; and the digest.
-
-    Raises DataError if one is bad and `form.skip_bad` is not given, or all are.
-    """
+) -> tuple[np.ndarray, _Bad, str]:
+    """The images of `files`, from the cache where they are there; those that are bad; and the digest of the images."""
     path = _cache_path(files, form)
     found = _read_cache(path, len(files), announce) if path else None
     images, bad = found[:2] if found else _decode_all(root, files, form)
     if bad and not form.skip_bad:
         index, fault = bad[0]
-        raise DataError(one_line(f"{shorten(root / files[index].name, 80)}: {fault}"))
+        raise DataError(f"{shorten(root / files[index].name, 80)}: {fault}")
     if len(bad) == len(files):
-        raise DataError(one_line(f"{shorten(root, 60)}: found {len(bad)} pictures and none that can be read"))
+        raise DataError(f"{shorten(root, 60)}: found {len(bad)} pictures and none that can be read")
     if found:
         return found
     digest = idx.digest(images)
@@ -203,22 +193,19 @@ def _decoded(
     return images, bad, digest
 
 
-def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """The images of `files` that can be read, and the index and the fault of each that cannot.
-
-    Without `form.skip_bad` the first that cannot be read is the last that is tried.
-    """
+def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray, _Bad]:
+    """The images of `files` that can be read, and those that cannot: the first alone, unless `form.skip_bad`."""
     from tqdm import tqdm
 
     side = _SIDES[form.channels]
     shape = len(files), side, side, *((3,) if form.channels == 3 else ())
     if np.prod(shape, dtype=np.int64) > MOST_BYTES:
         fault = f"found {len(files)} pictures, expected {MOST_BYTES} bytes at most of {shorten(list(shape[1:]))}"
-        raise DataError(one_line(f"{shorten(root, 60)}: {fault}"))
+        raise DataError(f"{shorten(root, 60)}: {fault}")
     images, bad = np.empty(shape, np.uint8), []
 
-    def decode(start: int) -> list[tuple[int, str]]:
-        """Decode the pictures of one task into their places. The index and the fault of each that cannot be read."""
+    def decode(start: int) -> _Bad:
+        """Decode the pictures of one task into their places."""
         faults = []
         for index, file in enumerate(files[start : start + _TASK], start):
             try:
@@ -299,13 +286,8 @@ def _cache_path(files: list[_File], form: Form) -> Path | None:
     return folder / "pictures" / f"{digest.hexdigest()[:32]}.idx"
 
 
-def _read_cache(
-    path: Path, count: int, announce: Callable[[str], object]
-) -> tuple[np.ndarray, list[tuple[int, str]], str] | None:
-    """The images that are kept at `path`, with what was bad among the `count` files, and their digest.
-
-    None: there are none, or they are not what they were when they were written.
-    """
+def _read_cache(path: Path, count: int, announce: Callable[[str], object]) -> tuple[np.ndarray, _Bad, str] | None:
+    """What `_decoded` kept at `path` of `count` files. None: nothing, or it is not what it was when it was written."""
     if not path.with_suffix(".json").exists():
         return None
     try:
