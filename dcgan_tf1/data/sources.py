@@ -17,7 +17,7 @@ from dcgan_tf1.data import idx
 from dcgan_tf1.data.classes import MOST, Classes, check_names
 from dcgan_tf1.data.folders import Form, read_folder
 from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
-from dcgan_tf1.errors import DataError, UsageError, one_line
+from dcgan_tf1.errors import DataError, UsageError
 from dcgan_tf1.tensorflow_import import import_tensorflow
 
 _PLAIN = Form()
@@ -28,7 +28,6 @@ _MNIST_FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 _CIFAR_FILES = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
-_CIFAR_NAMES = "batches.meta.txt"
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -60,19 +59,18 @@ class Dataset(NamedTuple):
     def classes(self) -> Classes:
         """The classes of the images, for a GAN that generates by class.
 
-        Raises:
-            DataError: there are no labels, fewer than two classes or too many, or a class with a single image.
+        Raises DataError if there are no labels, fewer than two classes or too many, or a class with a single image.
         """
         expected = f"expected labels of 2 to {MOST} classes"
         if self.labels is None:
-            raise DataError(one_line(f"--conditional: found no labels in {shorten(self.name)}, {expected}"))
+            raise DataError(f"--conditional: found no labels in {shorten(self.name)}, {expected}")
         values, indices, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
         found = f"--conditional: found {len(values)} class{'es' * (len(values) > 1)} in {shorten(self.name)}"
         if not 2 <= len(values) <= MOST:
-            raise DataError(one_line(f"{found}, {expected}"))
+            raise DataError(f"{found}, {expected}")
         if counts.min() < 2:
             lonely = shorten(self._name(values[counts.argmin()]))
-            raise DataError(one_line(f"{found}, of which {lonely} has a single image, expected 2 or more of each"))
+            raise DataError(f"{found}, of which {lonely} has a single image, expected 2 or more of each")
         return Classes(tuple(map(self._name, values)), indices.astype(np.int32))
 
     def indices_of(self, other: "Dataset") -> np.ndarray:
@@ -81,14 +79,13 @@ class Dataset(NamedTuple):
         Raises DataError if it has no labels, or one that this split has not.
         """
         if self.labels is None or other.labels is None:
-            raise DataError(one_line(f"--dataset: found no labels in {shorten(self.name)}, expected some"))
+            raise DataError(f"--dataset: found no labels in {shorten(self.name)}, expected some")
         values = self.labels_in_order
         indices = np.searchsorted(values, other.labels).clip(max=len(values) - 1)
         strange = np.flatnonzero(values[indices] != other.labels)
         if len(strange):
             name = shorten(other._name(other.labels[strange[0]]))
-            fault = f"found a test image of class {name}, of which there is none to train on"
-            raise DataError(one_line(f"--dataset: {fault}"))
+            raise DataError(f"--dataset: found a test image of class {name}, of which there is none to train on")
         return indices
 
     @property
@@ -149,9 +146,8 @@ def load(
     found = _load(dataset, data_dir, split, announce, form)
     channels = 1 if found.images.ndim == 3 else 3
     if channels != form.channels:
-        kind = "grey" if channels == 1 else "in colour"
-        fault = f"found {form.channels}, expected {channels}: the images of {shorten(found.name)} are {kind}"
-        raise DataError(one_line(f"--channels: {fault}"))
+        images = f"the images of {shorten(found.name)} are {'grey' if channels == 1 else 'in colour'}"
+        raise DataError(f"--channels: found {form.channels}, expected {channels}: {images}")
     return found
 
 
@@ -179,8 +175,7 @@ def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], obj
         return _digits()
     path = Path(dataset)
     if not os.path.exists(dataset):
-        fault = f"found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH"
-        raise DataError(one_line(f"--dataset: {fault}"))
+        raise DataError(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
     if path.is_dir():
         return _load_folder(path, split, form, announce)
     return _dataset(path.name, *read_images(path, split), form)
@@ -194,7 +189,7 @@ def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], o
         if not images_path or not labels_path:
             missing = _MNIST_FILES[split][0 if images_path is None else 1]
             found = f"--dataset: found no {missing}(.gz) in the folder {shorten(path, 40)!r}"
-            raise DataError(one_line(f"{found}, expected four IDX files named like MNIST's"))
+            raise DataError(f"{found}, expected four IDX files named like MNIST's")
         images, _ = read_images(images_path, split)
         return _dataset(name, images, read_labels(labels_path, len(images)), form)
     batches = sorted(path.glob(_CIFAR_FILES[split]))
@@ -207,7 +202,7 @@ def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], o
 
 def _cifar_names(folder: Path, labels: np.ndarray) -> tuple[str, ...] | None:
     """The names in CIFAR-10's file of names; None: there is no such file."""
-    path = folder / _CIFAR_NAMES
+    path = folder / "batches.meta.txt"
     if not path.exists():
         return None
     with open_data_file(path, "expected a name on each line") as file:
@@ -263,7 +258,7 @@ def _mnist_of_keras(split: str) -> Dataset:
             train, test = keras.datasets.mnist.load_data()
     except Exception as error:  # Keras raises bare Exceptions
         reason = str(error).rpartition(" -- ")[2] or type(error).__name__  # the address precedes the dashes
-        raise DataError(one_line(f"MNIST's download: expected a network or --data_dir FOLDER; {reason}")) from error
+        raise DataError(f"MNIST's download: expected a network or --data_dir FOLDER; {reason}") from error
     finally:
         socket.setdefaulttimeout(timeout)
     return _verified_mnist("Keras's download", split, *(train if split == "train" else test))
@@ -275,7 +270,7 @@ def _verified_mnist(source: Path | str, split: str, images: np.ndarray, labels: 
         found = idx.digest(array)[:16] if array is not None else "none"
         if not MNIST_SHA256[name].startswith(found):
             fault = f"found {name} of sha256 {found}, expected {MNIST_SHA256[name][:16]}"
-            raise DataError(one_line(f"{shorten(source, 80)}: {fault}; other data goes in by --dataset PATH"))
+            raise DataError(f"{shorten(source, 80)}: {fault}; other data goes in by --dataset PATH")
     return _dataset("mnist", images, labels)
 
 
