@@ -82,7 +82,7 @@ def plot_comparison(models: Sequence[ModelHistory], reference: float, path: Path
 
     Args:
         models: 8 at most.
-        floor: the Frechet distance of real digits.
+        reference: the Frechet distance of real digits.
 
     Raises:
         OutputError: the figure cannot be written.
