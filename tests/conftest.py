@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 import time
 import tracemalloc
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dcgan_tf1 import tensorflow_import
+from dcgan_tf1 import load, tensorflow_import
 from dcgan_tf1.cli import main
 
 # Tests import TensorFlow by themselves. Their sessions, too, have the threads that they ask for, and so the same bits
@@ -73,25 +74,29 @@ def at_most(seconds, size):
         tracemalloc.stop()
 
 
-def assert_error(result, code, *parts):
-    """`result` ended with the exit code `code` and one short line, which has all `parts` in it."""
-    assert result.code == code, result
+def output(*arguments):
+    """What a command prints, which must end well and complain of nothing."""
+    result = run(*arguments)
+    assert (result.code, result.err) == (0, ""), result
+    return result.out
+
+
+def assert_error(result, code, *parts, out=None):
+    """`result` ended with the exit code `code` and one short line, which has all `parts` in it, and printed `out`."""
+    assert result.code == code and out in (None, result.out), result
     assert result.err.startswith("error: ") and result.err.count("\n") == 1 and len(result.err) <= 201, result.err
     assert result.err[:-1].isprintable() and all(part in result.err for part in parts), result.err
 
 
 def train(folder, iterations, *flags):
-    """A tiny run in `folder` to `iterations` steps, which must end well."""
-    result = run(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
-    assert (result.code, result.err) == (0, ""), result
-    return result
+    """What a tiny run in `folder` to `iterations` steps prints, which must end well."""
+    return output(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
 
 
 def export_page(folder, *flags):
     """The path of the page that `run.py export --format html` writes to `folder`."""
     path = folder / "digits.html"
-    result = run("export", "--format", "html", "--out", path, *flags)
-    assert (result.code, result.err) == (0, "") and result.out.endswith(f"\n{path}\n"), result
+    assert output("export", "--format", "html", "--out", path, *flags).endswith(f"\n{path}\n")
     return path
 
 
@@ -118,6 +123,13 @@ def weights(folder, step):
     for name in sorted(reader.get_variable_to_shape_map()):
         digest.update(name.encode() + reader.get_tensor(name).tobytes())
     return digest.hexdigest()
+
+
+def idx(array):
+    """The bytes of an IDX file of uint8, int16 or int32."""
+    code = {"uint8": 0x08, "int16": 0x0B, "int32": 0x0C}[array.dtype.name]
+    head = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
+    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 def numpy_sampler():
@@ -167,9 +179,24 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def last_of_conditional(tmp_path_factory):
+    """A conditional run of 100 steps that keeps its last checkpoint alone. Shared: do not change it."""
+    folder = tmp_path_factory.mktemp("conditional")
+    train(folder, 100, "--conditional", "--checkpoint_every", 100, "--max_to_keep", 1)
+    return folder
+
+
 @pytest.fixture
 def finished_copy(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The GAN of the weights that ship without classes."""
+    with load(SHIPPED) as gan:
+        yield gan
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import STEPS, contents, run
+from conftest import STEPS, assert_error, contents, output, run
 from PIL import Image
 
 from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, save_png
@@ -43,8 +43,7 @@ def spelled(pictures):
 
 def test_film_of_a_run(finished_copy):
     path = finished_copy / "sample_image" / "training.gif"
-    code, out, err = run("animate", "--out_dir", finished_copy)
-    assert (code, err) == (0, "")
+    out = output("animate", "--out_dir", finished_copy)
     assert out == f"{path}: 21 of 21 sample grids, {path.stat().st_size / 1024:.0f} KiB\n"
     pictures, durations = frames(path)
     assert durations == [120] * 20 + [3000]
@@ -63,7 +62,7 @@ def test_film_of_a_run(finished_copy):
 def test_the_same_run_gives_the_same_film(tmp_path):
     folder = snapshots(tmp_path, range(5))
     for name in ("a.gif", "b.gif"):
-        assert run("animate", "--sample_dir", folder, "--out", tmp_path / name).code == 0
+        output("animate", "--sample_dir", folder, "--out", tmp_path / name)
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 
 
@@ -72,14 +71,14 @@ def test_long_runs_are_told_in_few_frames(tmp_path):
     snapshots(tmp_path, steps)
     save_png(tmp_path / "real.png", np.zeros((5, 5), np.uint8))  # no frame, nor are these
     (tmp_path / "note.png").write_bytes(b"")
-    assert "0000.png" not in run("animate", "--sample_dir", tmp_path).err
+    output("animate", "--sample_dir", tmp_path)
     shown = spelled(frames(tmp_path / "training.gif")[0])
     gaps = np.diff(shown)
     assert len(shown) == 40 and set(shown) <= set(steps)
     assert shown[:4] == [0, 1000, 2000, 3000] and shown[-1] == 150_000
     assert gaps[-5:].min() > gaps[:5].max()
     for count in (2, 100, 150, 151, 200):
-        run("animate", "--sample_dir", tmp_path, "--frames", count, "--force")
+        output("animate", "--sample_dir", tmp_path, "--frames", count, "--force")
         shown = spelled(frames(tmp_path / "training.gif")[0])
         assert len(shown) == min(count, 151) and (np.diff(shown) > 0).all()
         assert (shown[0], shown[-1]) == (0, 150_000)
@@ -87,17 +86,16 @@ def test_long_runs_are_told_in_few_frames(tmp_path):
 
 @pytest.mark.parametrize("steps", [[0], [10_000_000, 9_999_999]])
 def test_frames_come_in_the_order_of_their_steps(tmp_path, steps):
-    assert run("animate", "--sample_dir", snapshots(tmp_path, steps)).code == 0
+    output("animate", "--sample_dir", snapshots(tmp_path, steps))
     assert spelled(frames(tmp_path / "training.gif")[0]) == sorted(steps)
 
 
 def test_nothing_is_replaced_unless_by_force(tmp_path):
     path = snapshots(tmp_path, [0, 1]) / "training.gif"
     path.write_bytes(b"mine")
-    code, out, err = run("animate", "--sample_dir", tmp_path)
-    assert (code, out) == (5, "") and str(path)[:60] in err and "--force" in err and err.count("\n") == 1
+    assert_error(run("animate", "--sample_dir", tmp_path), 5, str(path)[:60], "--force", out="")
     assert path.read_bytes() == b"mine"
-    assert run("animate", "--sample_dir", tmp_path, "--force").code == 0
+    output("animate", "--sample_dir", tmp_path, "--force")
     assert path.read_bytes()[:6] == b"GIF89a"
 
 
@@ -129,20 +127,17 @@ DAMAGE = {
 def test_damaged_grids_are_named(tmp_path, damage, name):
     snapshots(tmp_path, range(4))
     DAMAGE[damage](tmp_path / name)
-    code, out, err = run("animate", "--sample_dir", tmp_path)
     if (damage, name) == ("another size", "0000000.png"):
         name = "0000001.png"  # the first is the measure
-    assert (code, out) == (3, "") and name in err and err.count("\n") == 1 and len(err) <= 201
+    assert_error(run("animate", "--sample_dir", tmp_path), 3, name, out="")
     assert not (tmp_path / "training.gif").exists()
 
 
 def test_no_run(tmp_path):
-    code, out, err = run("animate", "--out_dir", tmp_path / "nowhere")
-    assert (code, out) == (3, "") and "No such file" in err and "--out_dir" in err
+    assert_error(run("animate", "--out_dir", tmp_path / "nowhere"), 3, "No such file", "--out_dir", out="")
     (tmp_path / "sample_image").mkdir()
     save_png(tmp_path / "sample_image" / "real.png", np.zeros((SIDE, SIDE), np.uint8), SNAPSHOT_SCALE)
-    code, out, err = run("animate", "--out_dir", tmp_path)
-    assert (code, out) == (3, "") and "found no sample grid" in err and err.count("\n") == 1
+    assert_error(run("animate", "--out_dir", tmp_path), 3, "found no sample grid", out="")
     assert os.listdir(tmp_path / "sample_image") == ["real.png"]
 
 
@@ -152,15 +147,14 @@ def test_mp4_is_ffmpegs(tmp_path, monkeypatch):
     ffmpeg.write_text('#!/bin/sh\nfor last; do :; done\n/bin/cat > "$last"\n')
     ffmpeg.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run("animate", "--sample_dir", tmp_path / "grids", "--out", tmp_path / "a.mp4").code == 0
+    animate = ["animate", "--sample_dir", tmp_path / "grids", "--out"]
+    output(*animate, tmp_path / "a.mp4")
     pictures = np.frombuffer((tmp_path / "a.mp4").read_bytes(), np.uint8).reshape(-1, 2 * SIDE + 36, 2 * SIDE)
     assert spelled(pictures) == [0, 1] + [2] * 26  # 3 seconds of 120 milliseconds a frame, once more
 
     before = contents(tmp_path)
     ffmpeg.write_text("#!/bin/sh\necho no encoder >&2\nexit 1\n")
-    code, out, err = run("animate", "--sample_dir", tmp_path / "grids", "--out", tmp_path / "b.mp4")
-    assert (code, out) == (5, "") and "no encoder" in err and err.count("\n") == 1
+    assert_error(run(*animate, tmp_path / "b.mp4"), 5, "no encoder", out="")
     monkeypatch.setenv("PATH", str(tmp_path / "grids"))
-    code, out, err = run("animate", "--sample_dir", tmp_path / "grids", "--out", tmp_path / "b.mp4")
-    assert (code, out) == (5, "") and "found no ffmpeg" in err and err.count("\n") == 1
+    assert_error(run(*animate, tmp_path / "b.mp4"), 5, "found no ffmpeg", out="")
     assert contents(tmp_path).keys() == before.keys()

@@ -2,13 +2,12 @@
 
 import gzip
 import re
-import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, contents, environment, run, train
+from conftest import ROOT, TINY, assert_error, contents, environment, idx, output, run, train
 
 from dcgan_tf1 import __version__, cli
 from dcgan_tf1.config import Config
@@ -75,10 +74,7 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "named"), BAD, ids=lambda x: ascii(x)[:30])
 def test_bad_flags(arguments, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(*arguments)
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1 and len(err) <= 201 and err[:-1].isprintable()
-    assert err.startswith("error: ") and named in err
+    assert_error(run(*arguments), 2, named, out="")
     assert not list(tmp_path.iterdir())
 
 
@@ -130,18 +126,17 @@ def test_run_py_and_the_module_are_the_same_program(program, name):
 
 
 def test_help_names_every_flag_and_every_command():
-    code, out, err = run("train", "--help")
-    assert (code, err) == (0, "")
+    out = output("train", "--help")
     for name in (*Config.__dataclass_fields__, "out_dir", "sample_dir", "checkpoint_dir", "log_dir", "debug"):
         assert f"--{name}" in out, name
     assert "[default: 64; 2<=x<=8192]" in out and "[default: 128,64,32]" in " ".join(out.split())
-    code, out, err = run("--help")
-    assert (code, err) == (0, "") and "Exit codes" in out and "..." not in out
+    out = output("--help")
+    assert "Exit codes" in out and "..." not in out
     assert all(f"\n  {command.name} " in out for command in cli.COMMANDS)
 
 
 def test_debug_shows_the_traceback():
-    code, out, err = run("--lr_g", "nan", "--debug")
+    code, _, err = run("--lr_g", "nan", "--debug")
     assert code == 2 and err.startswith("Traceback") and "UsageError" in err and err.endswith("\n" + WRONG_RATE)
     assert run("--lr_g", "nan").err == WRONG_RATE
 
@@ -205,9 +200,8 @@ def test_interrupted_early(monkeypatch):
 def test_a_file_in_the_folders_place(tmp_path, flag, below):
     (tmp_path / "file").write_bytes(b"mine")
     folder = tmp_path / "file" / below
-    code, out, err = run(*TINY, "--out_dir", tmp_path / "run", f"--{flag}", folder)
-    assert (code, out) == (5, "")
-    assert err.count("\n") == 1 and len(err) <= 201 and "file" in err and "expected a folder" in err
+    result = run(*TINY, "--out_dir", tmp_path / "run", f"--{flag}", folder)
+    assert_error(result, 5, "file", "expected a folder", out="")
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
@@ -220,21 +214,16 @@ def test_folders_go_where_they_are_told(tmp_path):
 
 def test_the_current_folder_is_the_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run(*TINY, "--iterations", 2).code == 0
+    output(*TINY, "--iterations", 2)
     assert {"sample_image", "checkpoints", "logs"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):
     (tmp_path / "sample_image" / "0000000.png").mkdir(parents=True)
-    code, _, err = run(*TINY, "--out_dir", tmp_path, "--iterations", 2)
-    assert code == 5 and "0000000.png" in err and err.count("\n") == 1
+    assert_error(run(*TINY, "--out_dir", tmp_path, "--iterations", 2), 5, "0000000.png")
 
 
 # Data
-
-
-def idx(array):
-    return struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
 
 
 def test_a_missing_mnist_file_is_named(tmp_path):
@@ -242,8 +231,7 @@ def test_a_missing_mnist_file_is_named(tmp_path):
         (tmp_path / name).write_bytes(idx(np.zeros((5, 28, 28), np.uint8)))
     flags = ["--data_dir", tmp_path, "--out_dir", tmp_path / "run"]
     for dataset in ("auto", "mnist"):
-        code, out, err = run("--dataset", dataset, *flags)
-        assert code == 3 and "train-labels-idx1-ubyte" in err and err.count("\n") == 1 and len(err) <= 201
+        assert_error(run("--dataset", dataset, *flags), 3, "train-labels-idx1-ubyte")
     assert run("--dataset", tmp_path / "nowhere", *flags).code == 3
     assert run("--dataset", "", *flags).code == 3
     assert run("--dataset", "\udcff\n", *flags).err.isascii()
@@ -251,8 +239,8 @@ def test_a_missing_mnist_file_is_named(tmp_path):
 
 
 def test_a_batch_beyond_the_data(tmp_path):
-    code, _, err = run(*TINY, "--batch_size", 1798, "--out_dir", tmp_path)
-    assert (code, err) == (2, "error: --batch_size: found 1798, expected at most 1797, the size of the data set\n")
+    result = run(*TINY, "--batch_size", 1798, "--out_dir", tmp_path)
+    assert_error(result, 2, "error: --batch_size: found 1798, expected at most 1797, the size of the data set\n")
 
 
 def test_data_of_a_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
@@ -262,8 +250,7 @@ def test_data_of_a_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
     train("run", 3, "--dataset", "own.gz")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    result = run("--out_dir", "../run", "--iterations", 6)
-    assert (result.code, result.err) == (0, "") and "resumed at step 3" in result.out
+    assert "resumed at step 3" in output("--out_dir", "../run", "--iterations", 6)
 
 
 # Curves
@@ -273,15 +260,14 @@ def test_curves(finished_copy):
     path = finished_copy / "logs" / "curves.png"
     before = path.read_bytes()
     path.unlink()
-    assert run("curves", "--out_dir", finished_copy) == (0, f"{path}\n", "")
+    assert output("curves", "--out_dir", finished_copy) == f"{path}\n"
     assert path.read_bytes() == before
     path.unlink()
-    assert run("curves", "--log_dir", finished_copy / "logs") == (0, f"{path}\n", "")
+    assert output("curves", "--log_dir", finished_copy / "logs") == f"{path}\n"
 
 
 def test_curves_of_no_run(tmp_path):
-    code, out, err = run("curves", "--out_dir", tmp_path)
-    assert (code, out) == (3, "") and "metrics.csv" in err and err.count("\n") == 1
+    assert_error(run("curves", "--out_dir", tmp_path), 3, "metrics.csv", out="")
     assert contents(tmp_path) == {}
 
 

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, contents, environment, numpy_sampler, run, train
+from conftest import ROOT, SHIPPED, assert_error, contents, environment, numpy_sampler, output, run, train
 from PIL import Image
 
 import dcgan_tf1
@@ -28,12 +28,6 @@ EXACT = ["saved_model", "npz", "html"]
 """The formats whose files this program writes by itself, and byte by byte the same."""
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    with dcgan_tf1.load(weights.shipped_weights("unconditional").path) as gan:
-        yield gan
-
-
 def close(images, expected):
     """Whether uint8 arrays differ by one grey level at most, and in less than one pixel of a thousand."""
     assert images.dtype == np.uint8 and images.shape == expected.shape
@@ -44,8 +38,7 @@ def close(images, expected):
 def export(folder, form, *flags):
     """The path of what `run.py export` writes."""
     path = folder / FORMATS[form]
-    result = run("export", "--format", form, "--out", path, *flags)
-    assert (result.code, result.err) == (0, "") and result.out.endswith(f"\n{path}\n"), result
+    assert output("export", "--format", form, "--out", path, *flags).endswith(f"\n{path}\n")
     return path
 
 
@@ -54,7 +47,7 @@ def test_the_documented_way(form, tmp_path, monkeypatch):
     """The snippets of docs/export.md, word by word, beside what the default flags write."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "numpy_sampler", numpy_sampler())
-    assert run("export", "--format", form).code == 0
+    output("export", "--format", form)
     names = {}
     exec(SNIPPETS[["saved_model", "onnx", "npz"].index(form)], names)
     assert len(names["images"]) == 16 and names["images"].std() > 50
@@ -64,7 +57,7 @@ def test_the_documented_way(form, tmp_path, monkeypatch):
 
 def test_saved_model_in_another_process(tmp_path, shipped):
     """A process that has TensorFlow alone generates a batch of any size, and gets both outputs."""
-    folder = export(tmp_path, "saved_model", "--checkpoint", weights.shipped_weights("unconditional").path)
+    folder = export(tmp_path, "saved_model", "--checkpoint", SHIPPED)
     assert contents(folder).keys() == {"1/saved_model.pb"}
     np.save(tmp_path / "z.npy", numpy_sampler().latent(7, 0, 100))
     code = """
@@ -95,7 +88,7 @@ def test_numpy_sampler_is_the_command_that_it_says(name, tmp_path):
     script = [sys.executable, ROOT / "docs" / "numpy_sampler.py", path, tmp_path / "digits.pgm"]
     subprocess.run(script, check=True, timeout=60)
     flags = ["--num_digits", 64, "--size", 32, "--scale", 1, "--out", tmp_path, "--checkpoint", path]
-    assert run("generate", "--format", "grid", *flags).code == 0
+    output("generate", "--format", "grid", *flags)
     with Image.open(tmp_path / "digits.png") as picture:
         tiles = np.asarray(picture)[1:, 1:].reshape(8, 33, 8, 33).swapaxes(1, 2)[:, :, :32, :32]
     with Image.open(tmp_path / "digits.pgm") as picture:
@@ -163,8 +156,7 @@ def test_nothing_is_replaced_unless_by_force(form, tmp_path):
     path = export(tmp_path, form)
     (path / "1" if path.is_dir() else path.parent).joinpath("mine").write_bytes(b"mine")
     before = contents(tmp_path)
-    result = run("export", "--format", form, "--out", path)
-    assert (result.code, result.out) == (5, "") and "--force" in result.err and result.err.count("\n") == 1
+    assert_error(run("export", "--format", form, "--out", path), 5, "--force", out="")
     for name in before:
         if not name.endswith("mine"):
             (tmp_path / name).write_bytes(b"old")
@@ -181,8 +173,7 @@ def test_a_failure_leaves_nothing(form, call, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, refuse)
-    result = run("export", "--format", form, "--out", tmp_path / "out" / "it")
-    assert result.code == 5 and "No space left" in result.err and result.err.count("\n") == 1, result
+    assert_error(run("export", "--format", form, "--out", tmp_path / "out" / "it"), 5, "No space left")
     assert contents(tmp_path) == {} and not (tmp_path / "out" / "it").exists()
 
 
@@ -201,8 +192,7 @@ MISUSE = [
 def test_misuse_ends_in_one_line_and_leaves_nothing(flags, code, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"mine")
-    result = run("export", *flags)
-    assert result.code == code and named in result.err and result.err.count("\n") == 1
+    assert_error(run("export", *flags), code, named)
     assert contents(tmp_path) == {"file": b"mine"}
 
 
@@ -210,15 +200,13 @@ def test_weights_of_other_networks(tmp_path):
     shipped = weights.shipped_weights("unconditional")
     path = tmp_path / "weights.npz"
     weights.save_weights(path, shipped._replace(config=shipped.config.replace(g_channels=(256, 128))))
-    result = run("export", "--checkpoint", path, "--out", tmp_path / "it")
-    assert result.code == 4 and "generator/output/kernel" in result.err and result.err.count("\n") == 1
+    assert_error(run("export", "--checkpoint", path, "--out", tmp_path / "it"), 4, "generator/output/kernel")
     assert not (tmp_path / "it").exists()
 
 
 def test_onnx_without_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    result = run("export", "--format", "onnx", "--out", tmp_path / "it")
-    assert (result.code, result.out) == (2, "") and ".[onnx]" in result.err and result.err.count("\n") == 1
+    assert_error(run("export", "--format", "onnx", "--out", tmp_path / "it"), 2, ".[onnx]", out="")
 
 
 @needs_onnx

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SHIPPED, TINY, run, train, weights
+from conftest import SHIPPED, TINY, assert_error, output, run, train, weights
 
 import dcgan_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import sources
 from dcgan_tf1.errors import CheckpointError
-from dcgan_tf1.networks.augment import _cut, _resampling, augment, random_jitter, resample
+from dcgan_tf1.networks.augment import augment, random_jitter, resample
 from dcgan_tf1.networks.philox import Philox
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.weights import load_weights, read_weights, save_weights
@@ -76,25 +76,24 @@ def test_weights_without_a_discriminator_start_the_generator_alone(finished):
 def test_a_run_from_weights_resumes_exactly_and_keeps_its_start(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(finished.parent)
     start = ["--init_from", finished.name, "--augment"]  # a relative path
-    assert f"starting from the weights of {finished}, to 8 steps" in train(tmp_path / "whole", 8, *start).out
+    assert f"starting from the weights of {finished}, to 8 steps" in train(tmp_path / "whole", 8, *start)
     train(tmp_path / "parts", 5, *start)
     monkeypatch.chdir(tmp_path)
-    assert "resumed at step 5" in train(tmp_path / "parts", 8).out
+    assert "resumed at step 5" in train(tmp_path / "parts", 8)
     monkeypatch.chdir(finished.parent)
-    assert "already trained" in train(tmp_path / "parts", 8, *start).out  # the same command again
+    assert "already trained" in train(tmp_path / "parts", 8, *start)  # the same command again
     assert weights(tmp_path / "parts", 8) == weights(tmp_path / "whole", 8)
     config = checkpoint.load(tmp_path / "parts" / "checkpoints", 8).config
     assert config.init_from == str(finished) and config.augment
     other = run("--out_dir", tmp_path / "parts", "--init_from", SHIPPED, "--iterations", "30")
-    assert other.code == 4 and "--init_from: found " in other.err and other.err.count("\n") == 1
+    assert_error(other, 4, "--init_from: found ")
 
 
 @pytest.mark.slow
 def test_the_weights_that_ship_are_a_start(tmp_path):
     """Their networks are others than today's default ones, and the new run takes them over."""
     flags = ["--dataset", "digits", "--batch_size", "8", "--iterations", "1", "--precision", "float32"]
-    result = run(*flags, "--init_from", SHIPPED, "--lr_g", "1e-9", "--lr_d", "1e-9", "--out_dir", tmp_path)
-    assert (result.code, result.err) == (0, ""), result
+    output(*flags, "--init_from", SHIPPED, "--lr_g", "1e-9", "--lr_d", "1e-9", "--out_dir", tmp_path)
     config = newest(tmp_path).config
     assert (config.z_dim, config.g_channels, config.lr_scale) == (100, (256, 128, 64), 10)
     with dcgan_tf1.load(tmp_path) as ours, dcgan_tf1.load(SHIPPED) as theirs:
@@ -118,8 +117,7 @@ def test_the_weights_that_ship_are_a_start(tmp_path):
 )
 def test_another_architecture_is_refused_by_its_field(finished, tmp_path, flags, fault):
     base = ["--dataset", "digits", "--batch_size", "8", "--iterations", "1", "--out_dir", tmp_path]
-    result = run(*base, "--init_from", finished, *flags)
-    assert result.code == 4 and fault in result.err and result.err.count("\n") == 1, result
+    assert_error(run(*base, "--init_from", finished, *flags), 4, fault)
     assert not list((tmp_path / "checkpoints").glob("*.json"))
 
 
@@ -149,9 +147,8 @@ def test_names_of_weights_that_ship_stay_names(tmp_path, monkeypatch):
 
 def test_exported_weights_do_not_tell_where_the_start_was(finished, tmp_path):
     found = newest(finished)
-    save_weights(
-        tmp_path / "weights.npz", found._replace(config=found.config.replace(init_from="/home/me/weights.npz"))
-    )
+    config = found.config.replace(init_from="/home/me/weights.npz")
+    save_weights(tmp_path / "weights.npz", found._replace(config=config))
     assert load_weights(tmp_path / "weights.npz").config.init_from == "weights.npz"
 
 
@@ -160,29 +157,37 @@ def test_damaged_weights_are_no_start(finished, tmp_path):
     for path in (tmp_path / "start").glob("model-*.index"):
         path.write_bytes(b"")
     result = run(*TINY, "--out_dir", tmp_path / "run", "--init_from", tmp_path / "start")
-    assert result.code == 4 and result.err.count("\n") == 1 and "no good checkpoint" in result.err
+    assert_error(result, 4, "no good checkpoint")
 
 
 # Augmentation
 
 
-def evaluate(tensor):
-    with v1.Session(graph=tensor.graph) as session:
-        return session.run(tensor)
+class Drawn:
+    """Random numbers that are known beforehand, a row for each image."""
+
+    def __init__(self, *rows):
+        self.rows = tf.constant(rows, tf.float32)
+
+    def uniform(self, shape):
+        assert self.rows.shape == shape
+        return self.rows
 
 
 def test_rows_are_scaled_about_their_middle_and_shifted():
-    with tf.Graph().as_default():
-        scale, shift = tf.constant([1.0, 1.0, 2.0, 1.0]), tf.constant([0.0, 0.25, 0.0, 0.125])
-        matrices = evaluate(_resampling(4, scale, shift))
+    drawn = Drawn([0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 10], [0, 0.5, 0, 0])  # shifts, and tenths of a stretch
+    columns, rows = random_jitter(4, 4, 1.0, drawn)
     row = np.array([10.0, 20.0, 30.0, 40.0])
-    assert (matrices @ row).tolist() == [[10, 20, 30, 40], [0, 10, 20, 30], [17.5, 22.5, 27.5, 32.5], [5, 15, 25, 35]]
+    assert np.array_equal(columns, [np.eye(4)] * 4)
+    assert (rows.numpy() @ row).tolist() == [[10, 20, 30, 40], [0, 10, 20, 30], [17.5, 22.5, 27.5, 32.5], [5, 15, 25, 35]]
 
 
 def test_a_cut_is_half_the_side_about_its_middle():
-    with tf.Graph().as_default():
-        cuts = evaluate(_cut(8, tf.constant([0.0, -1.0, 1.0])))
-    assert cuts.astype(int).tolist() == [[0, 0, 1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 1]]
+    cut = augment(tf.ones([3, 8, 8, 1]), Drawn([0, 0, 0, 0, 0], [0, 0, 0, -1, 0], [0, 0, 0, 1, -1])).numpy()[..., 0]
+    for image, rows, columns in zip(cut, ((2, 6), (0, 2), (6, 8)), ((2, 6), (2, 6), (0, 2)), strict=True):
+        expected = np.ones((8, 8))
+        expected[slice(*rows), slice(*columns)] = -1
+        assert np.array_equal(image, expected)
 
 
 def jitter(images, random):

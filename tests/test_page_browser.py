@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import SHIPPED, export_page, train
+from conftest import export_page
 from PIL import Image
 
 import dcgan_tf1
@@ -176,30 +176,24 @@ def quiet(browser):
     assert asked and all(address.startswith(("file:", "data:", "blob:", "about:")) for address in asked), asked
 
 
-@pytest.fixture(scope="module")
-def gan():
-    with dcgan_tf1.load(SHIPPED) as gan:
-        yield gan
-
-
 def near(found, expected):
     return found.shape == expected.shape and np.abs(found - expected.astype(int)).max() <= 1
 
 
-def test_it_draws_the_digits_of_a_seed(browser, shipped_page, gan):
+def test_it_draws_the_digits_of_a_seed(browser, shipped, shipped_page):
     browser.open(shipped_page, "?seed=3&place=6")
-    digits = gan.sample(64, seed=3)
+    digits = shipped.sample(64, seed=3)
     assert near(browser.sheet(), digits) and near(browser.levels("#digit"), digits[5])
-    real = gan.discriminate(digits)
+    real = shipped.discriminate(digits)
     marks = browser.ask("[...document.querySelectorAll('#real line')].map((line) => +line.getAttribute('x1'))")
     assert np.abs(np.array(marks) - 100 * real).max() < 0.1
     assert f"{100 * real[5]:.0f}% real" in browser.text("real-answer")
     assert browser.text("caption") == "Seed 3: its first 64 digits. Choose one." and not browser.text("notice")
 
 
-def test_a_link_shows_the_same_again(browser, shipped_page, gan):
+def test_a_link_shows_the_same_again(browser, shipped, shipped_page):
     browser.open(shipped_page, "?seed=9007199254740993&class=7&place=2&walk=0.25,-0.5")
-    assert near(browser.sheet(), gan.sample(64, digit=7, seed=2**53 + 1))
+    assert near(browser.sheet(), shipped.sample(64, digit=7, seed=2**53 + 1))
     walked = browser.levels("#digit")
     assert not near(walked, browser.sheet()[1])
     browser.open(shipped_page, browser.ask("location.search"))
@@ -220,20 +214,21 @@ def test_new_digits_and_back(browser, shipped_page):
     assert (browser.sheet() == before).all()
 
 
-def test_a_class_may_be_changed_while_it_is_looked_for(browser, shipped_page, gan):
+def test_a_class_may_be_changed_while_it_is_looked_for(browser, shipped, shipped_page):
     browser.open(shipped_page, "?seed=3")
     for digit in (4, 8, 1):
         browser.click(f"#classes [value='{digit}']")
     browser.says("caption", "64 ones, found among")
-    assert near(browser.sheet()[:20], gan.sample(20, digit=1, seed=3)) and "class=1" in browser.ask("location.search")
+    assert near(browser.sheet()[:20], shipped.sample(20, digit=1, seed=3))
+    assert "class=1" in browser.ask("location.search")
 
 
-def test_digits_that_are_not_there_yet_are_waited_for(browser, shipped_page, gan):
+def test_digits_that_are_not_there_yet_are_waited_for(browser, shipped, shipped_page):
     browser.media(prefers_reduced_motion="reduce")
     browser.open(shipped_page, "?seed=3")
     browser.click("#tab-path")
     browser.fill("seed", "8\n")  # the path leads over digits of the new sheet
-    first, last = gan.sample(2, seed=8)
+    first, last = shipped.sample(2, seed=8)
     browser.wait(lambda: near(browser.levels("#digit"), first))
     browser.wait(lambda: near(browser.levels("#strip")[:, -32:], last))
     browser.click("#tab-walk")
@@ -266,14 +261,14 @@ def test_walking(browser, shipped_page):
     browser.wait(lambda: (browser.levels("#digit") != start).any())
 
 
-def test_a_path_is_a_film(browser, shipped_page, gan):
+def test_a_path_is_a_film(browser, shipped, shipped_page):
     browser.media(prefers_reduced_motion="reduce")
     browser.open(shipped_page, "?seed=3&place=1")
     browser.click("#tab-path")
     browser.click("#tiles button:nth-child(9)")
     assert browser.ask("document.querySelector('#tiles .end') === document.querySelector('#tiles button:nth-child(9)')")
-    z = draws.latent(3, draws.Stream.SAMPLE, 0, (9, gan.config.z_dim))
-    expected = gan.generate(latent_path(z[:1], z[8:], 33)[0])
+    z = draws.latent(3, draws.Stream.SAMPLE, 0, (9, shipped.config.z_dim))
+    expected = shipped.generate(latent_path(z[:1], z[8:], 33)[0])
     strip = np.concatenate(expected[::4], axis=1)
     browser.wait(lambda: near(browser.levels("#strip"), strip))
     assert browser.text("play") == "Play"  # nothing moves by itself
@@ -289,7 +284,7 @@ def test_a_path_is_a_film(browser, shipped_page, gan):
     assert browser.text("play") == "Play"
 
 
-def test_a_drawn_stroke_is_judged(browser, shipped_page, gan):
+def test_a_drawn_stroke_is_judged(browser, shipped, shipped_page):
     browser.open(shipped_page, "?seed=3")
     browser.click("#tab-hand")
     browser.drag("#paper", *((0.52, y / 10) for y in range(1, 10)))
@@ -302,11 +297,11 @@ def test_a_drawn_stroke_is_judged(browser, shipped_page, gan):
     browser.click("#wipe")
     assert browser.text("read-answer") == "" and browser.levels("#paper").max() == 0
     browser.click("#tiles button:nth-child(4)")
-    browser.wait(lambda: near(browser.levels("#digit"), gan.sample(4, seed=3)[3]))
+    browser.wait(lambda: near(browser.levels("#digit"), shipped.sample(4, seed=3)[3]))
     assert browser.shown("walk") and not browser.shown("hand")
 
 
-def test_training_by_pictures(browser, shipped_page, gan):
+def test_training_by_pictures(browser, shipped, shipped_page):
     browser.open(shipped_page, "?step=0")
     noise = browser.sheet()
     assert "after 0 steps" in browser.text("caption") and browser.ask("document.getElementById('walk').inert")
@@ -314,8 +309,8 @@ def test_training_by_pictures(browser, shipped_page, gan):
     browser.press("END")
     browser.says("caption", "after 150,000 steps")
     browser.settle()
-    z = draws.latent(gan.config.seed, draws.Stream.SNAPSHOT, 0, (64, gan.config.z_dim))
-    assert near(browser.sheet(), gan.generate(z)) and np.abs(browser.sheet() - noise).mean() > 20
+    z = draws.latent(shipped.config.seed, draws.Stream.SNAPSHOT, 0, (64, shipped.config.z_dim))
+    assert near(browser.sheet(), shipped.generate(z)) and np.abs(browser.sheet() - noise).mean() > 20
     assert not browser.ask("document.getElementById('walk').inert")
 
 
@@ -331,10 +326,9 @@ def test_training_by_weights(browser, finished, tmp_path):
     assert (browser.sheet() != middle).any()
 
 
-def test_a_conditional_gan(browser, tmp_path):
-    train(tmp_path, 100, "--conditional", "--checkpoint_every", 100, "--max_to_keep", 1)
-    path = export_page(tmp_path, "--out_dir", tmp_path)
-    with dcgan_tf1.load(tmp_path) as gan:
+def test_a_conditional_gan(browser, last_of_conditional, tmp_path):
+    path = export_page(tmp_path, "--out_dir", last_of_conditional)
+    with dcgan_tf1.load(last_of_conditional) as gan:
         browser.open(path, "?seed=3")
         assert np.abs(browser.sheet() - gan.sample(64, seed=3).astype(int)).max() <= 8  # float16, and few steps
         browser.click("#classes [value='7']")
@@ -356,13 +350,13 @@ def test_numbers_that_name_other_things_are_not_read_as_digits(browser, tmp_path
     assert browser.ask("document.getElementById('digit').getAttribute('aria-label')") == "The chosen picture"
 
 
-def test_saved_pictures(browser, shipped_page, gan):
+def test_saved_pictures(browser, shipped, shipped_page):
     browser.open(shipped_page, "?seed=3&class=5")
     browser.click("#save-digit")
     with browser.downloaded("digit-seed-3-class-5.png") as picture:
         assert picture.size == (400, 400)
         levels = np.asarray(picture.convert("L"))[40:-40:10, 40:-40:10].astype(float)
-    expected = gan.sample(1, digit=5, seed=3)[0]
+    expected = shipped.sample(1, digit=5, seed=3)[0]
     assert np.corrcoef(levels.ravel(), expected.ravel())[0, 1] < -0.999  # dark ink on light paper
     browser.click("#save-sheet")
     with browser.downloaded("digits-seed-3-class-5.png") as picture:

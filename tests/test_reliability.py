@@ -30,7 +30,7 @@ def temporaries(folder):
 
 def assert_goes_on(folder, finished):
     """The run in `folder` ends with the bits of the run that nothing interrupted. Returns what it prints."""
-    printed = train(folder, STEPS).out
+    printed = train(folder, STEPS)
     assert weights(folder, STEPS) == weights(finished, STEPS)
     assert contents(folder)["logs/metrics.csv"] == contents(finished)["logs/metrics.csv"]
     return printed
