@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import TINY, assert_error, contents, idx, numpy_sampler, open_session, output, run, train, weights
+from conftest import TINY, assert_error, contents, idx, open_session, output, run, train, weights
 from PIL import Image
 
 import dcgan_tf1
@@ -379,39 +379,13 @@ def test_min_confidence_is_refused(conditional, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def drawn_by_numpy(path, z, labels):
-    sampler = numpy_sampler()
-    return sampler.generate(z, *sampler.load(path), labels)
-
-
-def drawn_by_tensorflow(path, z, labels):
-    function = tf.saved_model.load(str(path / "1")).signatures["serving_default"]
-    return function(z=tf.constant(z), label=tf.constant(labels))["images"].numpy()
-
-
-def drawn_by_onnxruntime(path, z, labels):
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(path).run(["images"], {"z": z, "label": labels})[0]
-
-
-DRAWN_BY = {"npz": drawn_by_numpy, "saved_model": drawn_by_tensorflow, "onnx": drawn_by_onnxruntime}
-
-
-@pytest.mark.parametrize("form", DRAWN_BY)
-def test_what_is_exported_takes_labels(form, conditional, gan, tmp_path):
-    if form == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("tf2onnx")
-    path = tmp_path / {"npz": "weights.npz", "saved_model": "model", "onnx": "model.onnx"}[form]
-    output("export", "--format", form, "--out_dir", conditional, "--out", path)
-    z, labels = gan.latent(20, 3), np.arange(20, dtype=np.int32) % 10
-    assert np.abs(DRAWN_BY[form](path, z, labels).astype(int) - gan.generate(z, labels)).max() <= 1
-    if form == "npz":
-        found = load_weights(path)
-        assert found.config.conditional and found.dataset["classes"] == [str(n) for n in range(10)]
-        with dcgan_tf1.load(path) as again:
-            assert again.classes == gan.classes and np.array_equal(again.sample(20, seed=1), gan.sample(20, seed=1))
+def test_weights_survive_the_export(conditional, gan, tmp_path):
+    path = tmp_path / "weights.npz"
+    output("export", "--format", "npz", "--out_dir", conditional, "--out", path)
+    found = load_weights(path)
+    assert found.config.conditional and found.dataset["classes"] == [str(n) for n in range(10)]
+    with dcgan_tf1.load(path) as again:
+        assert again.classes == gan.classes and np.array_equal(again.sample(20, seed=1), gan.sample(20, seed=1))
 
 
 def test_names_are_not_known_to_weights_without_classes(finished, tmp_path):

@@ -44,15 +44,15 @@ def export(folder, form, *flags):
 
 @pytest.mark.parametrize("form", EACH)
 def test_the_documented_way(form, tmp_path, monkeypatch):
-    """The snippets of docs/export.md, word by word, beside what the default flags write."""
+    """The snippets of docs/export.md, word by word, beside what the default flags write: a conditional GAN."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "numpy_sampler", numpy_sampler())
     output("export", "--format", form)
     names = {}
     exec(SNIPPETS[["saved_model", "onnx", "npz"].index(form)], names)
     assert len(names["images"]) == 16 and names["images"].std() > 50
-    with dcgan_tf1.load() as shipped:
-        assert close(names["images"], shipped.generate(names["z"], names["labels"]))
+    with dcgan_tf1.load() as gan:
+        assert gan.classes and close(names["images"], gan.generate(names["z"], names["labels"]))
 
 
 def test_saved_model_in_another_process(tmp_path, shipped):

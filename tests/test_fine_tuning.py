@@ -179,7 +179,12 @@ def test_rows_are_scaled_about_their_middle_and_shifted():
     columns, rows = random_jitter(4, 4, 1.0, drawn)
     row = np.array([10.0, 20.0, 30.0, 40.0])
     assert np.array_equal(columns, [np.eye(4)] * 4)
-    assert (rows.numpy() @ row).tolist() == [[10, 20, 30, 40], [0, 10, 20, 30], [17.5, 22.5, 27.5, 32.5], [5, 15, 25, 35]]
+    assert (rows.numpy() @ row).tolist() == [
+        [10, 20, 30, 40],
+        [0, 10, 20, 30],
+        [17.5, 22.5, 27.5, 32.5],
+        [5, 15, 25, 35],
+    ]
 
 
 def test_a_cut_is_half_the_side_about_its_middle():
