@@ -1,6 +1,9 @@
 """The step is the one described: its sizes, the order and mathematics of its updates, and how it samples."""
 
 import functools
+import importlib
+import itertools
+import pkgutil
 import subprocess
 import sys
 
@@ -9,6 +12,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, environment, open_session
 
+import dcgan_tf1
 from benchmarks import plain_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
@@ -24,6 +28,8 @@ from dcgan_tf1.training.graph import build_gan
 v1 = tf.compat.v1
 TINY = Config(batch_size=8, z_dim=8, g_channels=(16, 8), d_channels=(4, 8), beta1=0.5, lr_scale=1.0)
 METRICS = {"d_loss_real", "d_loss_fake", "d_loss", "g_loss", "d_x", "d_g_z"}
+KERNEL = "generator/dense/kernel"
+AVERAGE = f"{KERNEL}/ExponentialMovingAverage"
 
 
 def inputs(config, step):
@@ -40,13 +46,43 @@ def op_types(gan):
 
 def values(gan, sess):
     """The value of every variable, by its name."""
-    with gan.graph.as_default():
-        variables = v1.global_variables()
-    return {variable.op.name: value for variable, value in zip(variables, sess.run(variables), strict=True)}
+    return sess.run({variable.op.name: variable for variable in gan.variables})
+
+
+class Training:
+    """A training graph, and a session on it with initial weights."""
+
+    def __init__(self, config, steps=0):
+        """Take as many `steps`."""
+        self.config, self.gan = config, build_gan(config)
+        self.session = open_session(self.gan, config)
+        self.session.run(self.gan.init_op)
+        for step in range(steps):
+            self.step(step)
+
+    def step(self, step):
+        """Take the step of that number, and return its metrics."""
+        feeds = dict(zip((self.gan.images, self.gan.z), inputs(self.config, step), strict=True))
+        return self.session.run((self.gan.train_op, self.gan.metrics), feeds)[1]
+
+    def values(self):
+        return values(self.gan, self.session)
+
+    def load(self, name, value):
+        self.gan.load(self.session, {name: value})
+
+    def sample(self, z):
+        return self.session.run(self.gan.samples, {self.gan.sample_z: z})
 
 
 def rms(x):
     return np.sqrt(np.mean(np.square(x, dtype=np.float64)))
+
+
+def moments(x):
+    """The mean and the variance over all axes but the last."""
+    x = x.reshape(-1, x.shape[-1]).astype(np.float64)
+    return x.mean(0), x.var(0)
 
 
 # Shapes
@@ -56,22 +92,16 @@ def count(variables):
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
-def test_reference_is_as_large_as_published():
-    gan = build_gan(Config(preset="reference"))
+def test_reference_is_as_large_and_starts_as_published():
+    """A normal distribution cut at two standard deviations has 0.88 of the standard deviation that it was given."""
+    training = Training(Config(preset="reference"))
+    gan, found = training.gan, training.values()
     assert (count(gan.g_variables), count(gan.d_variables)) == (903_792, 42_337)
     assert gan.images.shape == (256, 28, 28) and gan.images.dtype == tf.uint8
     assert gan.z.shape == (256, 100) and gan.sample_z.shape.as_list() == [None, 100]
     assert gan.samples.shape.as_list() == [None, 32, 32] and gan.samples.dtype == tf.uint8
     assert set(gan.metrics) == METRICS and all(metric.shape == () for metric in gan.metrics.values())
-
-
-def test_reference_starts_as_published():
-    """A normal distribution cut at two standard deviations has 0.88 of the standard deviation that it was given."""
-    gan = build_gan(Config(preset="reference"))
-    with open_session(gan, Config(preset="reference")) as sess:
-        sess.run(gan.init_op)
-        found = values(gan, sess)
-    for name in ("generator/dense", "generator/output", *(f"discriminator/{layer}" for layer in ("conv1", "conv2"))):
+    for name in ("generator/dense", "generator/output", "discriminator/conv1", "discriminator/conv2"):
         kernel = found[f"{name}/kernel"]
         assert 0.03 < np.abs(kernel).max() <= 0.04
         assert kernel.std() == pytest.approx(0.88 * 0.02, rel=0.1)
@@ -85,8 +115,7 @@ def test_reference_starts_as_published():
 
 def test_default_sizes():
     gan = build_gan(Config())
-    expected = 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32
-    assert count(gan.g_variables) == expected
+    assert count(gan.g_variables) == 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32
     expected = 16 * 16 + 16 * 16 * 32 + 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 2 * 2 * 128 + 1
     assert count(gan.d_variables) == expected
 
@@ -149,67 +178,45 @@ def test_an_orphan_variable_is_refused(monkeypatch, player):
         build_gan(TINY)
 
 
-def test_imports_leave_eager_mode_on():
-    code = """
-import importlib, pkgutil, sys
-import dcgan_tf1
-names = [module.name for module in pkgutil.walk_packages(dcgan_tf1.__path__, "dcgan_tf1.")]
-for name in names:
-    if not name.endswith("__main__"):
-        importlib.import_module(name)
-import tensorflow as tf
-assert "dcgan_tf1.training.step" in sys.modules and "dcgan_tf1.training.loop" in sys.modules
-dcgan_tf1.training.graph.build_gan(dcgan_tf1.config.Config(batch_size=2, g_channels=(4, 2), d_channels=(2, 2)))
-print(tf.executing_eagerly(), float(tf.constant(2.0) * 3), tf.compat.v1.get_default_graph().get_operations())
-"""
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert result.stdout == "True 6.0 []\n", result.stderr
+def test_imports_and_graphs_leave_eager_mode_and_the_default_graph_alone():
+    before = v1.get_default_graph().get_operations()
+    for module in pkgutil.walk_packages(dcgan_tf1.__path__, "dcgan_tf1."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    build_gan(TINY)
+    assert tf.executing_eagerly() and v1.get_default_graph().get_operations() == before
 
 
 # One fused step against separate runs
 
 
-class Pair:
+class Pair(Training):
     """The fused graph, and a plain TF1 program with the same weights."""
 
     def __init__(self, config):
-        self.config = config
-        self.gan = build_gan(config)
-        self.sess = open_session(self.gan, config)
-        self.sess.run(self.gan.init_op)
+        super().__init__(config)
         self.plain = plain_tf1.build(config)
         self.copy()
 
     def copy(self):
-        weights = values(self.gan, self.sess)
+        weights = self.values()
         assert set(self.plain.variables) <= set(weights)
         for name, variable in self.plain.variables.items():
             assign = variable.initializer
             self.plain.session.run(assign, {assign.inputs[1]: weights[name]})
 
-    def fused_step(self, step):
-        images, z = inputs(self.config, step)
-        gan = self.gan
-        metrics = self.sess.run((gan.train_op, gan.metrics), {gan.images: images, gan.z: z})[1]
-        return metrics["d_loss"], metrics["g_loss"]
+    def plain_step(self, step, simultaneous=False):
+        """The losses of a step in which the players move one after another.
 
-    def plain_step(self, step):
+        Args:
+            simultaneous: what the order of updates must prevent: the gradients of both are taken before either moves.
+        """
         images, z = inputs(self.config, step)
-        plain = self.plain
+        run, plain = self.plain.session.run, self.plain
         feeds = {plain.images: plain_tf1.scale_and_pad(images), plain.z: z}
-        d_loss = plain.session.run([plain.d_loss, plain.d_train], feeds)[0]
-        for _ in range(self.config.g_steps):
-            g_loss = plain.session.run([plain.g_loss, plain.g_train], {plain.z: z})[0]
-        return d_loss, g_loss
-
-    def simultaneous_step(self, step):
-        """A step that the order of updates must prevent: both players' gradients are taken before either moves."""
-        images, z = inputs(self.config, step)
-        plain = self.plain
-        feeds = {plain.images: plain_tf1.scale_and_pad(images), plain.z: z}
-        d_loss, g_loss, *_ = plain.session.run([plain.d_loss, plain.g_loss, plain.d_train, plain.g_train], feeds)
-        for _ in range(self.config.g_steps - 1):
-            plain.session.run(plain.g_train, {plain.z: z})
+        d_loss, g_loss, *_ = run([plain.d_loss, plain.g_loss, plain.d_train, *[plain.g_train] * simultaneous], feeds)
+        for _ in range(self.config.g_steps - simultaneous):
+            g_loss, _ = run([plain.g_loss, plain.g_train], {plain.z: z})
         return d_loss, g_loss
 
     def distance(self, before):
@@ -217,8 +224,7 @@ class Pair:
 
         Both are root mean squares over the weights of a player; the larger ratio of the two players counts.
         """
-        fused = values(self.gan, self.sess)
-        plain = self.plain.session.run(self.plain.variables)
+        fused, plain = self.values(), self.plain.session.run(self.plain.variables)
         ratios = []
         for player in (self.gan.g_variables, self.gan.d_variables):
             names = [variable.op.name for variable in player]
@@ -226,10 +232,6 @@ class Pair:
             moved = np.concatenate([(fused[name] - before[name]).ravel() for name in names])
             ratios.append(rms(apart) / rms(moved))
         return max(ratios)
-
-    def close(self):
-        self.sess.close()
-        self.plain.session.close()
 
 
 PLAIN = {"batch_size": 8, "lr_g": 1e-3, "lr_d": 1e-3, "beta1": 0.5, "d_noise": 0.0, "lr_scale": 1.0}
@@ -239,32 +241,60 @@ CONFIGS = {
     "reference": Config(preset="reference", batch_size=8),
     "two updates": Config(**PLAIN, g_steps=2, g_channels=(32, 16), d_channels=(8, 16)),
 }
-
-
-@pytest.fixture(params=CONFIGS)
-def pair(request):
-    pair = Pair(CONFIGS[request.param])
-    yield pair
-    pair.close()
-
-
 STEPS = 20
 
 
-def test_fused_steps_equal_separate_runs(pair):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_fused_steps_equal_separate_runs(name):
     """Each step starts from the same weights, since rounding errors grow: Adam takes full steps even of those alone.
 
     Rounding was seen to move weights 0.05 apart at most, and simultaneous updates 0.2 at least (in `distance`).
     """
-    distances = []
+    pair = Pair(CONFIGS[name])
+
+    def distances(steps, simultaneous):
+        for step in steps:
+            before = pair.values()
+            pair.copy()
+            losses, (d_expected, g_expected) = pair.step(step), pair.plain_step(step, simultaneous)
+            if not simultaneous:
+                assert losses["d_loss"] == pytest.approx(d_expected, rel=1e-5)
+                assert losses["g_loss"] == pytest.approx(g_expected, rel=1e-2)
+            yield pair.distance(before)
+
+    found = list(distances(range(STEPS), simultaneous=False))
+    assert max(found) < 0.12 and np.median(found) < 0.06
+    assert next(distances([STEPS], simultaneous=True)) > 0.12
+
+
+@pytest.mark.parametrize(("simultaneous", "low", "high"), [(False, 0, 0.01), (True, 0.015, 1)])
+def test_two_updates_over_many_steps(monkeypatch, simultaneous, low, high):
+    """Adam has an epsilon so large that small gradients, which rounding changes, make small steps."""
+    monkeypatch.setattr(v1.train, "AdamOptimizer", functools.partial(v1.train.AdamOptimizer, epsilon=1.0))
+    monkeypatch.setattr(step_module, "EPSILON", 1.0)
+    pair = Pair(CONFIGS["two updates"].replace(lr_g=0.3, lr_d=0.05))
+    before = pair.values()
     for step in range(STEPS):
-        before = values(pair.gan, pair.sess)
-        pair.copy()
-        (d_loss, g_loss), (d_expected, g_expected) = pair.fused_step(step), pair.plain_step(step)
-        assert d_loss == pytest.approx(d_expected, rel=1e-5)
-        assert g_loss == pytest.approx(g_expected, rel=1e-2)
-        distances.append(pair.distance(before))
-    assert max(distances) < 0.12 and np.median(distances) < 0.06
+        losses, expected = pair.step(step), pair.plain_step(step, simultaneous)
+        if not simultaneous:
+            assert (losses["d_loss"], losses["g_loss"]) == pytest.approx(expected, rel=1e-4)
+    assert low <= pair.distance(before) < high
+
+
+@pytest.mark.parametrize("g_steps", [1, 3])
+def test_generator_is_updated_as_often_as_asked(g_steps):
+    """The variables with Adam's powers of beta1 count the updates."""
+    training = Training(TINY.replace(g_steps=g_steps))
+    first = training.values()
+    for step in range(2):
+        training.step(step)
+    last = training.values()
+    powers = sorted(last[name] / first[name] for name in last if "beta1_power" in name)
+    assert powers == pytest.approx(sorted([0.5**2, 0.5 ** (2 * g_steps)]))
+    assert last["global_step"] == 2
+
+
+# Sessions
 
 
 @pytest.fixture
@@ -330,64 +360,18 @@ def test_every_session_shares_the_gpu_and_has_threads_of_its_own(session_setting
     assert found == [(True, True)] * 3
 
 
-def test_simultaneous_updates_would_be_seen(pair):
-    for step in range(5):
-        before = values(pair.gan, pair.sess)
-        pair.copy()
-        pair.fused_step(step)
-        pair.simultaneous_step(step)
-        assert pair.distance(before) > 0.12
-
-
-@pytest.mark.parametrize(("kind", "low", "high"), [("plain_step", 0, 0.01), ("simultaneous_step", 0.015, 1)])
-def test_two_updates_over_many_steps(monkeypatch, kind, low, high):
-    """Adam has an epsilon so large that small gradients, which rounding changes, make small steps."""
-    monkeypatch.setattr(v1.train, "AdamOptimizer", functools.partial(v1.train.AdamOptimizer, epsilon=1.0))
-    monkeypatch.setattr(step_module, "EPSILON", 1.0)
-    pair = Pair(CONFIGS["two updates"].replace(lr_g=0.3, lr_d=0.05))
-    before = values(pair.gan, pair.sess)
-    for step in range(STEPS):
-        losses, expected = pair.fused_step(step), getattr(pair, kind)(step)
-        if kind == "plain_step":
-            assert losses == pytest.approx(expected, rel=1e-4)
-    assert low <= pair.distance(before) < high
-    pair.close()
-
-
-def test_generator_is_updated_as_often_as_asked():
-    """The variables with Adam's powers of beta1 count the updates."""
-    for g_steps in (1, 3):
-        gan = build_gan(TINY.replace(g_steps=g_steps))
-        with open_session(gan, TINY) as sess:
-            sess.run(gan.init_op)
-            first = values(gan, sess)
-            for step in range(2):
-                sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True)))
-            last = values(gan, sess)
-        powers = sorted(last[name] / first[name] for name in last if "beta1_power" in name)
-        assert powers == pytest.approx(sorted([0.5**2, 0.5 ** (2 * g_steps)]))
-        assert last["global_step"] == 2
-
-
 # Metrics and moving averages
 
 
 @pytest.fixture
 def trained():
-    """A tiny graph after ten steps, and its session."""
-    gan = build_gan(TINY)
-    with open_session(gan, TINY) as sess:
-        sess.run(gan.init_op)
-        for step in range(10):
-            sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True)))
-        yield gan, sess
+    """A tiny training after ten steps."""
+    return Training(TINY, steps=10)
 
 
 def test_metrics(trained):
-    gan, sess = trained
     for step in range(10, 30):
-        feeds = dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True))
-        found = sess.run((gan.train_op, gan.metrics), feeds)[1]
+        found = trained.step(step)
         assert set(found) == METRICS and np.isfinite(list(found.values())).all()
         assert found["d_loss"] == pytest.approx(found["d_loss_real"] + found["d_loss_fake"], rel=1e-6)
         assert 0 < found["d_x"] < 1 and 0 < found["d_g_z"] < 1
@@ -397,226 +381,154 @@ def test_metrics(trained):
 
 
 def test_saturated_losses_are_finite(trained):
-    gan, sess = trained
-    bias = next(v for v in gan.d_variables if v.op.name == "discriminator/dense/bias")
-    assign = bias.initializer
     for value in (1e4, -1e4):
-        sess.run(assign, {assign.inputs[1]: np.array([value], np.float32)})
-        feeds = dict(zip((gan.images, gan.z), inputs(TINY, 10), strict=True))
-        found = sess.run((gan.train_op, gan.metrics), feeds)[1]
+        trained.load("discriminator/dense/bias", [value])
+        found = trained.step(10)
         assert np.isfinite(list(found.values())).all() and found["d_loss"] == pytest.approx(1e4, rel=1e-2)
-        assert sess.run(gan.finite)
+        assert trained.session.run(trained.gan.finite)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_finite_sees_every_variable(trained, value):
-    gan, sess = trained
-    assert sess.run(gan.finite)
-    for variable in (gan.g_variables[0], gan.d_variables[-1]):
-        assign, whole = variable.initializer, sess.run(variable)
-        spoilt = whole.copy()
+def test_finite_sees_every_variable(trained):
+    assert trained.session.run(trained.gan.finite)
+    floats = {name: value for name, value in trained.values().items() if name != "global_step"}
+    for (name, whole), value in zip(floats.items(), itertools.cycle([np.nan, np.inf, -np.inf]), strict=False):
+        spoilt = np.array(whole)
         spoilt.flat[-1] = value
-        sess.run(assign, {assign.inputs[1]: spoilt})
-        assert not sess.run(gan.finite)
-        sess.run(assign, {assign.inputs[1]: whole})
-    assert sess.run(gan.finite)
-
-
-def moments(x):
-    """The mean and the variance over all axes but the last."""
-    x = x.reshape(-1, x.shape[-1]).astype(np.float64)
-    return x.mean(0), x.var(0)
+        trained.load(name, spoilt)
+        assert not trained.session.run(trained.gan.finite), name
+        trained.load(name, whole)
+    assert trained.session.run(trained.gan.finite)
 
 
 def test_moving_averages_by_hand():
     """The decay is (1 + step) / (10 + step) in a young run, and D's averages are those of real images alone."""
-    pair = Pair(TINY.replace(d_noise=0.0, ema_decay=0.0))
-    for step in range(3):
-        pair.copy()
-        before = values(pair.gan, pair.sess)
+    training = Training(TINY.replace(d_noise=0.0, ema_decay=0.0))
+    for step in (0, 1, 2, 10**6):
+        training.load("global_step", step)
+        before = training.values()
+        training.step(step)
+        after = training.values()
         images, z = inputs(TINY, step)
-        dense = z @ before["generator/dense/kernel"]
+        decay = min((1 + step) / (10 + step), 0.999)
+
+        def moved(name, value, decay=decay, before=before):
+            return decay * before[name] + (1 - decay) * value
+
+        name = "generator/dense/moving_mean"
+        assert np.allclose(after[name], moved(name, moments(z @ before[KERNEL])[0]), rtol=1e-4, atol=1e-6)
         x = plain_tf1.scale_and_pad(images)
-        pair.fused_step(step)
-        after = values(pair.gan, pair.sess)
-
-        decay = (1 + step) / (10 + step)
-        name = "generator/dense/moving_mean"
-        expected = decay * before[name] + (1 - decay) * moments(dense)[0]
-        assert np.allclose(after[name], expected, rtol=1e-4, atol=1e-6)
-
-        mean, variance = (before[f"discriminator/conv2/moving_{each}"] for each in ("mean", "variance"))
         x = tf.nn.leaky_relu(tf.nn.conv2d(x, before["discriminator/conv1/kernel"], 2, "SAME"), 0.2)
-        x = tf.nn.conv2d(x, before["discriminator/conv2/kernel"], 2, "SAME").numpy()
-        mean = decay * mean + (1 - decay) * moments(x)[0]
-        variance = decay * variance + (1 - decay) * moments(x)[1]
-        assert np.allclose(after["discriminator/conv2/moving_mean"], mean, rtol=1e-3, atol=1e-6)
+        mean, variance = moments(tf.nn.conv2d(x, before["discriminator/conv2/kernel"], 2, "SAME").numpy())
+        name = "discriminator/conv2/moving_mean"
+        assert np.allclose(after[name], moved(name, mean), rtol=1e-3, atol=1e-6)
+        name = "discriminator/conv2/moving_variance"
         # The tolerance leaves open whether there is Bessel's correction, 512 / 511.
-        assert np.allclose(after["discriminator/conv2/moving_variance"], variance, rtol=1e-2)
-    pair.close()
-
-
-def test_moving_averages_of_an_old_run():
-    config = TINY.replace(ema_decay=0.0)
-    gan = build_gan(config)
-    with open_session(gan, config) as sess:
-        sess.run(gan.init_op)
-        assign = gan.global_step.initializer
-        sess.run(assign, {assign.inputs[1]: 10**6})
-        before = values(gan, sess)
-        images, z = inputs(config, 10)
-        sess.run(gan.train_op, {gan.images: images, gan.z: z})
-        name = "generator/dense/moving_mean"
-        expected = 0.999 * before[name] + 0.001 * moments(z @ before["generator/dense/kernel"])[0]
-        assert np.allclose(values(gan, sess)[name], expected, rtol=1e-5, atol=1e-7)
+        assert np.allclose(after[name], moved(name, variance), rtol=1e-2)
 
 
 def test_calibration_by_hand(trained):
     """Batch norm takes the statistics of what averaged weights make; training neither does so nor depends on it."""
-    gan, sess = trained
-    before = values(gan, sess)
+    before = trained.values()
     z = draws.latent(1, draws.Stream.CALIBRATE, 0, (400, TINY.z_dim))
-    sess.run(gan.calibrate_op, {gan.sample_z: z})
-    after = values(gan, sess)
+    trained.session.run(trained.gan.calibrate_op, {trained.gan.sample_z: z})
+    after = trained.values()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     layers = ("dense", "deconv1")
     assert changed == {f"generator/{layer}/moving_{each}" for layer in layers for each in ("mean", "variance")}
-    (average,) = (before[name] for name in before if name.startswith("generator/dense/kernel/Exponential"))
-    assert not np.allclose(average, before["generator/dense/kernel"], rtol=1e-2)
-    mean, variance = moments(z @ average)
+    assert not np.allclose(before[AVERAGE], before[KERNEL], rtol=1e-2)
+    mean, variance = moments(z @ before[AVERAGE])
     assert np.allclose(after["generator/dense/moving_mean"], mean, rtol=1e-4, atol=1e-6)
     assert np.allclose(after["generator/dense/moving_variance"], variance * 400 / 399, rtol=1e-4)
-    sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, 10), strict=True)))
-    trained_on = values(gan, sess)
+    trained.step(10)
+    trained_on = trained.values()
     assert all(np.array_equal(trained_on[name], after[name]) for name in changed)
 
 
 def test_averaged_weights_by_hand_and_in_use(trained):
-    gan, sess = trained
-    raw = next(variable for variable in gan.g_variables if variable.op.name == "generator/dense/kernel")
-    (name,) = (name for name in values(gan, sess) if name.startswith("generator/dense/kernel/Exponential"))
-    z = inputs(TINY, 0)[1]
     for step in (10, 11):
-        before = values(gan, sess)
-        sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True)))
-        after = values(gan, sess)
+        before = trained.values()
+        trained.step(step)
+        after = trained.values()
         decay = (1 + step) / (10 + step)
-        expected = decay * before[name] + (1 - decay) * after["generator/dense/kernel"]
-        assert np.allclose(after[name], expected, rtol=1e-5, atol=1e-7)
-    digits = draw(gan, sess, z)
-    sess.run(raw.initializer)
-    assert np.array_equal(draw(gan, sess, z), digits)
+        expected = decay * before[AVERAGE] + (1 - decay) * after[KERNEL]
+        assert np.allclose(after[AVERAGE], expected, rtol=1e-5, atol=1e-7)
+    z = inputs(TINY, 0)[1]
+    digits = trained.sample(z)
+    looked_at = trained.values()
+    assert all(np.array_equal(after[name], looked_at[name]) for name in after)  # looking moves nothing
+    trained.load(KERNEL, -after[KERNEL])
+    assert np.array_equal(trained.sample(z), digits)
+
+
+def test_without_averaged_weights():
+    training = Training(TINY.replace(ema_decay=0.0))
+    before = training.values()
+    assert not [name for name in before if "Exponential" in name]
+    z = inputs(TINY, 0)[1]
+    digits = training.sample(z)
+    training.load(KERNEL, -before[KERNEL])
+    assert not np.array_equal(training.sample(z), digits)
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_a_scaled_rate_by_hand(scale, monkeypatch):
     """With beta1 0, Adam's first step is scale lr g / (|g| + epsilon / scale / sqrt(1 - beta2))."""
     monkeypatch.setattr(step_module, "EPSILON", 1e-3)
-    config = TINY.replace(lr_scale=scale, lr_d=1e-3 / scale, beta1=0.0)
-    gan = build_gan(config)
-    with open_session(gan, config) as sess:
-        sess.run(gan.init_op)
-        before = values(gan, sess)
-        sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, 0), strict=True)))
-        after = values(gan, sess)
+    training = Training(TINY.replace(lr_scale=scale, lr_d=1e-3 / scale, beta1=0.0))
+    before = training.values()
+    training.step(0)
+    after = training.values()
     name = "discriminator/conv1/kernel"
-    gradient = np.sqrt(after[f"{name}/d_adam_1"] / (1 - config.beta2))
-    expected = 1e-3 * gradient / (gradient + 1e-3 / scale / np.sqrt(1 - config.beta2))
+    gradient = np.sqrt(after[f"{name}/d_adam_1"] / (1 - TINY.beta2))
+    expected = 1e-3 * gradient / (gradient + 1e-3 / scale / np.sqrt(1 - TINY.beta2))
     assert np.allclose(np.abs(after[name] - before[name]), expected, rtol=1e-2, atol=1e-7)
 
 
-def test_without_averaged_weights():
-    config = TINY.replace(ema_decay=0.0)
-    gan = build_gan(config)
-    with open_session(gan, config) as sess:
-        sess.run(gan.init_op)
-        assert not [name for name in values(gan, sess) if "Exponential" in name]
-        z = inputs(config, 0)[1]
-        digits = draw(gan, sess, z)
-        assign = gan.g_variables[0].initializer
-        sess.run(assign, {assign.inputs[1]: -sess.run(gan.g_variables[0])})
-        assert not np.array_equal(draw(gan, sess, z), digits)
-
-
-def test_looking_moves_nothing(trained):
-    gan, sess = trained
-    before = values(gan, sess)
-    images, z = inputs(TINY, 10)
-    sess.run((gan.samples, gan.finite), {gan.sample_z: z})
-    after = values(gan, sess)
-    assert all(np.array_equal(before[name], after[name]) for name in before)
-
-
-# Drawing
-
-
-def draw(gan, sess, z):
-    return sess.run(gan.samples, {gan.sample_z: z})
+# Sampling
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_digit_does_not_depend_on_its_neighbours(name, tmp_path):
     config = CONFIGS[name]
     z = draws.latent(0, draws.Stream.SNAPSHOT, 0, (36, config.z_dim))
-    gan = build_gan(config)
-    with open_session(gan, config) as sess:
-        sess.run(gan.init_op)
-        for step in range(5):
-            sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, step), strict=True)))
-        sess.run(gan.calibrate_op, {gan.sample_z: z})
-        digits = draw(gan, sess, z)
-        assert digits.dtype == np.uint8 and digits.shape == (36, 32, 32)
-        assert len(np.unique(digits.reshape(36, -1), axis=0)) == 36 and digits.std() > 1
-        assert np.array_equal(draw(gan, sess, z), digits)
-        levels = [abs_difference(draw(gan, sess, z[::-1])[::-1], digits)]
-        levels += [abs_difference(draw(gan, sess, z[i : i + 1])[0], digits[i]) for i in range(36)]
-        levels += [abs_difference(draw(gan, sess, z[i : i + 3]), digits[i : i + 3]) for i in range(34)]
-        assert max(levels) <= 1, (
-            levels
-        )  # other shapes of matrix products round otherwise, so that a grey level may change
-        strange = np.concatenate([z[:1], 100 * z[1:]])
-        assert np.array_equal(draw(gan, sess, strange)[0], digits[0])
-        assert draw(gan, sess, z[:0]).shape == (0, 32, 32)
-        gan.saver.save(sess, str(tmp_path / "model"), write_meta_graph=False)
-        drawn = draw(gan, sess, z)
-    again = build_gan(config)
-    with open_session(again, config) as sess:
-        again.saver.restore(sess, str(tmp_path / "model"))
-        assert np.array_equal(draw(again, sess, z), drawn)
+    training = Training(config, steps=5)
+    training.session.run(training.gan.calibrate_op, {training.gan.sample_z: z})
+    digits = training.sample(z)
+    assert digits.dtype == np.uint8 and digits.shape == (36, 32, 32)
+    assert len(np.unique(digits.reshape(36, -1), axis=0)) == 36 and digits.std() > 1
+    assert np.array_equal(training.sample(z), digits)
+    levels = [abs_difference(training.sample(z[::-1])[::-1], digits)]
+    levels += [abs_difference(training.sample(z[i : i + n]), digits[i : i + n]) for n in (1, 3) for i in range(34)]
+    assert max(levels) <= 1, levels  # other shapes of matrix products round otherwise, so that a grey level may change
+    strange = np.concatenate([z[:1], 100 * z[1:]])
+    assert np.array_equal(training.sample(strange)[0], digits[0])
+    assert training.sample(z[:0]).shape == (0, 32, 32)
+    with training.gan.graph.as_default():
+        training.gan.saver.save(training.session, str(tmp_path / "model"), write_meta_graph=False)
+    again = Training(config)
+    with again.gan.graph.as_default():
+        again.gan.saver.restore(again.session, str(tmp_path / "model"))
+    assert np.array_equal(again.sample(z), digits)
 
 
 def abs_difference(a, b):
     return int(np.abs(a.astype(int) - b).max())
 
 
-def test_a_step_depends_on_nothing_but_its_inputs():
-    """Two graphs with the same seed take the same ten steps, bit for bit."""
-    runs = []
-    for _ in range(2):
-        gan = build_gan(TINY)
-        with open_session(gan, TINY) as sess:
-            sess.run(gan.init_op)
-            for step in range(10):
-                sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(TINY, step), strict=True)))
-            runs.append(values(gan, sess))
-    assert all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
-
-
 @pytest.mark.parametrize("recipe", ["default", "two updates"])
 def test_a_step_can_be_the_body_of_a_loop(recipe):
     """Three steps in one call are three calls, bit for bit."""
     config = CONFIGS[recipe].replace(d_noise=0.4, g_channels=(16, 8), d_channels=(4, 8))
-    gan = build_gan(config)
-    steps = [inputs(config, step) for step in range(3)]
-    with v1.Session(graph=gan.graph) as sess:
-        sess.run(gan.init_op)
-        for step in steps:
-            sess.run(gan.train_op, dict(zip((gan.images, gan.z), step, strict=True)))
-        called = values(gan, sess)
+    training = Training(config)
+    training.session = v1.Session(graph=training.gan.graph)  # as the loop's: other threads sum in another order
+    training.session.run(training.gan.init_op)
+    for step in range(3):
+        training.step(step)
+    called = training.values()
     with tf.Graph().as_default():
         v1.set_random_seed(config.seed)
         game = step_module.Game(config)
-        images, z = (tf.constant(np.stack(part)) for part in zip(*steps, strict=True))
+        images, z = (tf.constant(np.stack(part)) for part in zip(*(inputs(config, i) for i in range(3)), strict=True))
 
         def body(i):
             with tf.control_dependencies([game.train_step(images[i], z[i], None).count]):
@@ -633,15 +545,13 @@ def test_a_step_can_be_the_body_of_a_loop(recipe):
 
 
 def test_32x32_images_are_taken_as_they_are():
-    gan = build_gan(TINY, side=32)
     images, z = inputs(TINY, 0)
-    padded = np.pad(images, [(0, 0), (2, 2), (2, 2)])
-    small = build_gan(TINY)
-    with open_session(gan, TINY) as sess, open_session(small, TINY) as small_sess:
-        sess.run(gan.init_op)
-        small_sess.run(small.init_op)
-        found = sess.run(gan.metrics, {gan.images: padded, gan.z: z})
-        assert found == small_sess.run(small.metrics, {small.images: images, small.z: z})
+    metrics = []
+    for gan, shown in ((build_gan(TINY), images), (build_gan(TINY, side=32), np.pad(images, [(0, 0), (2, 2), (2, 2)]))):
+        with open_session(gan, TINY) as sess:
+            sess.run(gan.init_op)
+            metrics.append(sess.run(gan.metrics, {gan.images: shown, gan.z: z}))
+    assert metrics[0] == metrics[1]
 
 
 # Learning rates
@@ -649,16 +559,13 @@ def test_32x32_images_are_taken_as_they_are():
 
 def test_rates_fall_to_zero_at_the_last_step():
     """Adam's first step is as long as the rate, whatever the gradient is."""
-    config = TINY.replace(lr_decay="linear", iterations=8, lr_g=1e-3, lr_d=2e-3, beta1=0.0)
-    gan = build_gan(config)
-    with open_session(gan, config) as sess:
-        for step, share in ((0, 1.0), (6, 0.25), (8, 0.0)):
-            sess.run(gan.init_op)
-            with gan.graph.as_default():
-                gan.global_step.load(step, sess)
-            before = values(gan, sess)
-            sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, step), strict=True)))
-            after = values(gan, sess)
-            for player, rate in (("generator", 1e-3), ("discriminator", 2e-3)):
-                moved = np.abs(after[f"{player}/dense/kernel"] - before[f"{player}/dense/kernel"])
-                assert np.median(moved) == pytest.approx(rate * share, rel=1e-2, abs=1e-9)
+    training = Training(TINY.replace(lr_decay="linear", iterations=8, lr_g=1e-3, lr_d=2e-3, beta1=0.0))
+    for step, share in ((0, 1.0), (6, 0.25), (8, 0.0)):
+        training.session.run(training.gan.init_op)
+        training.load("global_step", step)
+        before = training.values()
+        training.step(step)
+        after = training.values()
+        for player, rate in (("generator", 1e-3), ("discriminator", 2e-3)):
+            moved = np.abs(after[f"{player}/dense/kernel"] - before[f"{player}/dense/kernel"])
+            assert np.median(moved) == pytest.approx(rate * share, rel=1e-2, abs=1e-9)
