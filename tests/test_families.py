@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, open_session, run, train_config, weights
+from conftest import ROOT, TINY, assert_error, run, train, train_config, weights
 from PIL import Image
 from scipy import stats
-from test_step import inputs, op_types, values
+from test_step import Training, count, inputs, op_types
 
 import dcgan_tf1
 from dcgan_tf1 import networks
@@ -19,12 +19,9 @@ from dcgan_tf1.networks.layers import ForwardPass
 from dcgan_tf1.networks.philox import Philox
 from dcgan_tf1.runs.checkpoint import newest
 from dcgan_tf1.training import step as step_module
-from dcgan_tf1.training.graph import build_gan
 
 v1 = tf.compat.v1
 PLAYERS = ("generator", "discriminator")
-TINY = ["--g_channels", "16,8,4", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8", "--dataset", "digits"]
-TINY += ["--sample_every", "4", "--max_to_keep", "100"]
 
 
 def tiny(model, **values):
@@ -34,30 +31,25 @@ def tiny(model, **values):
 # Layer for layer
 
 
-class Player:
-    """One network of `config` with random weights, as in drawing and as in training, in a graph of its own."""
+def drawn_by_ours(player, config, modes):
+    """The random weights of one network of `config`, how many it trains, and examples and what it makes of them.
 
-    def __init__(self, player, config):
-        shape = [config.z_dim] if player == "generator" else [config.image_size, config.image_size, 1]
-        random = np.random.default_rng(0)
-        self.examples = random.uniform(-1, 1, (32, *shape)).astype(np.float32)
-        with tf.Graph().as_default() as graph:
-            v1.train.create_global_step()
-            self._inputs = v1.placeholder(tf.float32, [None, *shape])
-            self._outputs = {}
-            for training in (False, True):
-                with v1.variable_scope(player, reuse=training):
-                    network = getattr(load_family(config.model), player)
-                    self._outputs[training] = network(self._inputs, None, ForwardPass(training), config)
-            self.parameters = sum(int(np.prod(variable.shape)) for variable in v1.trainable_variables())
-            variables = v1.global_variables(player)
-            self.weights = [_weight(random, variable) for variable in variables]
-            load = [variable.assign(weight) for variable, weight in zip(variables, self.weights, strict=True)]
-        self._session = v1.Session(graph=graph)
-        self._session.run(load)
-
-    def __call__(self, training):
-        return self._session.run(self._outputs[training], {self._inputs: self.examples})
+    The outputs are by `training`, which takes the values of `modes`.
+    """
+    shape = [config.z_dim] if player == "generator" else [config.image_size, config.image_size, 1]
+    random = np.random.default_rng(0)
+    examples = random.uniform(-1, 1, (32, *shape)).astype(np.float32)
+    outputs = {}
+    with tf.Graph().as_default(), v1.Session() as sess:
+        v1.train.create_global_step()
+        for training in modes:
+            with v1.variable_scope(player, reuse=v1.AUTO_REUSE):
+                network = getattr(load_family(config.model), player)
+                outputs[training] = network(tf.constant(examples), None, ForwardPass(training), config)
+        variables = v1.global_variables(player)
+        weights = [_weight(random, variable) for variable in variables]
+        sess.run([variable.assign(weight) for variable, weight in zip(variables, weights, strict=True)])
+        return weights, count(v1.trainable_variables()), examples, sess.run(outputs)
 
 
 def _weight(random, variable):
@@ -132,23 +124,23 @@ def torch_call(layer, x, training):
     return {"tanh": torch.tanh, "relu": F.relu}.get(getattr(activation, "__name__", ""), torch.asarray)(x)
 
 
-RECIPES = {
-    "dcgan32": ({"model": "dcgan32"}, 291_712, 173_025),
-    "reference": ({"preset": "reference"}, 903_792, 42_337),
-    "dcgan28": ({"model": "dcgan28"}, 2_305_472, 212_865),
-    "mlp": ({"model": "mlp"}, 22_659, 20_301),
+RECIPES = {  # and the numbers of parameters of G and D
+    "dcgan32": (Config(), 291_712, 173_025),
+    "reference": (Config(preset="reference"), 903_792, 42_337),
+    "dcgan28": (Config(model="dcgan28"), 2_305_472, 212_865),
+    "mlp": (Config(model="mlp"), 22_659, 20_301),
 }
 
 
 def both(name, player):
-    """Our network and Keras's with the same weights, and the values of `training` for which they can be compared."""
-    recipe, *parameters = RECIPES[name]
-    config = Config(**recipe)
-    ours, keras = Player(player, config), keras_layers(player, config)
-    keras.set_weights(ours.weights)  # in the order in which they come: both have the same shapes, layer for layer
-    count = sum(int(np.prod(weight.shape)) for weight in keras.trainable_weights)
-    assert ours.parameters == count == parameters[PLAYERS.index(player)]
-    return ours, keras, (False, True) if player == "generator" else (False,)  # in training each D draws its own dropout
+    """Keras's network with the weights of ours, examples, and what ours makes of them, by the values of `training`."""
+    config, *parameters = RECIPES[name]
+    modes = (False, True) if player == "generator" else (False,)  # in training each D draws its own dropout
+    weights, trained, examples, outputs = drawn_by_ours(player, config, modes)
+    keras = keras_layers(player, config)
+    keras.set_weights(weights)  # in the order in which they come: both have the same shapes, layer for layer
+    assert trained == count(keras.trainable_weights) == parameters[PLAYERS.index(player)]
+    return keras, examples, outputs
 
 
 def assert_alike(found, expected):
@@ -159,22 +151,22 @@ def assert_alike(found, expected):
 @pytest.mark.parametrize("player", PLAYERS)
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_same_as_keras(name, player):
-    ours, keras, modes = both(name, player)
-    for training in modes:
-        assert_alike(ours(training), keras(ours.examples, training=training).numpy())
+    keras, examples, outputs = both(name, player)
+    for training, output in outputs.items():
+        assert_alike(output, keras(examples, training=training).numpy())
 
 
 @pytest.mark.parametrize("player", PLAYERS)
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_same_as_pytorch(name, player):
     torch = pytest.importorskip("torch", reason="PyTorch comes with the extra bench")
-    ours, keras, modes = both(name, player)
-    for training in modes:
-        x = torch.tensor(ours.examples)
+    keras, examples, outputs = both(name, player)
+    for training, output in outputs.items():
+        x = torch.tensor(examples)
         x = x if player == "generator" else x.permute(0, 3, 1, 2)
         for layer in keras.layers:
             x = torch_call(layer, x, training)
-        assert_alike(ours(training), (x.permute(0, 2, 3, 1) if player == "generator" else x).numpy())
+        assert_alike(output, (x.permute(0, 2, 3, 1) if player == "generator" else x).numpy())
 
 
 def test_keras_defaults_are_those_of_the_tutorial():
@@ -200,38 +192,33 @@ def test_keras_defaults_are_those_of_the_tutorial():
 # Training
 
 
-def train(folder, iterations, *flags):
-    result = run(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
-    assert (result.code, result.err) == (0, ""), result
-
-
 @pytest.mark.parametrize("model", [model for model in MODELS if model != "dcgan32"])  # which all other tests train
 def test_a_family_trains_resumes_and_draws(model, tmp_path):
-    train(tmp_path / "whole", 6, "--model", model)
-    for iterations in (3, 6):
-        train(tmp_path / "parts", iterations, *(["--model", model] if iterations == 3 else []))
+    flags = ["--sample_every", 4, "--model", model]
+    train(tmp_path / "whole", 6, *flags)
+    train(tmp_path / "parts", 3, *flags)
+    train(tmp_path / "parts", 6, *flags[:2])
     assert weights(tmp_path / "parts", 6) == weights(tmp_path / "whole", 6) != weights(tmp_path / "whole", 0)
     pictures = [(tmp_path / part / "sample_image" / "0000004.png").read_bytes() for part in ("parts", "whole")]
     assert pictures[0] == pictures[1]
-    side = 3 * (8 * (MODELS[model].image_size + 1) + 1)
+    size = MODELS[model].image_size
+    side = 3 * (8 * (size + 1) + 1)
     for name in ("real.png", "0000004.png"):
         with Image.open(tmp_path / "whole" / "sample_image" / name) as picture:
             assert picture.size == (side, side)
     with dcgan_tf1.load(tmp_path / "whole") as gan:
         digits = gan.sample(7, seed=0)
-        size = MODELS[model].image_size
         assert digits.shape == (7, size, size) and digits.std() > 1
         assert gan.interpolate(3, rows=2, seeds=(0, 1)).shape == (2, 3, size, size)
         assert gan.discriminate(digits).shape == (7,)
     changed = run("--out_dir", tmp_path / "whole", "--iterations", 9, "--z_distribution", "uniform")
-    assert changed.code == 4 and "--z_distribution: found uniform, expected normal" in changed.err
+    assert_error(changed, 4, "--z_distribution: found uniform, expected normal")
 
 
 def test_images_too_large_for_the_family(tmp_path):
     np.savez(tmp_path / "large.npz", images=np.zeros((9, 32, 32), np.uint8))
     result = run(*TINY, "--model", "mlp", "--dataset", tmp_path / "large.npz", "--out_dir", tmp_path / "run")
-    assert result.code == 3 and result.err.count("\n") == 1
-    assert "--dataset: found images of 32x32, expected 28x28, which --model mlp makes" in result.err
+    assert_error(result, 3, "--dataset: found images of 32x32, expected 28x28, which --model mlp makes")
 
 
 # Alternating and simultaneous updates
@@ -246,29 +233,31 @@ class Separate:
     """The players' updates as separate session runs: one for the gradients, and one to apply them."""
 
     def __init__(self, config):
-        with tf.Graph().as_default() as self.graph:
+        family = load_family(config.model)
+        with tf.Graph().as_default():
             v1.set_random_seed(config.seed)
             self.step = v1.train.create_global_step()
             self.images = v1.placeholder(tf.float32, [config.batch_size, config.image_size, config.image_size, 1])
             self.z = v1.placeholder(tf.float32, [config.batch_size, config.z_dim])
             forward = ForwardPass(training=True, random=Philox(config.seed, self.step))
             with v1.variable_scope("generator"):
-                fake = load_family(config.model).generator(self.z, None, forward, config)
+                fake = family.generator(self.z, None, forward, config)
             logits = []
             for images in (self.images, fake) * 2:  # those of G's turn have coins of their own
                 with v1.variable_scope("discriminator", reuse=bool(logits)):
-                    logits.append(load_family(config.model).discriminator(images, None, forward, config))
+                    logits.append(family.discriminator(images, None, forward, config))
             shown = logits[1] if config.updates == "simultaneous" else logits[3]
-            losses = {"d": loss(logits[0], 1.0) + loss(logits[1], 0.0), "g": loss(shown, 1.0)}
-            rates = {"d": config.lr_d, "g": config.lr_g}
-            self.gradients, self.apply = {}, {}
-            for player, scope in (("d", "discriminator"), ("g", "generator")):
-                optimizer = v1.train.AdamOptimizer(rates[player], config.beta1, config.beta2, step_module.EPSILON)
-                pairs = optimizer.compute_gradients(losses[player], v1.trainable_variables(scope))
-                self.gradients[player] = [gradient for gradient, _ in pairs]
-                places = [v1.placeholder(tf.float32, variable.shape) for _, variable in pairs]
-                op = optimizer.apply_gradients(zip(places, (variable for _, variable in pairs), strict=True))
-                self.apply[player] = op, places
+            players = {
+                "d": ("discriminator", config.lr_d, loss(logits[0], 1.0) + loss(logits[1], 0.0)),
+                "g": ("generator", config.lr_g, loss(shown, 1.0)),
+            }
+            self.gradients, self.places, self.apply = {}, {}, {}
+            for player, (scope, rate, its_loss) in players.items():
+                optimizer = v1.train.AdamOptimizer(rate, config.beta1, config.beta2, step_module.EPSILON)
+                variables = v1.trainable_variables(scope)
+                self.gradients[player] = tf.gradients(its_loss, variables)
+                self.places[player] = [v1.placeholder(tf.float32, variable.shape) for variable in variables]
+                self.apply[player] = optimizer.apply_gradients(zip(self.places[player], variables, strict=True))
             self.variables = {v.op.name: v for v in v1.trainable_variables()}
             self.reset = v1.global_variables_initializer()
             self.session = v1.Session()
@@ -282,10 +271,9 @@ class Separate:
         """Each turn in `order` names the players that move in it together, for example ["d", "g"] or ["dg"]."""
         put(self.session, self.step, step)
         for players in order:
-            found = self.session.run([self.gradients[player] for player in players], {self.images: images, self.z: z})
-            for player, gradients in zip(players, found, strict=True):
-                op, places = self.apply[player]
-                self.session.run(op, dict(zip(places, gradients, strict=True)))
+            found = self.session.run({each: self.gradients[each] for each in players}, {self.images: images, self.z: z})
+            for player, gradients in found.items():
+                self.session.run(self.apply[player], dict(zip(self.places[player], gradients, strict=True)))
         return self.session.run(self.variables)
 
 
@@ -300,15 +288,11 @@ def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
     orders = {"alternating": ["d", "g"], "simultaneous": ["dg"]}
     for updates in orders:
         config = tiny(model, updates=updates, lr_g=0.5, lr_d=0.5, beta1=0.5, d_noise=0.0, lr_scale=1.0)
-        gan, separate = build_gan(config), Separate(config)
-        with open_session(gan, config) as sess:
-            sess.run(gan.init_op)
-            start = values(gan, sess)
-            fused = []
-            for step in range(3):
-                images, z = inputs(config, step)
-                sess.run(gan.train_op, {gan.images: images, gan.z: z})
-                fused.append(values(gan, sess))
+        fused, separate = Training(config), Separate(config)
+        start = fused.values()
+        for step in range(3):
+            fused.step(step)
+        end = fused.values()
         for order in orders:
             separate.load(start)
             for step in range(3):
@@ -316,19 +300,16 @@ def test_updates_are_made_in_the_order_asked_for(model, monkeypatch):
                 margin = (config.image_size - 28) // 2
                 scaled = np.pad(images / 127.5 - 1, [(0, 0), (margin,) * 2, (margin,) * 2], constant_values=-1)
                 found = separate.update(step, scaled[..., np.newaxis], z, orders[order])
-            apart = max(np.abs(found[name] - fused[-1][name]).max() for name in found)
-            moved = max(np.abs(start[name] - fused[-1][name]).max() for name in found)
+            apart = max(np.abs(found[name] - end[name]).max() for name in found)
+            moved = max(np.abs(start[name] - end[name]).max() for name in found)
             assert (apart < 1e-3 * moved) == (order == updates), (updates, order, apart / moved)
 
 
 def test_more_updates_of_the_generator_follow_the_simultaneous_one():
-    config = tiny("mlp", updates="simultaneous", g_steps=3)
-    gan = build_gan(config)
-    with open_session(gan, config) as sess:
-        sess.run(gan.init_op)
-        first = values(gan, sess)
-        sess.run(gan.train_op, dict(zip((gan.images, gan.z), inputs(config, 0), strict=True)))
-        last = values(gan, sess)
+    training = Training(tiny("mlp", updates="simultaneous", g_steps=3))
+    first = training.values()
+    training.step(0)
+    last = training.values()
     powers = sorted(last[name] / first[name] for name in last if "beta1_power" in name)
     assert powers == pytest.approx([0.9**3, 0.9]) and last["global_step"] == 1
 
@@ -365,13 +346,13 @@ def test_dropout():
 
 
 def test_normal_numbers():
-    one, other = numbers(lambda random: random.normal([100, 7, 9, 1]), 0, 5)
+    def normal(random):
+        return random.normal([100, 7, 9, 1])
+
+    one, other = numbers(normal, 0, 5)
     assert one.shape == (100, 7, 9, 1)
     assert stats.kstest(one.ravel(), "norm").pvalue > 0.01
-    for different in (
-        other,
-        *(numbers(lambda random: random.normal([100, 7, 9, 1]), *key)[0] for key in ((0, 6), (1, 5))),
-    ):
+    for different in (other, numbers(normal, 0, 6)[0], numbers(normal, 1, 5)[0]):
         assert abs(np.corrcoef(one.ravel(), different.ravel())[0, 1]) < 0.06
 
 
@@ -402,15 +383,11 @@ def test_random_numbers_are_the_same_under_xla():
 
 @pytest.mark.parametrize("model", ["dcgan28", "dcgan32"])  # one has dropout, one has noise
 def test_random_numbers_have_no_state_and_no_part_in_drawing(model):
-    config = tiny(model)
-    gan = build_gan(config)
-    random = {op_type for op_type in op_types(gan) if "Random" in op_type}
+    training = Training(tiny(model))
+    random = {op_type for op_type in op_types(training.gan) if "Random" in op_type}
     assert random and all(op_type.startswith("Stateless") for op_type in random)
-    with open_session(gan, config) as sess:
-        sess.run(gan.init_op)
-        z = inputs(config, 0)[1]
-        first, second = (sess.run(gan.samples, {gan.sample_z: z}) for _ in range(2))
-    assert np.array_equal(first, second) and first.shape == (8, config.image_size, config.image_size)
+    first, second = (training.sample(inputs(training.config, 0)[1]) for _ in range(2))
+    assert np.array_equal(first, second) and first.shape == (8, *[training.config.image_size] * 2)
 
 
 # A new family
