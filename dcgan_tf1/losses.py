@@ -60,10 +60,7 @@ LOSSES = {
         lambda real, fake: -_mean(fake),
     ),
     # Arjovsky et al. 2017. Nothing but a penalty bounds the logits.
-    "wasserstein": Loss(
-        lambda real, fake: (-_mean(real), _mean(fake)),
-        lambda real, fake: -_mean(fake),
-    ),
+    "wasserstein": Loss(lambda real, fake: (-_mean(real), _mean(fake)), lambda real, fake: -_mean(fake)),
     # Each real image beside a generated one (Jolicoeur-Martineau 2018; Huang et al. 2024, equation 2). D's loss has no
     # two parts, so each is half of it.
     "relativistic": Loss(

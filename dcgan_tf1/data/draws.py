@@ -24,35 +24,21 @@ value never changes.
 class Stream(IntEnum):
     """What random numbers are used for. Each use has a key of its own, so no two share numbers. Values never change."""
 
-    SHUFFLE = 0
-    """The order of the images; the counter is the epoch."""
-    TRAIN = 1
-    """z of the training steps; the counter is the step."""
-    SNAPSHOT = 2
-    """The fixed z of the sample grids; the counter is 0."""
-    SAMPLE = 3
-    """z of the digits that a trained GAN generates; the counter is the chunk of CHUNK digits."""
-    EVALUATE = 4
-    """z of the digits that are measured during training; the counter is 0."""
-    CALIBRATE = 5
-    """z of the digits whose statistics batch norm takes for averaged weights; the counter is 0."""
+    SHUFFLE = 0  # the order of the images; the counter is the epoch
+    TRAIN = 1  # z of the training steps; the counter is the step
+    SNAPSHOT = 2  # the fixed z of the sample grids; the counter is 0
+    SAMPLE = 3  # z of the digits that a trained GAN generates; the counter is the chunk of CHUNK digits
+    EVALUATE = 4  # z of the digits that are measured during training; the counter is 0
+    CALIBRATE = 5  # z of the digits whose statistics batch norm takes for averaged weights; the counter is 0
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """The indices of the images that make the batch of one step.
+    """The indices of the images, of `count`, that make the batch of one step: int64 [batch_size], read-only.
 
     An epoch goes through a new permutation of the images in count // batch_size steps. It shows no image twice, and
     leaves out the remainder of the division.
 
-    Args:
-        count: how many images there are.
-        seed: 0 to 2**64 - 1.
-
-    Returns:
-        int64 [batch_size], read-only, each from 0 to count - 1.
-
-    Raises:
-        UsageError: `batch_size` is larger than `count`.
+    Raises UsageError: `batch_size` is larger than `count`.
     """
     if batch_size > count:
         raise UsageError(f"--batch_size: found {batch_size}, expected at most {count}, the size of the data set")
@@ -64,9 +50,8 @@ def latent(seed: int, stream: int, counter: int, shape: tuple[int, ...], distrib
     """Random numbers that depend on the arguments alone, float32 of `shape`.
 
     Args:
-        seed: 0 to 2**64 - 1.
         stream: what the numbers are used for; see `Stream`.
-        counter: which draw of that stream, such as the step: 0 to 2**64 - 1.
+        counter: which draw of that stream, such as the step. It and `seed` are from 0 to 2**64 - 1.
         distribution: `uniform` over [-1, 1), or standard `normal` (Box and Muller 1958).
     """
     bits = _bits(seed, stream, counter, math.prod(shape))

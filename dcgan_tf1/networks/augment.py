@@ -10,14 +10,10 @@ import tensorflow as tf
 
 from dcgan_tf1.networks.philox import Philox
 
-_SHIFT = 0.125
-"""How far an image is shifted at most along each axis, as a share of its side, in both directions."""
-_SCALE = math.log(1.2)
-"""The logarithm of how many times an image is scaled at most, up or down."""
-_CUT = 0.5
-"""The side of the square that is blacked out around a random pixel, as a share of the image's."""
-_STRETCH = 0.1
-"""By what share of its size an image is stretched or shrunk at most along each axis, for each pixel of jitter."""
+_SHIFT = 0.125  # how far an image is shifted at most along each axis, as a share of its side, in both directions
+_SCALE = math.log(1.2)  # the logarithm of how many times an image is scaled at most, up or down
+_CUT = 0.5  # the side of the square that is blacked out around a random pixel, as a share of the image's
+_STRETCH = 0.1  # the share of its size by which an image is stretched at most along each axis, for a pixel of jitter
 
 
 def augment(images: tf.Tensor, random: Philox) -> tf.Tensor:
@@ -31,14 +27,9 @@ def augment(images: tf.Tensor, random: Philox) -> tf.Tensor:
 
 
 def random_jitter(count: int, size: int, pixels: float, random: Philox) -> tuple[tf.Tensor, tf.Tensor]:
-    """How `count` images are shifted and stretched along each axis, each in its own way; `resample` does it.
+    """How `count` images are shifted, by at most `pixels`, and stretched along each axis; `resample` does it.
 
-    Args:
-        size: the side of the images, in pixels.
-        pixels: how far they are shifted at most, along each axis and in both directions.
-
-    Returns:
-        What each pixel of a column is made of, and each pixel of a row: float32 [count, size, size].
+    It is what each pixel of a column is made of, and each pixel of a row: two of float32 [count, size, size].
     """
     shift_y, shift_x, stretch_y, stretch_x = tf.unstack(random.uniform([count, 4]), axis=1)
     axes = ((shift_y, stretch_y), (shift_x, stretch_x))
@@ -62,9 +53,7 @@ def resample(images: tf.Tensor, matrices: tuple[tf.Tensor, tf.Tensor]) -> tf.Ten
 def _resampling(size: int, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
     """What each pixel of a row is made of, by linear interpolation: float32 [batch, size, size].
 
-    Args:
-        scale: how many times a row is scaled about its middle, float32 [batch].
-        shift: how far it is shifted then, as a share of the side, float32 [batch].
+    A row is scaled about its middle `scale` [batch] times, and then shifted by `shift` [batch], a share of the side.
     """
     middle = (size - 1) / 2
     there = tf.range(size, dtype=tf.float32) - middle - size * shift[:, tf.newaxis]
@@ -73,10 +62,6 @@ def _resampling(size: int, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
 
 
 def _cut(size: int, centre: tf.Tensor) -> tf.Tensor:
-    """1 for the pixels of a row that are cut, and 0 for the others: float32 [batch, size].
-
-    Args:
-        centre: where the middle of the cut is, from -1, the first pixel, to 1, the last: float32 [batch].
-    """
+    """1 for the pixels of a row that are cut, 0 for the others: [batch, size]; `centre` [batch] is from -1 to 1."""
     distance = tf.range(size, dtype=tf.float32) - (size - 1) / 2 * (1.0 + centre[:, tf.newaxis])
     return tf.cast(tf.abs(distance) < _CUT * size / 2, tf.float32)

@@ -27,11 +27,10 @@ def session_options() -> tf.compat.v1.ConfigProto:
 def constant_getter(
     arrays: Mapping[str, np.ndarray], source: Path, used: set[str] | None = None
 ) -> Callable[..., tf.Tensor]:
-    """A custom getter for `variable_scope` that puts constants in the place of variables.
+    """A custom getter for `variable_scope` that puts constants, float32, in the place of variables.
 
     Args:
-        arrays: the values, by the name of the variable; they are cast to float32.
-        source: the file that they were read from, for error messages.
+        arrays: the values, by the name of the variable, as the file `source` holds them.
         used: a set; the name of each variable that is asked for is added to it.
 
     Raises (when the getter is called):
@@ -52,17 +51,10 @@ def constant_getter(
 
 
 def call_in_batches(call: Callable[..., Sequence[np.ndarray]], size: int, *inputs: np.ndarray) -> list[np.ndarray]:
-    """The outputs of `call` for any number of inputs, which it is given in batches of exactly `size`.
+    """The outputs of `call` for any number of inputs, arrays [n, ...], which it is given in batches of exactly `size`.
 
     The last batch is filled up with zeros, whose outputs are dropped. So the output for one input never depends on how
     many there are.
-
-    Args:
-        call: takes as many arrays [size, ...] as there are inputs, and returns one or more arrays [size, ...].
-        inputs: one or more arrays [n, ...].
-
-    Returns:
-        As many arrays as `call` returns, each [n, ...].
     """
     count = len(inputs[0])
     missing = -count % size if count else size

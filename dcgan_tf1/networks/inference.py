@@ -20,10 +20,8 @@ v1 = tf.compat.v1
 class Generated(NamedTuple):
     """What the generator makes of latent vectors."""
 
-    pixels: tf.Tensor
-    """float32 [n, size, size, channels] in [-1, 1]; for size see `Config.image_size`."""
-    images: tf.Tensor
-    """uint8 [n, size, size], with 3 channels behind in colour."""
+    pixels: tf.Tensor  # float32 [n, size, size, channels] in [-1, 1]; for size see `Config.image_size`
+    images: tf.Tensor  # uint8 [n, size, size], with 3 channels behind in colour
 
 
 def generate(

@@ -3,6 +3,7 @@
 import functools
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -13,8 +14,7 @@ from dcgan_tf1.networks.philox import Philox
 
 v1 = tf.compat.v1
 
-Initializer = Callable[[int], Callable]
-"""What makes an initializer for `get_variable` of a seed."""
+Initializer = Callable[[int], Callable]  # what makes an initializer for `get_variable` of a seed
 NORMAL: Initializer = functools.partial(v1.truncated_normal_initializer, 0.0, 0.02)
 GLOROT: Initializer = v1.glorot_uniform_initializer
 
@@ -27,18 +27,16 @@ class Average(NamedTuple):
     decay: float
 
 
+@dataclass
 class ForwardPass:
     """One pass of a batch through a network, as its layers need to know it."""
 
-    def __init__(self, training: bool, random: Philox | None = None, synchronised: bool = False) -> None:
-        self.training = training
-        """Whether batch norm takes the statistics of the batch, or its moving averages, as in inference."""
-        self.random = random
-        """What dropout draws from; None: it drops nothing, as in inference."""
-        self.synchronised = synchronised
-        """Whether batch norm takes the statistics of the whole batch, where several replicas share it."""
-        self.averages: list[Average] = []
-        """The moving averages of batch norm, with the statistics of this pass, in training."""
+    training: bool  # whether batch norm takes the statistics of the batch, or its moving averages, as in inference
+    random: Philox | None = None  # what dropout draws from; None: it drops nothing, as in inference
+    synchronised: bool = False
+    """Whether batch norm takes the statistics of the whole batch, where several replicas share it."""
+    averages: list[Average] = field(default_factory=list)
+    """The moving averages of batch norm, with the statistics of this pass, in training."""
 
 
 def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initializer: Initializer = NORMAL) -> tf.Tensor:
@@ -51,12 +49,7 @@ def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initialize
 def with_classes(z: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
     """What the first layer of a generator sees: z, and the classes behind it (Mirza and Osindero 2014).
 
-    Args:
-        z: float32 [batch, z_dim].
-        classes: float32 [batch, classes], one-hot; None: an unconditional GAN, whose z stays alone.
-
-    Returns:
-        float32 [batch, z_dim + classes].
+    z [batch, z_dim], classes one-hot [batch, classes] -> [batch, z_dim + classes]. None, unconditional: z stays alone.
     """
     return z if classes is None else tf.concat([z, classes], 1)
 
@@ -64,11 +57,8 @@ def with_classes(z: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
 def judge(x: tf.Tensor, classes: tf.Tensor | None, name: str, initializer: Initializer = NORMAL) -> tf.Tensor:
     """The last layer of a discriminator: [batch, n] -> logits [batch, 1] of being real.
 
-    It is a dense layer. Where there are classes, each class adds n weights of its own to those that all of them share
-    (a projection; Miyato and Koyama 2018).
-
-    Args:
-        classes: float32 [batch, classes], one-hot; None: an unconditional GAN.
+    It is a dense layer. Where there are classes, one-hot [batch, classes], each adds n weights of its own to those that
+    all of them share (a projection; Miyato and Koyama 2018).
     """
     logits = dense(x, 1, name, initializer=initializer)
     if classes is None:
@@ -162,11 +152,7 @@ def moving_average(name: str, shape: Sequence[int] | None, initializer: Callable
 def _whole_batch_norm(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """`fused_batch_norm` of this replica's share of a batch by the statistics of the whole batch.
-
-    Returns:
-        The normalised share; the mean of the whole batch, and its variance with Bessel's correction, each [channels].
-    """
+    """`fused_batch_norm` of this replica's share of a batch, by the statistics of the whole batch."""
     mean, variance = tf.nn.moments(x, [0, 1, 2])
     mean, square = tf.distribute.get_replica_context().all_reduce("MEAN", [mean, variance + mean**2])
     variance = square - mean**2

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-_MOST_CALLS = 1 << 20
-"""No step makes more calls than this, so that no two calls of any two steps share a counter.
-
-The counter of a call is the upper half of Philox's; in the lower half it counts by itself."""
+_MOST_CALLS = 1 << 20  # of a step, so that no two calls of any two steps share a counter
 
 
 class Philox:
@@ -34,6 +31,7 @@ class Philox:
         bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=[self._replicas * share, *others],
             key=tf.constant([self._seed], tf.uint64),
+            # The lower half of the counter is Philox's own.
             counter=tf.stack([tf.constant(0, tf.uint64), self._step * _MOST_CALLS + next(self._calls)]),
             dtype=tf.int32,
             alg=tf.random.Algorithm.PHILOX.value,

@@ -17,9 +17,6 @@ def scale_images(images: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
-    """Round to whole levels: float32 [batch, size, size, 1] in [-1, 1] -> uint8 [batch, size, size].
-
-    Images in colour, [batch, size, size, 3], keep their channels.
-    """
+    """To whole levels: float32 [n, size, size, channels] in [-1, 1] -> uint8 [n, size, size], with 3 in colour."""
     images = images[..., 0] if images.shape[3] == 1 else images
     return tf.cast(tf.round((images + 1.0) * 127.5), tf.uint8)

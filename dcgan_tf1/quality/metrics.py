@@ -133,9 +133,7 @@ def missing_classes(histogram: np.ndarray, reference: np.ndarray) -> int:
 
 
 def mnist_score(probabilities: np.ndarray) -> float:
-    """exp(E KL(p(class | image) | p(class))), from 1 to the number of classes: the inception score
-    (Salimans et al. 2016) with the probabilities of a digit classifier.
-    """
+    """The inception score (Salimans et al. 2016), exp(E KL(p(class | image) | p(class))): from 1 to their number."""
     p = probabilities.astype(np.float64)
     return float(np.exp(rel_entr(p, p.mean(0)).sum(1).mean()))
 

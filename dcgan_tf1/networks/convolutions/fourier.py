@@ -18,15 +18,7 @@ import tensorflow as tf
 
 
 def fourier_deconv(h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`conv2d_transpose` of stride 1 and SAME padding to one channel, to float32 rounding.
-
-    Args:
-        h: float32 [batch, n, n, c].
-        kernel: float32 [k, k, 1, c].
-
-    Returns:
-        float32 [batch, n, n, 1].
-    """
+    """`conv2d_transpose` of stride 1: h [batch, n, n, c], kernel [k, k, 1, c] -> [batch, n, n, 1]."""
     size, width, channels = h.shape[1], kernel.shape[0], kernel.shape[3]
     analysis, transform, toeplitz, synthesis = _matrices(size, width)
     count = analysis.shape[0]  # parts: the real and imaginary ones of all frequencies

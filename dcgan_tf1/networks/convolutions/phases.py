@@ -12,30 +12,16 @@ import tensorflow as tf
 
 
 def phase_conv(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`conv2d` of stride 2 and SAME padding, to float32 rounding.
-
-    Args:
-        images: float32 [batch, 2 n, 2 n, 1].
-        kernel: float32 [k, k, 1, channels], k from 2 to 5.
-
-    Returns:
-        float32 [batch, n, n, channels].
-    """
+    """`conv2d`: images [batch, 2 n, 2 n, 1], kernel [k, k, 1, channels], k from 2 to 5 -> [batch, n, n, channels]."""
     size = images.shape[1] // 2
     phases = tf.transpose(tf.reshape(images, [-1, size, 2, size, 2]), [0, 1, 3, 2, 4])
     return tf.nn.conv2d(tf.reshape(phases, [-1, size, size, 4]), _phase_kernel(kernel), 1, "SAME")
 
 
 def phase_deconv(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
-    """`conv2d_transpose` of stride 2 and SAME padding, and `bias` added, to float32 rounding.
+    """`conv2d_transpose`, and `bias` [channels] added.
 
-    Args:
-        x: float32 [batch, n, n, c].
-        kernel: float32 [k, k, channels, c], k from 2 to 5.
-        bias: float32 [channels], or none.
-
-    Returns:
-        float32 [batch, 2 n, 2 n, channels].
+    x [batch, n, n, c], kernel [k, k, channels, c], k from 2 to 5 -> [batch, 2 n, 2 n, channels].
     """
     size, channels = x.shape[1], kernel.shape[2]
     # The transpose of a stride-1 convolution is a convolution with its taps reversed and its channels exchanged.

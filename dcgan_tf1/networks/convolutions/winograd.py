@@ -20,15 +20,9 @@ _TAPS = np.array([[3, 1, -1], [4, 2, 0]])  # for even and for odd outputs, the t
 
 
 def winograd_deconv(x: tf.Tensor, kernel: tf.Tensor, tile: int = 4) -> tf.Tensor:
-    """`conv2d_transpose` of stride 2 and SAME padding with a 5x5 kernel, to float32 rounding.
+    """`conv2d_transpose` of stride 2: x [batch, n, n, c], kernel [5, 5, channels, c] -> [batch, 2 n, 2 n, channels].
 
-    Args:
-        x: float32 [batch, n, n, c], n a multiple of `tile`.
-        kernel: float32 [5, 5, channels, c].
-        tile: m of F(m, 3).
-
-    Returns:
-        float32 [batch, 2 n, 2 n, channels].
+    `tile` is m of F(m, 3), and n a multiple of it.
     """
     size, depth, channels = x.shape[1], kernel.shape[3], kernel.shape[2]
     analysis, transform, synthesis = _matrices(size, tile)
