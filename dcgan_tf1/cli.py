@@ -27,8 +27,7 @@ from dcgan_tf1.commands.train import train
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line
 
 COMMANDS = (train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
-COMPLETION = "_DCGAN_TF1_COMPLETE"
-"""The variable by which a shell asks what a command line could go on with; click says how."""
+COMPLETION = "_DCGAN_TF1_COMPLETE"  # a shell sets it to ask what a command line could go on with; click says how
 
 
 class _Commands(click.Group):

@@ -13,19 +13,15 @@ from typing import Any, NamedTuple
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.losses import LOSSES
 
-LARGEST_SEED = 2**63 - 1
-"""The largest seed that a user can give."""
+LARGEST_SEED = 2**63 - 1  # the largest seed that a user can give
 
 
 class Family(NamedTuple):
     """What can be known of a family of networks without TensorFlow; `networks/` has a module of the same name."""
 
-    image_size: int
-    """Side of its images in pixels: 28, or 32, for which 28x28 data is padded by 2."""
-    defaults: dict[str, Any]
-    """The settings whose defaults differ from those of Config's fields."""
-    conditional_defaults: dict[str, Any] = {}
-    """The settings whose defaults differ again in a conditional GAN."""
+    image_size: int  # side of its images in pixels: 28, or 32, for which 28x28 data is padded by 2
+    defaults: dict[str, Any]  # the settings whose defaults differ from those of Config's fields
+    conditional_defaults: dict[str, Any] = {}  # the settings whose defaults differ again in a conditional GAN
 
 
 # Recipes published elsewhere do without what this project adds: averaged weights, noise on images, larger rates.
@@ -125,8 +121,7 @@ class Config:
     Fields marked `identity` cannot change over the life of a run: a resume with another value is refused.
     Fields marked with a `model` are settings of that family alone.
 
-    Raises:
-        UsageError: a value has the wrong type or lies outside its range, or the preset belongs to another family.
+    Raises UsageError: a value has the wrong type or lies outside its range, or the preset belongs to another family.
     """
 
     preset: str = _setting("default", "recipe that replaces the defaults below", choices=PRESETS, identity=True)
@@ -357,6 +352,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+_Path = str | Path | None
+
+
 class Folders(NamedTuple):
     """The folders that a run writes to. They are no part of its identity: a run can be moved."""
 
@@ -366,11 +364,7 @@ class Folders(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        out_dir: str | Path = ".",
-        sample_dir: str | Path | None = None,
-        checkpoint_dir: str | Path | None = None,
-        log_dir: str | Path | None = None,
+        cls, out_dir: str | Path = ".", sample_dir: _Path = None, checkpoint_dir: _Path = None, log_dir: _Path = None
     ) -> "Folders":
         """The folders `sample_image/`, `checkpoints/` and `logs/` in `out_dir`, or the ones given in their place."""
         out = Path(out_dir)

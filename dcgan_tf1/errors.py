@@ -56,8 +56,7 @@ class ClusterError(DcganError):
     exit_code = 76
 
 
-SIGNAL_BASE = 128
-"""A process that a signal ended exits with this number plus the signal's, as in shells."""
+SIGNAL_BASE = 128  # a process that a signal ended exits with this number plus the signal's, as in shells
 LINE_WIDTH = 200
 
 

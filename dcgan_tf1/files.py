@@ -37,8 +37,7 @@ def cache_folder() -> Path | None:
 def read_published(path: Path, sha256: str) -> bytes:
     """The content of a file of weights that comes with the project.
 
-    Raises:
-        CheckpointError: it is missing, or its sha256, in hex, is another.
+    Raises CheckpointError: it is missing, or its sha256, in hex, is another.
     """
     try:
         content = path.read_bytes()
@@ -65,18 +64,17 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, make it durable, and rename it into place.
+def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
+    """Write `content`, or what it writes to an open file, beside `path`; make it durable, and rename it into place.
 
     A reader sees the old file or the new one, never half of one.
 
-    Raises:
-        OutputError: the file cannot be written. The old one, if any, is intact, and nothing is left behind.
+    Raises OutputError: the file cannot be written. The old one, if any, is intact, and nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            write(file)
+            file.write(content) if isinstance(content, bytes) else content(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -101,8 +99,7 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
 
     They move in the order of `names`, so that all are there when the last one is. A single name may be a folder's.
 
-    Raises:
-        OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
+    Raises OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
     """
     if not force:
         refuse_existing(folder, names)

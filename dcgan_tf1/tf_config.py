@@ -22,10 +22,8 @@ _LABEL = re.compile("[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 class Task(NamedTuple):
     """The place of this process in a cluster."""
 
-    addresses: tuple[str, ...]
-    """HOST:PORT of every worker; the chief is the first."""
-    worker: int
-    """The number of this worker."""
+    addresses: tuple[str, ...]  # HOST:PORT of every worker; the chief is the first
+    worker: int  # the number of this worker
 
 
 def read_task() -> Task | None:

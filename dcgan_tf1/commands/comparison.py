@@ -54,8 +54,7 @@ def compare(
         training, test: MNIST's digits.
         count, seed: how many digits are generated for each measurement, and their seed.
 
-    Returns:
-        0, or the number of the signal that ended the training. The step at hand was ended, and is recorded.
+    It returns 0, or the number of the signal that ended the training; the step at hand was ended, and is recorded.
 
     Raises:
         CheckpointError: a folder holds another comparison's run, or something else.
@@ -64,7 +63,14 @@ def compare(
     """
     goal = 60 * minutes
     models = [_Model(name, config, out / name, count) for name, config in configs.items()]
-    with Classifier.load() as classifier, _progress_bar(models, goal) as bar:
+    bar = tqdm(
+        total=goal * len(models),
+        initial=sum(min(model.seconds, goal) for model in models),
+        bar_format="{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left",
+        dynamic_ncols=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with Classifier.load() as classifier, bar:
         scorer = Scorer(classifier, test.images)
         chosen = draws.batch_indices(len(training.images), count, seed, 0)
         floor, labels = scorer.measure(training.images[chosen]), cast(np.ndarray, training.labels)[chosen]
@@ -90,7 +96,7 @@ def compare(
     }
     table = _table(report)
     _write_json(out / "compare.json", report)
-    write_whole(out / "compare.md", lambda file: file.write(table.encode()))
+    write_whole(out / "compare.md", table.encode())
     histories = [model.history(results[model.name]) for model in models]
     plot_comparison(histories, floor["frechet_distance"], out / "compare.png")
     print(f"{table}\n{out / 'compare.json'}, {out / 'compare.md'}, {out / 'compare.png'}")
@@ -159,7 +165,7 @@ class _Model:
         """
         if self.seconds >= goal:
             return 0
-        stopwatch = _StopwatchWithBar(goal - self.seconds, bar)
+        stopwatch = Stopwatch(goal - self.seconds, bar.update)
         given = {"data_dir": self._config.data_dir}
         try:
             with (
@@ -229,33 +235,8 @@ class _Model:
         return self._folders.samples / f"{step:07d}.png"
 
 
-class _StopwatchWithBar(Stopwatch):
-    """The stopwatch of one slice, whose seconds the bar of the whole comparison shows."""
-
-    def __init__(self, seconds: float, bar: tqdm) -> None:
-        super().__init__(seconds)
-        self._bar = bar
-
-    def tick(self) -> None:
-        before = self.elapsed
-        super().tick()
-        self._bar.update(self.elapsed - before)
-
-
-def _progress_bar(models: list[_Model], goal: float) -> tqdm:
-    """The progress bar of the comparison, in seconds of training; without a terminal it is hidden."""
-    return tqdm(
-        total=goal * len(models),
-        initial=sum(min(model.seconds, goal) for model in models),
-        bar_format="{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of training, {remaining} left",
-        dynamic_ncols=True,
-        disable=not sys.stderr.isatty(),
-    )
-
-
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    text = json.dumps(record, indent=1).encode() + b"\n"
-    write_whole(path, lambda file: file.write(text))
+    write_whole(path, json.dumps(record, indent=1).encode() + b"\n")
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ import click
 from dcgan_tf1.commands.options import integer, option
 from dcgan_tf1.errors import ClusterError, UsageError
 from dcgan_tf1.tf_config import Task, write_task
+from dcgan_tf1.training.stopping import Signals
 
 _GRACE = 4.0  # seconds that the workers have to end by themselves after one of them has failed; then they are told to
 _LAST_GRACE = 8.0  # seconds after that failure those that still run are killed
@@ -36,7 +36,7 @@ def launch(workers: int, restarts: int, flags: tuple[str, ...]) -> int:
     with _Launcher() as launcher:
         while True:
             code = launcher.run(flags, settings)
-            if code != ClusterError.exit_code or restarts == 0 or launcher.stopped:
+            if code != ClusterError.exit_code or restarts == 0 or launcher.signals.number:
                 return code
             restarts -= 1
             print("launch: starting again from the last commit", flush=True)
@@ -46,19 +46,16 @@ class _Launcher:
     """Starts workers, prints their lines, and passes on the signals that it gets itself."""
 
     def __init__(self) -> None:
-        self.stopped = False  # whether a signal has come
+        self.signals = Signals(self._signal)
         self._processes: list[subprocess.Popen] = []
-        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "_Launcher":
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {n: signal.signal(n, self._pass_on) for n in (signal.SIGINT, signal.SIGTERM)}
+        self.signals.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._signal(signal.SIGKILL)
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self.signals.__exit__()
 
     def run(self, flags: tuple[str, ...], settings: list[dict[str, Any]]) -> int:
         """Run a worker for each of `settings` until all have ended.
@@ -67,11 +64,9 @@ class _Launcher:
         """
         addresses = free_addresses(len(settings))
         self._processes = [_start(Task(addresses, index), flags, setting) for index, setting in enumerate(settings)]
-        printers = [
-            threading.Thread(target=_print_lines, args=each, daemon=True) for each in enumerate(self._processes)
-        ]
-        for printer in printers:
-            printer.start()
+        threads = [threading.Thread(target=_print_lines, args=each, daemon=True) for each in enumerate(self._processes)]
+        for thread in threads:
+            thread.start()
         failed_at, failed, told = 0.0, 0, False
         while any(process.poll() is None for process in self._processes):
             codes = [process.returncode for process in self._processes if process.returncode]
@@ -84,15 +79,11 @@ class _Launcher:
                 self._signal(signal.SIGTERM)
                 told = True
             time.sleep(0.05)
-        for printer in printers:
-            printer.join()
+        for thread in threads:
+            thread.join()
         codes = [process.returncode for process in self._processes if process.returncode]
         code = failed or next(iter(codes), 0)
         return ClusterError.exit_code if code < 0 else code
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
-        self._signal(number)
 
     def _signal(self, number: int) -> None:
         for process in self._processes:

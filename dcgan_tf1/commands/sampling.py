@@ -23,8 +23,7 @@ def _read_class(text: str) -> str:
     return text
 
 
-CLASS = Kind(_read_class, "CLASS", "a digit or a name")
-"""A class, by its label or by its name."""
+CLASS = Kind(_read_class, "CLASS", "a digit or a name")  # a class, by its label or by its name
 
 
 def sampling_options(command: Callable) -> Callable:

@@ -27,16 +27,13 @@ _BRIGHT = 0.5  # from this mean grey of the borders on, from 0 to 1, the backgro
 def _config_options(command: Callable) -> Callable:
     """An option for each field of Config. An option that is not given is None, so that a run keeps its value."""
     for field in reversed(dataclasses.fields(Config)):
-        command = _config_option(field)(command)
+        help, default = field.metadata["help"], field.default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        if field.type is bool:
+            command = click.option(f"--{field.name}/--no-{field.name}", default=None, help=help)(command)
+        else:
+            command = option(f"--{field.name}", _kind(field), help, shown=shown)(command)
     return command
-
-
-def _config_option(field: dataclasses.Field) -> Callable:
-    help, default = field.metadata["help"], field.default
-    if field.type is bool:
-        return click.option(f"--{field.name}/--no-{field.name}", default=None, help=help)
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-    return option(f"--{field.name}", _kind(field), help, shown=shown)
 
 
 def _kind(field: dataclasses.Field) -> Kind:
@@ -121,7 +118,7 @@ def _train(run: "Run", given: dict[str, Any], task: Task | None) -> int:
 
 def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) -> "Run":
     """The run that the chief has told the workers of, which must have the same program and flags."""
-    from dcgan_tf1.runs.folder import began_at
+    from dcgan_tf1.runs.checkpoint import Checkpoint
     from dcgan_tf1.training import loop
 
     print(f"worker {workers.index} of {workers.count}, at {task.addresses[task.worker]}")
@@ -131,7 +128,9 @@ def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) ->
     told = workers.agree(same, {"config": run.config.to_json(), "step": run.start.step if run.start else None})
     if not workers.chief:
         own = {"dataset": run.config.dataset, "data_dir": run.config.data_dir}
-        run = began_at(told["step"], run.folders, Config.from_json(told["config"] | own))
+        config, step = Config.from_json(told["config"] | own), told["step"]
+        start = None if step is None else Checkpoint(step, Path(), config, {}, {})  # of which it reads the step alone
+        run = run._replace(config=config, start=start)
     workers.check_batch(run.config)
     return run
 

@@ -13,20 +13,16 @@ import numpy.typing as npt
 
 from dcgan_tf1.arguments import argument_error, as_array, describe, is_integer
 
-DIGITS = tuple("0123456789")
-"""The names of the classes that an unconditional GAN can be asked for: its images are taken to be digits."""
-MOST = 1000
-"""How many classes a conditional GAN can have; it has 2 at least."""
+DIGITS = tuple("0123456789")  # what an unconditional GAN can be asked for: its images are taken to be digits
+MOST = 1000  # how many classes a conditional GAN can have; it has 2 at least
 _LONGEST_NAME = 100
 
 
 class Classes(NamedTuple):
     """The classes of a data set's images."""
 
-    names: tuple[str, ...]
-    """The names of the different labels in ascending order; those without names are their text."""
-    indices: np.ndarray
-    """The class of each image, int32 [N], each from 0 to len(names) - 1."""
+    names: tuple[str, ...]  # the names of the different labels in ascending order; those without names are their text
+    indices: np.ndarray  # the class of each image, int32 [N], each from 0 to len(names) - 1
 
 
 def is_name(value: Any) -> bool:
@@ -86,8 +82,7 @@ def one_hot(labels: npt.ArrayLike | None, count: int, names: Sequence[str]) -> n
     Args:
         labels: integers [count]; None for an unconditional GAN, which has no `names`.
 
-    Raises:
-        ValueError: they are missing or too many, are of another type, or are not the labels of these classes.
+    Raises ValueError: they are missing or too many, are of another type, or are not the labels of these classes.
     """
     if not names:
         if labels is not None:

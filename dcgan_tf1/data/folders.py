@@ -39,25 +39,19 @@ _FORMAT = 1  # of the cache; another one is not read
 class Form(NamedTuple):
     """What images a data set is wanted as."""
 
-    channels: int = 1
-    """1 for grey, 3 for colour."""
-    invert: bool = False
-    """Whether bright becomes dark, and dark bright."""
-    skip_bad: bool = False
-    """Whether pictures that cannot be read are passed over."""
+    channels: int = 1  # 1 for grey, 3 for colour
+    invert: bool = False  # whether bright becomes dark, and dark bright
+    skip_bad: bool = False  # whether pictures that cannot be read are passed over
 
 
 class Pictures(NamedTuple):
     """The pictures of a folder."""
 
-    images: np.ndarray
-    """uint8 [N, 28, 28], or [N, 32, 32, 3] in colour; read-only where they are mapped from the cache."""
-    labels: np.ndarray | None
-    """int32 [N]; None for a folder without subfolders."""
+    images: np.ndarray  # uint8 [N, 28, 28], or [N, 32, 32, 3] in colour; read-only where they are mapped from the cache
+    labels: np.ndarray | None  # int32 [N]; None for a folder without subfolders
     names: tuple[str, ...] | None
     """The names of the labels from 0 on; None where there are no labels, or where labels are numbers themselves."""
-    digest: str
-    """The sha256, in hex, that the images have as an IDX file."""
+    digest: str  # the sha256, in hex, that the images have as an IDX file
 
 
 class _File(NamedTuple):
@@ -187,7 +181,7 @@ def _decoded(
             make_folder(path.parent)
             write_whole(path, lambda file: (file.write(idx.header(images.shape)), file.write(images.data)))
             record = json.dumps({"format": _FORMAT, "sha256": digest, "shape": images.shape, "bad": bad}).encode()
-            write_whole(path.with_suffix(".json"), lambda file: file.write(record))
+            write_whole(path.with_suffix(".json"), record)
         except OutputError as error:
             announce(one_line(f"warning: {error}; going on without, so the next start decodes the pictures again"))
     return images, bad, digest

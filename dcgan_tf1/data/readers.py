@@ -23,8 +23,7 @@ from dcgan_tf1.errors import DataError
 
 _BLOCK_BYTES = 1 << 18  # files are read in blocks of at most this size
 _NPY_HEADER_BYTES = 4096  # the longest .npy header that is read; those that NumPy writes for our arrays take 128
-MOST_BYTES = 1 << 30
-"""The largest array that is read."""
+MOST_BYTES = 1 << 30  # the largest array that is read
 # No deflate stream expands to more than this many times its size (see "maximum expansion factor" in zlib's technical
 # details), so the size of a compressed file limits the size of the array in it.
 _MAX_DEFLATE_RATIO = 1032
@@ -243,8 +242,7 @@ def read_npy(
         compressions: those of zipfile's that are allowed.
         check: is given the shape and the type before the array is read, and raises DataError if it wants no such array.
 
-    Raises:
-        DataError: the member is compressed otherwise or encrypted, or is as long as no such array is.
+    Raises DataError: the member is compressed otherwise or encrypted, or is as long as no such array is.
     """
     name = shorten(member.filename)
     if member.flag_bits & 1:

@@ -40,12 +40,9 @@ MNIST_SHA256 = {
 class Dataset(NamedTuple):
     """Images as files have them: 0 is the background, and 255 the full stroke."""
 
-    name: str
-    """`mnist`, `digits`, or the name of the file or folder without its folders."""
-    images: np.ndarray
-    """uint8 [N, 28, 28] or [N, 32, 32], with 3 channels behind in colour."""
-    labels: np.ndarray | None
-    """Integers [N]; None where the source has no labels."""
+    name: str  # `mnist`, `digits`, or the name of the file or folder without its folders
+    images: np.ndarray  # uint8 [N, 28, 28] or [N, 32, 32], with 3 channels behind in colour
+    labels: np.ndarray | None  # integers [N]; None where the source has no labels
     digest: str
     """The sha256, in hex, that the images have as an IDX file. It is the same from every kind of file."""
     names: tuple[str, ...] | None = None

@@ -18,27 +18,20 @@ if TYPE_CHECKING:
 COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#999933", "#555555")
 """Colours that people with any colour vision can tell apart (Paul Tol's bright scheme, and two more)."""
 _DARK, _LIGHT = "#333333", "#777777"
-_LABELS = {"d_x": "D(x)", "d_g_z": "D(G(z))"}
-"""How metrics are called in a legend, where that is not their name."""
+_LABELS = {"d_x": "D(x)", "d_g_z": "D(G(z))"}  # how metrics are called in a legend, where that is not their name
 
 
 class ModelHistory(NamedTuple):
     """What `plot_comparison` shows of one model."""
 
     name: str
-    parameters: int
-    """The number of trainable parameters of both networks."""
+    parameters: int  # the number of trainable parameters of both networks
     steps_per_second: float
-    seconds: list[float]
-    """The times at which the model was measured, in seconds of training."""
-    distances: list[float]
-    """The Frechet distance at each of these times."""
-    strips: list[np.ndarray]
-    """A row of sample digits at each of these times, uint8 [height, width]."""
-    loss_minutes: np.ndarray
-    """The times of the losses, in minutes of training."""
-    losses: dict[str, np.ndarray]
-    """`d_loss` and `g_loss` at those times."""
+    seconds: list[float]  # the times at which the model was measured, in seconds of training
+    distances: list[float]  # the Frechet distance at each of these times
+    strips: list[np.ndarray]  # a row of sample digits at each of these times, uint8 [height, width]
+    loss_minutes: np.ndarray  # the times of the losses, in minutes of training
+    losses: dict[str, np.ndarray]  # `d_loss` and `g_loss` at those times
 
 
 def plot_curves(logs: Path) -> Path:
@@ -84,8 +77,7 @@ def plot_comparison(models: Sequence[ModelHistory], reference: float, path: Path
         models: 8 at most.
         reference: the Frechet distance of real digits.
 
-    Raises:
-        OutputError: the figure cannot be written.
+    Raises OutputError: the figure cannot be written.
     """
     plt = pyplot()
     rows = -(-len(models) // 5)

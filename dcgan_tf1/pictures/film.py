@@ -49,7 +49,7 @@ def animate(folder: Path, target: Path, frames: int) -> str:
     else:
         nearest = ((np.arange(256) * (_GREYS - 1) / 255).round() * 255 / (_GREYS - 1)).round().astype(np.uint8)
         content = gif(nearest[shown] if shown.ndim == 3 else shown, _SECONDS, last=_LAST_SECONDS)
-    write_whole(target, lambda file: file.write(content))
+    write_whole(target, content)
     return f"{target}: {len(film)} of {len(paths)} sample grids, {len(content) / 1024:.0f} KiB"
 
 
@@ -67,8 +67,7 @@ def snapshots(folder: Path) -> list[Path]:
 def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
     """The picture in `path`, in greys or in colour, of `size`, (width, height), where that is given.
 
-    Raises:
-        DataError: the file is damaged, of another size, or no sample grid.
+    Raises DataError: the file is damaged, of another size, or no sample grid.
     """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:

@@ -8,11 +8,8 @@ from PIL import Image
 
 from dcgan_tf1.files import write_whole
 
-BACKGROUND = 48
-"""The grey level between the tiles of a grid: dark, so that digits stand out, but not black, so that tiles show."""
-
-SNAPSHOT_SCALE = 3
-"""How many pixels of a sample grid's file stand for one pixel of an image, along each axis."""
+BACKGROUND = 48  # grey between the tiles of a grid: dark, so that digits stand out, but not black, so that tiles show
+SNAPSHOT_SCALE = 3  # how many pixels of a sample grid's file stand for one pixel of an image, along each axis
 
 
 def grid(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
@@ -55,8 +52,7 @@ def png(picture: np.ndarray, scale: int = 1) -> bytes:
 
 def save_png(path: Path, picture: np.ndarray, scale: int = 1) -> None:
     """Write uint8 [height, width] to the PNG file `path`, whole or not at all. Raises OutputError if it cannot."""
-    content = png(picture, scale)
-    write_whole(path, lambda file: file.write(content))
+    write_whole(path, png(picture, scale))
 
 
 def gif(pictures: np.ndarray, seconds: float, scale: int = 1, last: float | None = None) -> bytes:

@@ -21,28 +21,21 @@ from dcgan_tf1.networks.layers import ForwardPass, batch_norm, conv2d, dense
 v1 = tf.compat.v1
 
 SIDE = 28
-BATCH = 500
-"""The number of images that pass through the network together, whatever the number of images is."""
+BATCH = 500  # the number of images that pass through the network together, whatever the number of images is
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
-SCOPE = "classifier"
-"""The variable scope of the network, in the names of its weights too."""
+SCOPE = "classifier"  # the variable scope of the network, in the names of its weights too
 
 
 class Kind(NamedTuple):
     """The shape of a classifier, and the file of its weights."""
 
     seed: int
-    convolutions: tuple[tuple[int, int, int], ...]
-    """(channels, kernel, stride) of each."""
-    features: int
-    """The width of the last hidden layer."""
+    convolutions: tuple[tuple[int, int, int], ...]  # (channels, kernel, stride) of each
+    features: int  # the width of the last hidden layer
     file: str
-    sha256: str
-    """The sha256 of the file, in hex."""
-    classes: int = len(DIGITS)
-    """How many classes it tells apart."""
-    channels: int = 1
-    """1 where it sees grey images, 3 where it sees colours."""
+    sha256: str  # the sha256 of the file, in hex
+    classes: int = len(DIGITS)  # how many classes it tells apart
+    channels: int = 1  # 1 where it sees grey images, 3 where it sees colours
 
     @property
     def path(self) -> Path:

@@ -100,8 +100,7 @@ class Measure(NamedTuple):
     """What images are compared with during training."""
 
     scorer: Scorer
-    held_out: np.ndarray
-    """The indices of the images of the data set that they are compared with."""
+    held_out: np.ndarray  # the indices of the images of the data set that they are compared with
 
 
 @contextlib.contextmanager

@@ -19,8 +19,7 @@ v1 = tf.compat.v1
 
 _BATCH = 100
 EPOCHS = 14  # passes over all images
-LEAST_SHOWN = 60_000
-"""How many images are shown at least in a training, however few there are."""
+LEAST_SHOWN = 60_000  # how many images are shown at least in a training, however few there are
 _RATE = 2e-3  # the learning rate of the first step; it falls to 0 in a straight line
 
 

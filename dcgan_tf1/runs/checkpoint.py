@@ -28,8 +28,7 @@ from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError
 from dcgan_tf1.files import make_folder, sync, write_whole
 from dcgan_tf1.machine import cpu_model, usable_cores
 
-FORMAT = 2
-"""Since 2 a variable is the weight itself; before that it was a share of it."""
+FORMAT = 2  # since 2 a variable is the weight itself; before that it was a share of it
 _MAX_MANIFEST_BYTES = 1 << 20
 _MODEL_FILE = re.compile(r"model-(\d{1,12})\.(data-00000-of-00001|index|json)")
 _SAVER_SUFFIXES = ("data-00000-of-00001", "index")
@@ -42,13 +41,10 @@ class Checkpoint(NamedTuple):
     """A checkpoint whose hashes hold."""
 
     step: int
-    prefix: Path
-    """The path of its files without their suffixes, as `Saver.restore` takes it."""
+    prefix: Path  # the path of its files without their suffixes, as `Saver.restore` takes it
     config: Config
-    dataset: dict[str, Any]
-    """What it was trained on, as `sources.Dataset.record` describes it."""
-    machine: dict[str, Any]
-    """The machine that wrote it, as `machine_record` describes it."""
+    dataset: dict[str, Any]  # what it was trained on, as `sources.Dataset.record` describes it
+    machine: dict[str, Any]  # the machine that wrote it, as `machine_record` describes it
 
 
 @contextlib.contextmanager
@@ -180,11 +176,10 @@ def commit(
         manifest = {"format": FORMAT, "step": step, "files": files, "config": config.to_json()}
         manifest |= {"dataset": dataset, "machine": machine}
         manifest["sha256"] = _seal(manifest)
-        text = json.dumps(manifest, indent=1).encode()
-        write_whole(folder / f"{name}.json", lambda file: file.write(text))  # and syncs the folder
+        write_whole(folder / f"{name}.json", json.dumps(manifest, indent=1).encode())  # and syncs the folder
         load(folder, step)
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'.encode()
-        write_whole(folder / "checkpoint", lambda file: file.write(state))
+        write_whole(folder / "checkpoint", state)
         for later in steps(folder):
             if later > step:  # it is damaged, since restoring passed it over: it must not count as one of those to keep
                 _remove(folder, later)

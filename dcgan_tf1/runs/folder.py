@@ -18,20 +18,13 @@ class Run(NamedTuple):
     """A run that this process holds."""
 
     folders: Folders
-    config: Config
-    """The settings from here on."""
-    start: checkpoint.Checkpoint | None
-    """The checkpoint that training goes on from; None: from scratch."""
+    config: Config  # the settings from here on
+    start: checkpoint.Checkpoint | None  # the checkpoint that training goes on from; None: from scratch
 
     @property
     def finished(self) -> bool:
         """Whether the run has taken all the steps that its settings ask for."""
         return self.start is not None and self.start.step >= self.config.iterations
-
-
-def began_at(step: int | None, folders: Folders, config: Config) -> Run:
-    """The run of a worker that writes nothing; the chief's began at `step`, or from scratch where that is None."""
-    return Run(folders, config, None if step is None else checkpoint.Checkpoint(step, Path(), config, {}, {}))
 
 
 @contextlib.contextmanager

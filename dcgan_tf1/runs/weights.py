@@ -48,24 +48,18 @@ _NAME = re.compile(r"(generator|discriminator)(/\w{1,100}){1,8}", re.ASCII)
 class Weights(NamedTuple):
     """The weights of one step of a run."""
 
-    path: Path
-    """The file, or the prefix of the checkpoint, that they were read from."""
+    path: Path  # the file, or the prefix of the checkpoint, that they were read from
     step: int
     config: Config
-    dataset: dict[str, Any]
-    """What the GAN was trained on, as `sources.Dataset.record` describes it."""
-    arrays: dict[str, np.ndarray]
-    """The values in float32, by the name of the variable, as in `generator/dense/kernel`."""
+    dataset: dict[str, Any]  # what the GAN was trained on, as `sources.Dataset.record` describes it
+    arrays: dict[str, np.ndarray]  # the values in float32, by the name of the variable, as in `generator/dense/kernel`
 
 
 WeightsSource = checkpoint.Checkpoint | Weights
 
 
 def find_weights(
-    wanted: str | os.PathLike | int | None,
-    folder: Path | None,
-    warn: Callable[[str], None],
-    flag: str = "--checkpoint",
+    wanted: str | os.PathLike | int | None, folder: Path | None, warn: Callable[[str], None], flag: str = "--checkpoint"
 ) -> WeightsSource:
     """The verified checkpoint, or the weights, that `flag` names. This needs no TensorFlow.
 

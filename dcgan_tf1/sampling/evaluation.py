@@ -122,8 +122,7 @@ def evaluate(
         "seconds": round(time.monotonic() - began, 1),
         "metrics": table,
     } | ({"accuracy_scores": scores} if scores else {})
-    text = json.dumps(record, indent=1).encode() + b"\n"
-    write_whole(logs / "evaluation.json", lambda file: file.write(text))
+    write_whole(logs / "evaluation.json", json.dumps(record, indent=1).encode() + b"\n")
     images.save_png(logs / "evaluation.png", picture, scale=2)
     print(_text(table))
     print(f"Frechet distance {distance:.3f}, {distance / reference:.1f} times the reference distance")

@@ -39,10 +39,10 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
     content = SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString(deterministic=True)
     version = folder / _SAVED_MODEL.parent
     if version.is_dir():
-        write_whole(folder / _SAVED_MODEL, lambda file: file.write(content))
+        write_whole(folder / _SAVED_MODEL, content)
         return
     with all_or_none(folder, [version.name]) as temporary:  # TensorFlow Serving may be watching for whole versions
-        write_whole(make_folder(temporary / version.name) / _SAVED_MODEL.name, lambda file: file.write(content))
+        write_whole(make_folder(temporary / version.name) / _SAVED_MODEL.name, content)
 
 
 def write_onnx(weights: Weights, path: Path) -> None:
@@ -65,7 +65,7 @@ def write_onnx(weights: Weights, path: Path) -> None:
         opset=_OPSET,
         tensors_to_rename=names,
     )
-    write_whole(path, lambda file: file.write(model.SerializeToString()))
+    write_whole(path, model.SerializeToString())
 
 
 def frozen_generator(weights: Weights) -> tuple[tf.Graph, list[tf.Tensor], list[tf.Tensor]]:

@@ -34,8 +34,7 @@ def find_start(path: str) -> WeightsSource:
 def config_for(start: WeightsSource, given: Mapping[str, Any]) -> Config:
     """The settings of a new run that starts from `start`: what is `given`, and for the networks what the weights have.
 
-    Raises:
-        CheckpointError: a setting that is given, or that a given preset has, is another one than the weights have.
+    Raises CheckpointError: a setting that is given, or that a given preset has, is another one than the weights have.
     """
     networks = {name: getattr(start.config, name) for name in _OF_NETWORKS}
     asked = {**networks, **PRESETS[given.get("preset", "default")], **given}
@@ -49,8 +48,7 @@ def config_for(start: WeightsSource, given: Mapping[str, Any]) -> Config:
 def read_start(start: WeightsSource, config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
     """The weights of `start` for a run of `config` on `dataset`, by the name of the variable.
 
-    Raises:
-        CheckpointError: they know another number of classes, or cannot be read.
+    Raises CheckpointError: they know another number of classes, or cannot be read.
     """
     if config.conditional:
         found, expected = len(dataset.classes().names), len(start.dataset["classes"])

@@ -32,15 +32,10 @@ from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 v1 = tf.compat.v1
 
-Grid = tuple[int, np.ndarray]
-"""A step of training, and the digits of its sample grid, uint8 [rows, columns, side, side]."""
-
-FAMILIES = ("dcgan32", "dcgan28", "mlp")
-"""The families of networks that `page/networks.mjs` has."""
-DIGITS = 64
-"""How many digits the page shows side by side."""
-STOPS = 8
-"""How many stops of training the slider has at most, where their weights are in the page."""
+Grid = tuple[int, np.ndarray]  # a step, and the digits of its sample grid, uint8 [rows, columns, side, side]
+FAMILIES = ("dcgan32", "dcgan28", "mlp")  # the families of networks that `page/networks.mjs` has
+DIGITS = 64  # how many digits the page shows side by side
+STOPS = 8  # how many stops of training the slider has at most, where their weights are in the page
 _GRIDS = 9  # the most sample grids that it shows
 _DIRECTIONS = 6
 _REACH = 0.4  # of a direction, in the usual distance of z from the centre: at either end the digit is another one
@@ -67,8 +62,7 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
         raise CheckpointError(f"{weights.path}: found images in colour, expected grey ones, which the page shows")
     for stop in (*earlier, weights):
         TrainedGan(stop).close()  # it refuses weights that do not fit
-    content = assemble(*_record(weights, earlier, grids))
-    write_whole(path, lambda file: file.write(content))
+    write_whole(path, assemble(*_record(weights, earlier, grids)))
 
 
 def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid]) -> tuple[dict[str, Any], bytes]:

@@ -23,16 +23,13 @@ def interpolate(
     digits: tuple[int | None, int | None] = (None, None),
     seeds: tuple[int | None, int | None] = (None, None),
 ) -> np.ndarray:
-    """Generate `rows` paths that lead from the first digits of one seed to the first digits of another.
+    """Generate paths from the first digits of one seed to the first digits of another: uint8 [rows, steps, 32, 32].
 
     Args:
         steps: how many digits make a path, its two ends included; 2 or more.
         rows: 1 or more.
         digits: the classes of the digits at the start and at the end, as `sample` takes them; None: any.
         seeds: of the digits at the start and at the end, 0 to 2**63 - 1; None: another one on each call.
-
-    Returns:
-        uint8 [rows, steps, 32, 32].
 
     Raises:
         ValueError: an argument is of the wrong type or out of range.
@@ -59,7 +56,7 @@ def interpolate(
 
 
 def latent_path(start: np.ndarray, stop: np.ndarray, steps: int, distribution: str = "uniform") -> np.ndarray:
-    """Latent vectors on the way from `start` to `stop`, both included.
+    """Latent vectors on the way from `start` to `stop`, both included: float32 [n, steps, z_dim].
 
     The middle of a straight line between two z is nearer to the centre than any z that the generator was trained on.
     Spherical interpolation (Shoemake 1985; White 2016) keeps `normal` z at their usual distance from the centre.
@@ -71,9 +68,6 @@ def latent_path(start: np.ndarray, stop: np.ndarray, steps: int, distribution: s
         start, stop: float32 [n, z_dim].
         steps: how many vectors make a path; 2 or more.
         distribution: what z is drawn from, `uniform` or `normal`.
-
-    Returns:
-        float32 [n, steps, z_dim].
     """
     normal = distribution == "normal"
     a, b = ((z.astype(float) if normal else _uniform_to_normal(z))[:, np.newaxis] for z in (start, stop))

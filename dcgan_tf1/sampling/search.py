@@ -10,8 +10,7 @@ import numpy as np
 from dcgan_tf1.data.classes import DIGITS
 from dcgan_tf1.errors import CheckpointError
 
-PATIENCE = 20_000
-"""How many candidates in a row may be rejected before the search is given up."""
+PATIENCE = 20_000  # how many candidates in a row may be rejected before the search is given up
 # How many more images of a class than of the rarest class may be kept when a chunk of a balanced set is searched.
 # Without this limit the common classes would fill up first, and the end of the set would hold the rare ones alone.
 _MAX_LEAD = 100
@@ -20,18 +19,13 @@ _MAX_LEAD = 100
 class Selection(NamedTuple):
     """A chunk of candidates, or what was kept of it."""
 
-    z: np.ndarray
-    """The images' latent vectors, float32 [n, z_dim]."""
-    digits: np.ndarray
-    """uint8 [n, size, size]."""
-    labels: np.ndarray | None
-    """The classes of the images, integers [n]; None: nobody knows them, or asks."""
-    examined: int
-    """The number of candidates in this chunk and all before it, as far as they have been examined."""
+    z: np.ndarray  # the images' latent vectors, float32 [n, z_dim]
+    digits: np.ndarray  # uint8 [n, size, size]
+    labels: np.ndarray | None  # the classes of the images, integers [n]; None: nobody knows them, or asks
+    examined: int  # the number of candidates in this chunk and all before it, as far as they have been examined
 
 
-Chunk = tuple[Selection, np.ndarray]
-"""Candidates, and for each of them whether its class is certain enough, bool [n]."""
+Chunk = tuple[Selection, np.ndarray]  # candidates, and for each of them whether its class is certain enough, bool [n]
 
 
 def search(
@@ -44,8 +38,7 @@ def search(
         label: the only class wanted, one of ten; None: any.
         balanced: whether equally many of each of ten classes are wanted; the first classes get what is left over.
 
-    Raises:
-        CheckpointError: PATIENCE candidates in a row were rejected.
+    Raises CheckpointError: PATIENCE candidates in a row were rejected.
     """
     classes = np.arange(len(DIGITS))
     wanted = n // len(DIGITS) + (classes < n % len(DIGITS)) if balanced else np.where(classes == label, n, 0)

@@ -35,8 +35,7 @@ class TrainedGan:
     of the family of networks: where the methods say [..., 32, 32], `dcgan28` and `mlp` give [..., 28, 28]. In colour
     (`config.channels`) there are 3 channels behind.
 
-    Raises:
-        CheckpointError: the weights do not fit the networks that their config describes.
+    Raises CheckpointError: the weights do not fit the networks that their config describes.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -76,17 +75,13 @@ class TrainedGan:
         self._resources.close()
 
     def generate(self, z: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> np.ndarray:
-        """Generate the digits of given latent vectors.
+        """Generate the digits of given latent vectors, uint8 [n, 32, 32]. None depends on the others beside it.
 
         Args:
             z: [n, z_dim], finite numbers; training's lie in [-1, 1) or are standard normal (`Config.z_distribution`).
             labels: the classes to generate, integers [n]; only a conditional GAN takes them, and it needs them.
 
-        Returns:
-            uint8 [n, 32, 32]. A digit does not depend on the others that are generated with it.
-
-        Raises:
-            ValueError: `z` or `labels` are something else.
+        Raises ValueError: `z` or `labels` are something else.
         """
         vectors = as_array("z", z)
         expected = f"finite numbers [n, {self.config.z_dim}]"
@@ -104,7 +99,7 @@ class TrainedGan:
         return digits
 
     def sample(self, n: int, digit: int | None = None, seed: int | None = None) -> np.ndarray:
-        """Generate the first `n` digits of `seed`, or its first `n` digits of the class `digit`.
+        """Generate the first `n` digits of `seed`, or its first `n` of the class `digit`: uint8 [n, 32, 32].
 
         A digit depends on the weights, the seed, its index and the class asked for, and on nothing else. A conditional
         GAN generates that class; asked for any, it generates its classes in turns. An unconditional GAN knows no
@@ -114,9 +109,6 @@ class TrainedGan:
             n: 0 or more.
             digit: the class wanted, one of `classes`, or 0 to 9 for an unconditional GAN; None: any.
             seed: 0 to 2**63 - 1; None: another one on each call.
-
-        Returns:
-            uint8 [n, 32, 32].
 
         Raises:
             ValueError: an argument is of the wrong type or out of range.
@@ -135,6 +127,9 @@ class TrainedGan:
     ) -> Iterator[Selection]:
         """Generate the first `n` digits of `seed` that are wanted, chunk by chunk and in their order.
 
+        The labels of the selections are the classes that a conditional GAN was asked for, or else those that the
+        classifier sees.
+
         Args:
             n, seed, digit: as `sample` takes them.
             balanced: whether all classes shall have the same number of digits, give or take one. A conditional GAN
@@ -142,10 +137,6 @@ class TrainedGan:
             min_confidence: the probability, 0 to 1, that the classifier must give a digit's class. None stands for
                 MIN_CONFIDENCE if a class or balance is wanted; otherwise all digits are kept, without labels. A
                 conditional GAN asks no classifier, and takes None alone.
-
-        Returns:
-            Selections. Their `labels` are the classes that a conditional GAN was asked for, or else those that the
-            classifier sees.
 
         Raises:
             ValueError: an argument is of the wrong type or out of range, or both `digit` and `balanced` are given.
@@ -173,7 +164,7 @@ class TrainedGan:
         return search(compute, int(n), digit, bool(balanced))
 
     def discriminate(self, digits: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> np.ndarray:
-        """Compute the probability, as the discriminator sees it, that each digit is real.
+        """Compute the probability, as the discriminator sees it, that each digit is real: float32 [n].
 
         The probabilities order digits, and their level means little: in training, batch normalisation uses the
         statistics of a batch of either reals or fakes, and here it uses the moving averages of reals for both.
@@ -182,11 +173,7 @@ class TrainedGan:
             digits: uint8 [n, 28, 28] or [n, 32, 32].
             labels: the classes that they are said to be of, as `generate` takes them.
 
-        Returns:
-            float32 [n].
-
-        Raises:
-            ValueError: `digits` has another type or shape, or `labels` are wrong as for `generate`.
+        Raises ValueError: `digits` has another type or shape, or `labels` are wrong as for `generate`.
         """
         shown = as_array("digits", digits)
         shapes = [self.config.image_shape(side) for side in (28, 32)]

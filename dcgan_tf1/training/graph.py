@@ -19,25 +19,18 @@ class Gan(NamedTuple):
     images: tf.Tensor
     """Placeholder, uint8 [share, side, side], or [share, side, side, 3] in colour: real images. The share is all of the
     batch, or this process's part of it where several processes train together."""
-    z: tf.Tensor
-    """Placeholder, float32 [share, z_dim]: the latent vectors of the step."""
+    z: tf.Tensor  # placeholder, float32 [share, z_dim]: the latent vectors of the step
     labels: tf.Tensor | None
     """Placeholder, int32 [share]: the classes of the real images, and of those to generate; None: unconditional."""
-    signal: tf.Tensor
-    """Placeholder, int32 []: the number of the signal that has come to this process, or 0."""
-    stopping: tf.Tensor
-    """The largest number that any of the processes was given as `signal` in this step, int32 []."""
-    train_op: tf.Operation
-    """One step, see `Game.train_step`."""
-    metrics: dict[str, tf.Tensor]
-    """Scalars of the step that `train_op` takes, by their names in metrics.csv."""
+    signal: tf.Tensor  # placeholder, int32 []: the number of the signal that has come to this process, or 0
+    stopping: tf.Tensor  # the largest number that any of the processes was given as `signal` in this step, int32 []
+    train_op: tf.Operation  # one step, see `Game.train_step`
+    metrics: dict[str, tf.Tensor]  # scalars of the step that `train_op` takes, by their names in metrics.csv
     global_step: tf.Variable
     d_variables: list[tf.Variable]
     g_variables: list[tf.Variable]
-    sample_z: tf.Tensor
-    """Placeholder, float32 [any number, z_dim]."""
-    sample_labels: tf.Tensor | None
-    """Placeholder, int32 [any number]: the classes to generate; None: unconditional."""
+    sample_z: tf.Tensor  # placeholder, float32 [any number, z_dim]
+    sample_labels: tf.Tensor | None  # placeholder, int32 [any number]: the classes to generate; None: unconditional
     samples: tf.Tensor
     """The images of `sample_z` in inference mode, uint8 [any number, size, size], with 3 channels behind in colour."""
     calibrate_op: tf.Operation
@@ -45,12 +38,10 @@ class Gan(NamedTuple):
 
     Only a run that averages the generator's weights needs it, before it samples or saves; in others it does nothing.
     """
-    variables: list[tf.Variable]
-    """All that a checkpoint holds."""
+    variables: list[tf.Variable]  # all that a checkpoint holds
     replicated: list[tf.Variable]
     """The variables that `train_op` moves, and which are therefore the same in all processes that train together."""
-    finite: tf.Tensor
-    """Whether every variable is finite, bool []."""
+    finite: tf.Tensor  # whether every variable is finite, bool []
     init_op: tf.Operation
     assignments: dict[str, tuple[tf.Tensor, tf.Operation]]
     """For each variable, by its name, a placeholder and the op that sets the variable to it."""
@@ -77,8 +68,7 @@ def build_gan(
         processes: how many processes share each batch.
         open_strategy: makes TensorFlow's strategy for all their devices, in the graph; by default there is one device.
 
-    Raises:
-        ValueError: a trainable variable belongs to neither player, or to both.
+    Raises ValueError: a trainable variable belongs to neither player, or to both.
     """
     graph = tf.Graph()
     with graph.as_default():

@@ -11,6 +11,7 @@ from dcgan_tf1.data import draws
 from dcgan_tf1.data.draws import Stream
 from dcgan_tf1.data.sources import Classes, Dataset
 from dcgan_tf1.errors import DivergedError, one_line
+from dcgan_tf1.pictures.figures import plot_curves
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.training.graph import build_gan
@@ -31,15 +32,13 @@ def train(
 ) -> int:
     """Train `run`, which the caller holds, to `iterations` steps in all.
 
-    A signal or the stopwatch may end it sooner, after the step at hand. The last step is committed in any case.
+    A signal, whose number is returned then, or the stopwatch may end it sooner, after the step at hand. Otherwise 0 is
+    returned. The last step is committed in any case.
 
     Args:
         stopwatch: ends the training when its time is over. Without it, only signals do.
         initial: the weights that a new run starts from, by the name of the variable; None: random ones.
         workers: those that train the run together; None: this process alone.
-
-    Returns:
-        0, or the number of the signal that ended the training.
 
     Raises:
         ClusterError: a worker was lost, or the workers are no longer the same.
@@ -57,9 +56,7 @@ def train(
         session = stack.enter_context(open_training(run, dataset, workers))
         _begin(session, run, workers, machine, initial)
 
-        recorder = None
-        if workers.chief:
-            recorder = Recorder(run, dataset, session.sample, session.save, machine)
+        recorder = Recorder(run, dataset, session, machine) if workers.chief else None
 
         def record(work: Callable[..., object], *arguments: int) -> None:
             """Let the recorder work, where it is, while the other workers wait."""
@@ -91,15 +88,14 @@ def train(
                 record(Recorder.commit, step)
                 committed = step
         if recorder and ended and not number and step >= config.log_every:  # before that there is nothing to plot
-            recorder.plot()
+            print(f"curves: {plot_curves(run.folders.logs)}")
     return number
 
 
 def open_training(run: Run, dataset: Dataset, workers: Workers | None = None) -> TrainingSession:
     """A session on the graph that trains `run` on `dataset`. Its variables are not initialized.
 
-    Raises:
-        UsageError: the batch cannot be shared evenly between the devices.
+    Raises UsageError: the batch cannot be shared evenly between the devices.
     """
     workers, config = workers or Workers(), run.config
     workers.check_batch(config)

@@ -1,9 +1,9 @@
 """What a training leaves behind: grids, metrics, distances and commits. Only the chief has a recorder."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -12,21 +12,15 @@ from dcgan_tf1.data.draws import Stream
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.losses import CROSS_ENTROPIES
 from dcgan_tf1.pictures import images
-from dcgan_tf1.pictures.figures import plot_curves
 from dcgan_tf1.quality.classifier import SIDE
 from dcgan_tf1.quality.judging import MEASURED, open_measure
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.folder import Run
 from dcgan_tf1.runs.log import Events, Progress, Table
 from dcgan_tf1.training.collapse import CollapseDetector
+from dcgan_tf1.training.session import TrainingSession
 
 _MOST_COLUMNS = 32  # how many classes the grids of a conditional GAN show at most
-
-
-class Sampler(Protocol):
-    """A function from latent vectors, and labels for a conditional GAN, to images: uint8 [n, size, size]."""
-
-    def __call__(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray: ...
 
 
 class Recorder:
@@ -36,18 +30,10 @@ class Recorder:
         OutputError: something cannot be written. The last checkpoint is intact.
     """
 
-    def __init__(
-        self, run: Run, dataset: Dataset, sample: Sampler, save: Callable[[str], object], machine: dict[str, Any]
-    ) -> None:
-        """A recorder for a run that goes on from `run.start`.
-
-        Args:
-            sample: generates images with the present weights.
-            save: writes the Saver's two files of the present weights to the prefix that it is given.
-            machine: see `checkpoint.machine_record`.
-        """
+    def __init__(self, run: Run, dataset: Dataset, session: TrainingSession, machine: dict[str, Any]) -> None:
+        """A recorder for a run that goes on from `run.start`; for `machine` see `checkpoint.machine_record`."""
         self._config, self._folders, self._dataset = run.config, run.folders, dataset
-        self._sample, self._save, self._machine = sample, save, machine
+        self._session, self._machine = session, machine
         self._first = run.start.step if run.start else 0
         self._classes = dataset.classes() if run.config.conditional else None
         self._columns = min(len(self._classes.names), _MOST_COLUMNS) if self._classes else run.config.sample_grid
@@ -59,8 +45,7 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         """Open the logs, and what distances are measured with.
 
-        Raises:
-            DataError: `Config.eval_every` is set, and there are too few images to measure by.
+        Raises DataError: `Config.eval_every` is set, and there are too few images to measure by.
         """
         config, logs, first = self._config, self._folders.logs, self._first
         with ExitStack() as stack:
@@ -96,9 +81,9 @@ class Recorder:
         rows, columns = self._config.sample_grid, self._columns
         if self._classes:  # a column for each class, and one latent vector for each row
             z = draws.latents(self._config, Stream.SNAPSHOT, 0, rows).repeat(columns, 0)
-            digits = self._sample(z, np.tile(np.arange(columns, dtype=np.int32), rows))
+            digits = self._session.sample(z, np.tile(np.arange(columns, dtype=np.int32), rows))
         else:
-            digits = self._sample(draws.latents(self._config, Stream.SNAPSHOT, 0, rows * rows))
+            digits = self._session.sample(draws.latents(self._config, Stream.SNAPSHOT, 0, rows * rows))
         picture = images.grid(digits, columns)
         images.save_png(self._folders.samples / f"{step:07d}.png", picture, images.SNAPSHOT_SCALE)
         self._events.image(step, "samples", images.png(picture), *picture.shape)
@@ -115,7 +100,7 @@ class Recorder:
             wanted = np.resize(self._classes.indices[self._measure.held_out], MEASURED)
             labels = np.split(wanted, MEASURED // draws.CHUNK)
         chunks = zip(np.split(z, MEASURED // draws.CHUNK), labels, strict=True)
-        digits = np.concatenate([self._sample(*chunk) for chunk in chunks])
+        digits = np.concatenate([self._session.sample(*chunk) for chunk in chunks])
         distance = self._measure.scorer.distance(images.fit(digits, SIDE))
         if self._distances:
             self._distances.write(step, {"frechet_distance": distance})
@@ -129,12 +114,8 @@ class Recorder:
                 table.sync()
         self._events.sync()
         record = self._dataset.record(self._config.conditional)
-        checkpoint.commit(self._folders.checkpoints, step, self._save, self._config, record, self._machine)
+        checkpoint.commit(self._folders.checkpoints, step, self._session.save, self._config, record, self._machine)
         self._progress.say(f"committed {step}")
-
-    def plot(self) -> None:
-        """Plot the curves of the run."""
-        print(f"curves: {plot_curves(self._folders.logs)}")
 
     def _save_reals(self) -> None:
         """Write a grid of real images, for comparison with the generated ones."""

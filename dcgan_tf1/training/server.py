@@ -18,8 +18,7 @@ def start_server(
 ) -> tf.compat.v1.train.Server:
     """The server of this worker, which answers at `address` alone. It is started.
 
-    Raises:
-        UsageError: the address is not of this machine, or its port is taken.
+    Raises UsageError: the address is not of this machine, or its port is taken.
     """
     host, port = split_address(address)
     try:

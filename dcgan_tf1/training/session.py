@@ -59,26 +59,21 @@ class TrainingSession:
     def step(
         self, batch: Sequence[np.ndarray], signal: int = 0, measured: bool = True
     ) -> tuple[int, dict[str, float] | None]:
-        """Take one step.
+        """Take one step; return the number of the signal for which all processes are to stop, or 0, and the metrics.
 
         Args:
             batch: this process's share of the images, the latent vectors and, for a conditional GAN, the labels.
             signal: the number of the signal that has come to this process, or 0.
-            measured: whether the metrics of the step are wanted.
-
-        Returns:
-            The number of the signal for which all processes are to stop after this step, or 0; the metrics, or None.
+            measured: whether the metrics are wanted; otherwise they are None.
         """
         self._calibrated = not self._calibration
         stopping, result = self._calls[measured](*batch, signal)
         return int(stopping), result[1] if measured else None
 
     def sample(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-        """The digits that the present weights, or their averages, make of latent vectors: uint8 [n, size, size].
+        """The digits, uint8 [n, size, size], that the present weights or their averages make of z, float32 [n, z_dim].
 
-        Args:
-            z: float32 [n, z_dim].
-            labels: the numbers of the classes to generate, int32 [n], for a conditional GAN.
+        For a conditional GAN, `labels` are the numbers of the classes to generate, int32 [n].
         """
         self._calibrate()
         return self.session.run(self.gan.samples, dict(zip(self._samples, (z, labels), strict=False)))
@@ -111,8 +106,7 @@ class TrainingSession:
     def restore(self, prefix: Path) -> None:
         """Set every variable to the value that the files of `prefix` hold.
 
-        Raises:
-            CheckpointError: the files do not hold exactly the variables of the graph.
+        Raises CheckpointError: the files do not hold exactly the variables of the graph.
         """
         expected = {variable.op.name: variable.shape.as_list() for variable in self.gan.variables}
         found = v1.train.NewCheckpointReader(os.fsencode(prefix)).get_variable_to_shape_map()
@@ -129,8 +123,7 @@ class TrainingSession:
 
         A discriminator that `arrays` lacks altogether stays as it is, and so do the optimizers.
 
-        Raises:
-            CheckpointError: these are not the weights of the networks of the graph.
+        Raises CheckpointError: these are not the weights of the networks of the graph.
         """
         variables = {variable.op.name: variable for variable in self.gan.variables}
         owners = {name.partition("/")[0] for name in arrays} | {"generator"}

@@ -71,8 +71,7 @@ class Step(NamedTuple):
 
     count: tf.Tensor
     """The number of steps so far, int64 []. When it is known, all updates have been made."""
-    metrics: dict[str, tf.Tensor]
-    """Scalars of the step, by their names in metrics.csv."""
+    metrics: dict[str, tf.Tensor]  # scalars of the step, by their names in metrics.csv
 
 
 class Game:
@@ -101,8 +100,7 @@ class Game:
             z: latent vectors, float32 [batch, z_dim].
             labels: the classes of the images, and of those to generate, int32 [batch]; None: unconditional.
 
-        Raises:
-            ValueError: a trainable variable belongs to neither player, or to both.
+        Raises ValueError: a trainable variable belongs to neither player, or to both.
         """
         config, generator, discriminator = self._config, self.generator, self.discriminator
         real = scale_images(images, config.image_size)

@@ -45,11 +45,7 @@ class Workers:
     """
 
     def __init__(
-        self,
-        task: Task | None = None,
-        timeout: int = 60,
-        devices: Sequence[str] = (),
-        join_seconds: float = _JOIN,
+        self, task: Task | None = None, timeout: int = 60, devices: Sequence[str] = (), join_seconds: float = _JOIN
     ) -> None:
         """Start the server of this worker, and wait for those of the others.
 
@@ -58,16 +54,13 @@ class Workers:
             timeout: how many seconds a worker may keep the others waiting.
             devices: those that a process that trains alone shares each batch between; by default all GPUs.
 
-        Raises:
-            UsageError: this worker cannot listen at its address, or another one does not come in time.
+        Raises UsageError: this worker cannot listen at its address, or another one does not come in time.
         """
         self.index, self.count = (task.worker, len(task.addresses)) if task else (0, 1)
-        self.chief = self.index == 0
-        """Whether this worker commits, samples and logs."""
+        self.chief = self.index == 0  # whether this worker commits, samples and logs
         self._addresses = task.addresses if task else ()
         self._timeout, self._keys = timeout, itertools.count(1)
-        self.began = False
-        """Whether the training has begun, so that there is something to go on from."""
+        self.began = False  # whether the training has begun, so that there is something to go on from
         self._devices = devices or [f"/gpu:{i}" for i in range(len(tf.config.list_physical_devices("GPU")))]
         self._sums: dict[tuple[int, int | None], Callable[[np.ndarray], np.ndarray]] = {}
         if task:
@@ -184,8 +177,7 @@ class Workers:
     def compare_variables(self, sess: tf.compat.v1.Session, gan: Gan) -> None:
         """Make sure that what training moves has the same bytes on every worker.
 
-        Raises:
-            ClusterError: one has not. All workers raise it.
+        Raises ClusterError: one has not. All workers raise it.
         """
         if self.count == 1:
             return
@@ -203,15 +195,7 @@ class Workers:
     def agree(self, same: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Compare what must be the same everywhere, by the names under which users know it.
 
-        Args:
-            same: has to be equal on all workers.
-            told: what the chief tells the others.
-
-        Returns:
-            What the chief told.
-
-        Raises:
-            UsageError: something differs. All workers raise it.
+        All workers get what the chief has `told`, or all raise UsageError, if something in `same` differs.
         """
         message = json.dumps([same, told]).encode()
         longest = max(self._share_rows(np.array([len(message)], np.int32), _AGREEMENT)[:, 0])
