@@ -209,8 +209,7 @@ def with_two_devices(options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 4])
-@pytest.mark.parametrize("preset", NARROW)
+@pytest.mark.parametrize(("preset", "workers"), [("default", 4), ("reference", 2)])
 def test_workers_take_the_steps_of_one_process(preset, workers, tmp_path):
     steps = 50
     settings = {**NARROW[preset], "batch_size": 16, "precision": "float32", "dataset": "digits"}
@@ -320,22 +319,7 @@ def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resume_is_exact_with_as_many_workers(tmp_path):
-    launch(tmp_path / "whole", 2, *SMALL, "--iterations", 50)
-    for iterations in (30, 50):
-        output = launch(tmp_path / "parts", 2, *SMALL, "--iterations", iterations)
-    assert "[0] resumed at step 30" in output and "note:" not in output
-    assert weights(tmp_path / "parts", 50) == weights(tmp_path / "whole", 50)
-    assert contents(tmp_path / "parts")["logs/metrics.csv"] == contents(tmp_path / "whole")["logs/metrics.csv"]
-    assert "already trained" in launch(tmp_path / "parts", 2, *SMALL, "--iterations", 50)
-    output = launch(tmp_path / "parts", 3, *SMALL, "--iterations", 55)
-    assert "[0] note: not as the checkpoint was written, so not bit for bit the same run: workers 2 -> 3" in output
-    result = run(*SMALL, "--iterations", 60, "--out_dir", tmp_path / "parts")
-    assert result.code == 0 and "resumed at step 55" in result.out and "workers 3 -> 1" in result.out
-
-
-@pytest.mark.slow
-def test_launch_starts_again_when_a_worker_was_killed(tmp_path):
+def test_launch_goes_on_exactly_when_a_worker_was_killed(tmp_path):
     flags = [*SMALL, "--iterations", "60"]
     launch(tmp_path / "whole", 3, *flags)
     process = start("launch", "--workers", 3, "--restarts", 1, "--", *flags, "--out_dir", tmp_path / "killed")
@@ -348,8 +332,37 @@ def test_launch_starts_again_when_a_worker_was_killed(tmp_path):
         output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
     assert "error: worker 2 (127.0.0.1:" in lines[-1] and ") has ended; start all workers again" in lines[-1]
-    assert "launch: starting again from the last commit" in output and "[0] resumed at step" in output
+    again = output.partition("launch: starting again from the last commit")[2]
+    assert "[0] resumed at step" in again and "note:" not in again, output
     assert weights(tmp_path / "killed", 60) == weights(tmp_path / "whole", 60)
+    assert contents(tmp_path / "killed")["logs/metrics.csv"] == contents(tmp_path / "whole")["logs/metrics.csv"]
+    assert "already trained" in launch(tmp_path / "killed", 2, *flags)
+    result = run(*SMALL, "--iterations", 65, "--out_dir", tmp_path / "killed")
+    note = "note: not as the checkpoint was written, so not bit for bit the same run: "
+    assert result.code == 0 and "resumed at step 60" in result.out and note in result.out, result
+    assert "workers 3 -> 1" in result.out
+
+
+DOOMED = """
+import os, signal, sys
+from dcgan_tf1.cli import main
+from dcgan_tf1.training import loop
+
+if "--doomed" in sys.argv:
+    sys.argv.remove("--doomed")
+    loop.build_gan = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_lost_before_the_first_step_is_named_by_all(tmp_path):
+    tasks = [Task(each, i) for i, each in enumerate([free_addresses(3)] * 3)]
+    began = time.monotonic()
+    outputs, codes = end_workers(tmp_path, tasks, *SMALL, extra=["--doomed"], program=("-c", DOOMED))
+    assert codes == [76, 76, -signal.SIGKILL] and time.monotonic() - began < 55, outputs  # not only at the timeout
+    error = f"error: worker 2 ({tasks[0].addresses[2]}) has ended; start all workers again"
+    assert all(error in output for output in outputs[:2]), outputs
 
 
 @pytest.mark.slow

@@ -255,6 +255,8 @@ def lose_workers(workers, count, number, folder, judge):
     while lost < count or committed >= 0:
         runs = Workers(workers, folder / "killed", *flags)
         victim = random.choice(runs.all)
+        while not all(run.lines or run.code is not None for run in runs.all):
+            time.sleep(0.01)  # until all have met: who never comes is waited for
         if lost < count:
             time.sleep(random.uniform(0, seconds))
             if victim.code is None:
@@ -267,7 +269,7 @@ def lose_workers(workers, count, number, folder, judge):
             ended.append(time.monotonic() - at)
             if victim.code is None:
                 os.kill(victim.pid, signal.SIGKILL)
-        in_time = runs.wait(30 if lost < count else 300)
+        in_time = runs.wait(45 if lost < count else 300)  # the first exchange of all may take 30
         judge.expect(in_time, "a worker did not end", next((run for run in runs.all if run.code != 0), None))
         judge.expect_start(runs.chief, committed)
         committed = max(committed, runs.chief.committed)

@@ -136,7 +136,7 @@ def _begin(
     print(f"device: {session.device()}, {precision}")
     if precision == "bfloat16" and fastest_precision() != precision:
         print("note: bfloat16 is slower than float32 here; --precision float32 goes on in float32")
-    session.initialize()
+    workers.together(session.initialize)  # or who waits for one that is lost would wait for long
     if not workers.chief:
         print(f"from step {run.start.step if run.start else 0}, which the chief gives", flush=True)
     elif run.start:

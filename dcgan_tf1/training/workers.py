@@ -10,9 +10,10 @@ import hashlib
 import itertools
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,6 +35,7 @@ _INTERVAL = 1.0  # how often workers that wait are told that the others are stil
 _LINGER = 2.0  # how long a process stays after an error, so that the others do not take it for the one that was lost
 _FAREWELL = 0.3  # how long it stays at the end of the run, until the others have its last message
 _START_AGAIN = "start all workers again to go on from the last commit"
+_LEAST = 64  # int32 that a worker sums at least: TensorFlow cuts a vector at multiples of 64 or 128 bytes
 _GROUP = 1 << 20  # the key of the group of the collectives below; the strategy counts its own from 1
 _Result = TypeVar("_Result")
 
@@ -146,18 +148,24 @@ class Workers:
     def together(self, work: Callable[[], _Result]) -> _Result:
         """What `work` returns, when all workers have done theirs, however long any of them takes.
 
-        The work is done in a thread. Meanwhile every worker tells the others that it is there.
+        The work is done in a thread. Meanwhile every worker tells the others that it is there. If one is lost, the work
+        is given a moment to end, and is left where it is then: it may be waiting for that worker.
         """
         if self.count == 1:
             return work()
-        with ThreadPoolExecutor(1) as pool:
-            result = pool.submit(work)
-            busy = True
-            while busy:
-                wait([result], _INTERVAL)
-                if result.done():
-                    result.result()  # raises what the work has raised
+        result: Future[_Result] = Future()
+        thread = threading.Thread(target=_do, args=(work, result), daemon=True)
+        thread.start()
+        busy = True
+        while busy:
+            wait([result], _INTERVAL)
+            if result.done():
+                result.result()  # raises what the work has raised
+            try:
                 busy = bool(self._sum(np.array([not result.done()], np.int32))[0])
+            except tf.errors.OpError:
+                thread.join(_LINGER)
+                raise
         return result.result()
 
     def copy_variables(self, sess: tf.compat.v1.Session, gan: Gan) -> None:
@@ -218,7 +226,12 @@ class Workers:
         return self._sum(rows.ravel(), timeout).reshape(rows.shape)
 
     def _sum(self, values: np.ndarray, timeout: int | None = None) -> np.ndarray:
-        """The sum of int32 vectors over all workers. Sums with zeros keep every bit."""
+        """The sum of int32 vectors over all workers. Sums with zeros keep every bit.
+
+        A short vector is filled up, so that each worker has a part of it to sum. One without a part would only wait for
+        the next worker to take what it sends, and would not hear that this one is lost.
+        """
+        length, values = len(values), np.pad(values, (0, max(0, _LEAST * self.count - len(values))))
         key = len(values), timeout
         if key not in self._sums:
             with tf.Graph().as_default() as graph:
@@ -233,7 +246,7 @@ class Workers:
                     final_op="Id",
                 )
             self._sums[key] = self.open_session(graph, v1.ConfigProto(), timeout).make_callable(total, [x])
-        return self._sums[key](values)
+        return self._sums[key](values)[:length]
 
     # Loss
 
@@ -268,6 +281,14 @@ class Workers:
 
     def _name(self, worker: int) -> str:
         return f"worker {worker} ({self._addresses[worker]})"
+
+
+def _do(work: Callable[[], _Result], result: Future[_Result]) -> None:
+    """Let `result` be what `work` returns or raises."""
+    try:
+        result.set_result(work())
+    except BaseException as error:
+        result.set_exception(error)
 
 
 def _why_absent(address: str) -> str | None:
