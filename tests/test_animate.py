@@ -59,13 +59,6 @@ def test_film_of_a_run(finished_copy):
     assert path.stat().st_size < 21 * 30_000
 
 
-def test_the_same_run_gives_the_same_film(tmp_path):
-    folder = snapshots(tmp_path, range(5))
-    for name in ("a.gif", "b.gif"):
-        output("animate", "--sample_dir", folder, "--out", tmp_path / name)
-    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
-
-
 def test_long_runs_are_told_in_few_frames(tmp_path):
     steps = [1000 * i for i in range(151)]
     snapshots(tmp_path, steps)

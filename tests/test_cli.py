@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, assert_error, contents, environment, idx, output, run, train
+from conftest import ROOT, TINY, assert_error, environment, idx, output, run, train
 
 from dcgan_tf1 import __version__, cli
 from dcgan_tf1.config import Config
@@ -226,23 +226,6 @@ def test_a_picture_that_cannot_be_written(tmp_path):
 # Data
 
 
-def test_a_missing_mnist_file_is_named(tmp_path):
-    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
-        (tmp_path / name).write_bytes(idx(np.zeros((5, 28, 28), np.uint8)))
-    flags = ["--data_dir", tmp_path, "--out_dir", tmp_path / "run"]
-    for dataset in ("auto", "mnist"):
-        assert_error(run("--dataset", dataset, *flags), 3, "train-labels-idx1-ubyte")
-    assert run("--dataset", tmp_path / "nowhere", *flags).code == 3
-    assert run("--dataset", "", *flags).code == 3
-    assert run("--dataset", "\udcff\n", *flags).err.isascii()
-    assert not list((tmp_path / "run" / "checkpoints").glob("model-*"))
-
-
-def test_a_batch_beyond_the_data(tmp_path):
-    result = run(*TINY, "--batch_size", 1798, "--out_dir", tmp_path)
-    assert_error(result, 2, "error: --batch_size: found 1798, expected at most 1797, the size of the data set\n")
-
-
 def test_data_of_a_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
     images = np.random.RandomState(0).randint(0, 256, (20, 32, 32), np.uint8)
     (tmp_path / "own.gz").write_bytes(gzip.compress(idx(images)))
@@ -264,11 +247,6 @@ def test_curves(finished_copy):
     assert path.read_bytes() == before
     path.unlink()
     assert output("curves", "--log_dir", finished_copy / "logs") == f"{path}\n"
-
-
-def test_curves_of_no_run(tmp_path):
-    assert_error(run("curves", "--out_dir", tmp_path), 3, "metrics.csv", out="")
-    assert contents(tmp_path) == {}
 
 
 # Lines

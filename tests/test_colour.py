@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import TINY, assert_error, contents, numpy_sampler, output, run, train, weights
+from conftest import TINY, assert_error, contents, numpy_sampler, output, run, train
 from PIL import Image
 
 import dcgan_tf1
@@ -86,12 +86,6 @@ def test_channels_are_those_of_the_data(data, tmp_path):
     other = run(*flags, "--channels", "3", "--model", "mlp")
     assert_error(other, 2, "--channels: found 3, expected none: only --model dcgan32 has it")
     assert_error(run(*flags, "--invert"), 2, "--invert: found with --dataset digits")
-
-
-@pytest.mark.slow
-def test_a_resume_is_exact(colour, data, tmp_path):
-    train(tmp_path, 4, "--dataset", data, *FLAGS)
-    assert weights(tmp_path, 4) == weights(colour, 4)
 
 
 def test_snapshots_are_in_colour(colour, data):

@@ -125,14 +125,6 @@ def test_layer_adds_its_bias_in_every_way(size, kernel, channels, stride):
         assert_alike(x, out, tf.nn.conv2d_transpose(x, weights, out.shape, stride, "SAME") + bias)
 
 
-@pytest.mark.parametrize(("depth", "strided"), [(1, False), (3, True)])
-def test_conv2d_of_one_channel_goes_by_phases(depth, strided):
-    with tf.Graph().as_default() as graph:
-        layers.conv2d(tf.zeros([2, 8, 8, depth]), 4, 4, 2, "conv")
-        (conv,) = (op for op in graph.get_operations() if op.type == "Conv2D")
-        assert (conv.get_attr("strides") == [1, 2, 2, 1]) is strided
-
-
 @pytest.mark.parametrize(("size", "kernel"), [(4, 4), (8, 4), (16, 4), (8, 5), (7, 4)])
 def test_conv2d_takes_any_batch_and_learns(size, kernel):
     with tf.Graph().as_default():

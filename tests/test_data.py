@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import struct
-import subprocess
 import sys
 import warnings
 import zipfile
@@ -16,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import MNIST_DIR, ROOT, at_most, needs_mnist
+from conftest import MNIST_DIR, at_most, needs_mnist
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -132,18 +131,14 @@ MALFORMED = {
     **{f"idx of {shape}": (idx(np.zeros(shape, np.uint8)), f"found shape {shape}") for shape in ODD_SHAPES},
     "idx of no type": (idx(IMAGES, 0x703), "magic 0x00000703"),
     "idx of labels": (idx(LABELS), "1 dimensions"),
-    "idx of 5 dimensions": (idx(IMAGES[..., None, None]), "5 dimensions"),
     "idx of 255 dimensions": (b"\0\0\x08\xff" + bytes(1020), "255 dimensions"),
     "idx, little-endian": (struct.pack("<4I", 0x803, 5, 28, 28) + IMAGES.tobytes(), "magic 0x03080000"),
-    "idx, first byte set": (idx(IMAGES, 0x01000803), "magic 0x01000803"),
     "idx that claims 2**32 - 1": (idx(IMAGES, shape=(2**32 - 1, 28, 28)), "1073741824 bytes at most"),
     "idx just over 1 GiB": (idx(IMAGES, shape=(2**20 + 1, 32, 32)), "1073741824 bytes at most"),
     "idx that claims 1 GiB": (idx(IMAGES, shape=(2**20, 32, 32)), "found 3936 bytes"),
     "idx that claims one more": (idx(IMAGES, shape=(6, 28, 28)), "found 3936 bytes"),
-    "idx that claims one less": (idx(IMAGES, shape=(4, 28, 28)), "found 3936 bytes"),
     "text": (b"5, 0, 4, 1, 9\n" * 300, "magic 0x352c2030"),
     "zeros": (bytes(4000), "magic 0x00000000"),
-    "control characters": (b"\x1b[2J\r\n" * 300, "magic 0x1b5b324a"),
     **{f"gz cut at {n}": (GZ[:n], "") for n in (2, 3, 9, 10, 11, 18, 100, len(GZ) // 2)},
     **{f"gz cut {n} before its end": (GZ[:-n], "") for n in (1, 4, 7, 8, 9)},
     "gz of another CRC": (gz(IDX, crc=1), "incorrect data check"),
@@ -153,22 +148,13 @@ MALFORMED = {
     "gz and a second member": (GZ + GZ, "bytes after the gzip data"),
     "gz and a second at a block's edge": (named(GZ, 1 << 16) + GZ, "bytes after the gzip data"),
     "gz just over 1 GiB": (lambda: named(gz(idx(IMAGES, shape=(2**20 + 1, 32, 32))), 2 * MIB), "1073741824 bytes at"),
-    "gz of another method": (patched(GZ, b"\x1f\x8b", 2, "B", 7), "unknown compression method"),
-    "gz of reserved flags": (patched(GZ, b"\x1f\x8b", 3, "B", 0xE0), "unknown header flags"),
-    "gz with noise inside": (GZ[:10] + random.Random(0).randbytes(4000), "Error -3"),
-    "gz in gz": (gz(GZ), "magic 0x1f8b0800"),
     "gz of nothing": (gz(b""), "found 0 bytes"),
-    "gz of a header": (gz(IDX[:16]), "found 16 bytes"),
     "gz of a cut idx": (gz(IDX[:-1]), "found 3935 bytes"),
     "gz of a cut idx that lies": (gz(IDX[:-1], length=len(IDX)), ""),
     "gz of an idx and a byte": (gz(IDX + b"\0"), "found 3937 bytes"),
-    "gz of labels": (gz(idx(LABELS)), "1 dimensions"),
-    "gz of npz": (gz(NPZ), "magic 0x504b0304"),
     "gz that claims 1 GiB": (gz(idx(IMAGES, shape=(2**20, 32, 32))), "bytes at most"),
-    "gz that claims 2**32 - 1": (gz(idx(IMAGES, shape=(2**32 - 1, 32, 32))), "bytes at most"),
     "gz bomb": (lambda: gz(IDX + bytes(100 * MIB)), "found 104861536 bytes"),
     "gz bomb that lies": (lambda: overlong(IDX, 100 * MIB), "bytes after the array"),
-    "gz bomb of 10 bytes more": (overlong(IDX, 10), "bytes after the array"),
     "gz with an endless name": (lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * (20 * MIB), "truncated gzip"),
     "gz of empty members": (lambda: gz(b"") * MIB, "bytes after the gzip data"),
     "gz with endless padding": (lambda: GZ + bytes(20 * MIB), ""),
@@ -176,56 +162,38 @@ MALFORMED = {
     **{f"npz cut {n} before its end": (NPZ[:-n], "") for n in (1, 10, 22, 23, 60)},
     "npz of nothing": (archive([]), "found arrays []"),
     "npz of strangers": (npz(a=IMAGES, b=IMAGES), "found arrays ['a', 'b']"),
-    "npz of the other split": (npz(x_test=IMAGES, y_test=LABELS), "found arrays ['x_test', 'y_test']"),
     "npz of two of one name": (archive([("a.npy", npy(IMAGES)), ("a", npy(IMAGES))]), "two arrays of one name"),
     "npz of long names": (npz(**{"a" * 300: IMAGES, "b" * 300: IMAGES}), "found arrays ..."),
-    "npz of a long name": (npz(**{"a" * 300: IMAGES.astype(np.int8)}), "int8"),
     "npz of an odd name": (npz(**{"\x1b[2J\n": IMAGES.astype(np.int8)}), "int8"),
-    "npz of many fields": (npz(images=np.zeros(5, [(f"f{n}", "u1") for n in range(60)])), "expected uint8"),
     **{f"npz of {name}": (npz(images=IMAGES.astype(name)), f"of {name}, expected") for name in NPZ_TYPES},
     **{f"npz of {shape}": (npz(images=np.zeros(shape, np.uint8)), f"found shape {shape}") for shape in NPZ_SHAPES},
-    "npz of records": (npz(images=np.zeros((5, 28, 28), [("a", "u1")])), "expected uint8"),
     "npz of fewer labels": (npz(images=IMAGES, labels=LABELS[1:]), "found 4 labels"),
     "npz of more labels": (npz(x_train=IMAGES, y_train=np.zeros(6, np.uint8)), "found 6 labels"),
     "npz of labels with a point": (npz(images=IMAGES, labels=LABELS.astype(np.float64)), "float64, expected integers"),
     "npz of 2-d labels": (npz(images=IMAGES, labels=np.stack([LABELS, LABELS], 1)), "shape [5, 2]"),
     "npz of text": (npz(images=b"not an array"), "magic string"),
-    "npz of an empty member": (npz(images=b""), "magic string"),
-    "npz of half a magic": (npz(images=b"\x93NUM"), "magic string"),
     "npy 3.0": (npz(images=raw_npy(header(), version=3)), "version (3, 0)"),
-    "npy 9.0": (npz(images=raw_npy(header(), version=9)), "version (9, 0)"),
     "npy header of 4 GiB": (npz(images=b"\x93NUMPY\x02\0" + struct.pack("<I", 2**32 - 1) + bytes(5000)), "EOF"),
     "npy header over 4 KiB": (npz(images=raw_npy(header() + " " * 5000)), "EOF"),
-    "npy header that is cut": (npz(images=raw_npy(header())[:20]), "EOF"),
     "npy header, nested": (npz(images=raw_npy("(" * 2000 + ")" * 2000)), ""),
     "npy header, nested type": (npz(images=raw_npy(header(descr="[" * 90 + "]" * 90))), ""),
     "npy header of minuses": (npz(images=raw_npy("-" * 4000 + "1")), ""),
-    "npy header of no type": (npz(images=raw_npy(header(descr="()"))), ""),
     "npy header of mixed keys": (npz(images=raw_npy("{1: 2, 'a': 3}")), ""),
-    "npy header of a list": (npz(images=raw_npy("[1, 2]")), "not a dictionary"),
     "npy header of code": (npz(images=raw_npy("__import__('os').getpid()")), ""),
-    "npy header of noise": (npz(images=raw_npy("\x00\xff'\"\\")), ""),
-    "npy header, open text": (npz(images=raw_npy("{'descr': '''")), ""),
     "npy of -1 images": (npz(images=raw_npy(header(shape="(-1, 28, 28)"))), "shape [-1, 28, 28]"),
     "npy of 2**63 images": (npz(images=raw_npy(header(shape=f"({2**63}, 28, 28)"))), "bytes at most"),
     "npy of 10**3000 images": (npz(images=raw_npy(header(shape=f"(1{'0' * 3000}, 28, 28)"))), "0000, 28, 28]"),
     "npy that claims 1 GiB": (npz(images=raw_npy(header(shape="(1048576, 32, 32)"))), "bytes at most"),
     "npy that claims more": (npz(images=raw_npy(header(shape="(6, 28, 28)"))), "bytes in 'images.npy'"),
-    "npy that claims less": (npz(images=raw_npy(header(shape="(4, 28, 28)"))), "bytes in 'images.npy'"),
     "npy bomb": (lambda: npz(images=raw_npy(header(), IMAGES.tobytes() + bytes(100 * MIB))), "bytes in 'images.npy'"),
     "zip by bzip2": (npz(zipfile.ZIP_BZIP2, images=IMAGES), "compression 12"),
-    "zip by lzma": (npz(zipfile.ZIP_LZMA, images=IMAGES), "compression 14"),
     "zip by nothing known": (patched(NPZ, CENTRAL, 10, "<H", 99), "compression 99"),
     "zip, encrypted": (patched(NPZ, CENTRAL, 8, "<H", 1), "encrypted"),
-    "zip of patches": (patched(NPZ, CENTRAL, 8, "<H", 0x20), "patched data"),
-    "zip of version 25.5": (patched(NPZ, CENTRAL, 6, "<H", 255), "version 25.5"),
     "zip of another CRC": (patched(NPZ, CENTRAL, 16, "<I", 1), "Bad CRC-32"),
-    "zip of another local name": (patched(NPZ, LOCAL, 30, "B", 0x79), "File name in directory"),
     "zip with an offset beyond it": (patched(NPZ, CENTRAL, 42, "<I", 10**9), ""),
     "zip with a directory beyond it": (patched(NPZ, END, 16, "<I", 10**9), ""),
     "zip with a directory of 1 GB": (patched(NPZ, END, 12, "<I", 10**9), ""),
     "zip member said to be longer": (patched(STORED, CENTRAL, 24, "<I", 5000), "found 5000 bytes in"),
-    "zip member said to be shorter": (patched(STORED, CENTRAL, 24, "<I", 500), "Bad CRC-32"),
     "zip64 lie": (zip64_lie(len(npy(IMAGES))), f"found {2**40} bytes in"),
     "zip64 lie twice": (zip64_lie(1 << 40), ""),  # some versions of zipfile refuse it before we do
     "zip directory bomb": (directory_bomb, "zip directory of"),
@@ -267,18 +235,6 @@ def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
         for name, fault in faults.items():
             assert fault in refused(name.strip("\0"), name, "")
     assert "found a folder, expected a file" in refused("folder", Path("folder"), 3, call=readers.read_labels)
-
-
-def test_long_texts_are_shortened_to_their_end():
-    assert readers.shorten("123456", 6) == "123456"
-    assert readers.shorten("1234567", 6) == "...567"
-
-
-def test_a_long_path_leaves_room_for_the_fault(tmp_path):
-    folder = tmp_path.joinpath(*["d" * 100] * 4)
-    folder.mkdir(parents=True)
-    (folder / "hostile.bin").write_bytes(idx(IMAGES, 0xD03))
-    assert "float32" in refused("hostile.bin", str(folder / "hostile.bin"), "")
 
 
 def read_or_refused(path, content):
@@ -486,13 +442,6 @@ def test_other_content_under_mnists_name_is_refused(tmp_path, small_mnist, name)
     assert f"found {name} of sha256 {digests[0]}, expected {digests[1]}" in message and "--dataset PATH" in message
 
 
-def test_other_npz_under_mnists_name_is_refused(tmp_path):
-    write_npz(tmp_path / "mnist.npz")
-    assert "expected ba891046e6505d7a" in refused("mnist.npz", "mnist", str(tmp_path))
-    np.savez(tmp_path / "mnist.npz", x_train=IMAGES)
-    refused("mnist.npz", "mnist", str(tmp_path))
-
-
 def test_keras_cache_is_used_and_checked(keras, small_mnist, tmp_path):
     cache = tmp_path / ".keras" / "datasets" / "mnist.npz"
     write_npz(cache)
@@ -552,12 +501,6 @@ def test_digits_look_like_mnist():
     assert zero[14, 14] == 0 and zero[14].max() > 150 and zero[:, 14].max() > 150
     assert load("digits", "").digest == digits.digest
     assert load("digits", "", "test").digest == digits.digest
-
-
-def test_module_is_light():
-    """The command line answers before TensorFlow, which takes seconds, is imported."""
-    code = "import sys, dcgan_tf1.data.sources; print({'tensorflow', 'sklearn', 'scipy'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "set()\n"
 
 
 # Batches

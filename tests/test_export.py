@@ -16,7 +16,6 @@ from conftest import ROOT, SHIPPED, assert_error, contents, environment, numpy_s
 from PIL import Image
 
 import dcgan_tf1
-from dcgan_tf1.runs import weights
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
 FORMATS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
@@ -194,14 +193,6 @@ def test_misuse_ends_in_one_line_and_leaves_nothing(flags, code, named, tmp_path
     (tmp_path / "file").write_bytes(b"mine")
     assert_error(run("export", *flags), code, named)
     assert contents(tmp_path) == {"file": b"mine"}
-
-
-def test_weights_of_other_networks(tmp_path):
-    shipped = weights.shipped_weights("unconditional")
-    path = tmp_path / "weights.npz"
-    weights.save_weights(path, shipped._replace(config=shipped.config.replace(g_channels=(256, 128))))
-    assert_error(run("export", "--checkpoint", path, "--out", tmp_path / "it"), 4, "generator/output/kernel")
-    assert not (tmp_path / "it").exists()
 
 
 def test_onnx_without_its_extra(tmp_path, monkeypatch):

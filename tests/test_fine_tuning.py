@@ -174,27 +174,6 @@ class Drawn:
         return self.rows
 
 
-def test_rows_are_scaled_about_their_middle_and_shifted():
-    drawn = Drawn([0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 10], [0, 0.5, 0, 0])  # shifts, and tenths of a stretch
-    columns, rows = random_jitter(4, 4, 1.0, drawn)
-    row = np.array([10.0, 20.0, 30.0, 40.0])
-    assert np.array_equal(columns, [np.eye(4)] * 4)
-    assert (rows.numpy() @ row).tolist() == [
-        [10, 20, 30, 40],
-        [0, 10, 20, 30],
-        [17.5, 22.5, 27.5, 32.5],
-        [5, 15, 25, 35],
-    ]
-
-
-def test_a_cut_is_half_the_side_about_its_middle():
-    cut = augment(tf.ones([3, 8, 8, 1]), Drawn([0, 0, 0, 0, 0], [0, 0, 0, -1, 0], [0, 0, 0, 1, -1])).numpy()[..., 0]
-    for image, rows, columns in zip(cut, ((2, 6), (0, 2), (6, 8)), ((2, 6), (2, 6), (0, 2)), strict=True):
-        expected = np.ones((8, 8))
-        expected[slice(*rows), slice(*columns)] = -1
-        assert np.array_equal(image, expected)
-
-
 def jitter(images, random):
     return resample(images, random_jitter(images.shape[0], images.shape[1], 1.0, random))
 

@@ -5,15 +5,13 @@ import errno
 import functools
 import os
 import signal
-import subprocess
-import sys
 import tracemalloc
 from concurrent import futures
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, assert_error, contents, environment, numpy_sampler, output, run
+from conftest import assert_error, contents, output, run
 from PIL import Image
 
 import dcgan_tf1
@@ -118,36 +116,6 @@ def test_balanced_at_every_length(shipped):
 def test_confidence(shipped):
     examined = [list(shipped.select(100, 0, min_confidence=least))[-1].examined for least in (0, 0.9, 0.9999)]
     assert examined[0] == 100 and examined == sorted(set(examined))
-
-
-def test_candidates_are_counted_as_far_as_the_last_that_is_kept(shipped):
-    assert [part.examined for part in shipped.select(CHUNK + 10, 0)] == [CHUNK, CHUNK + 10]
-    last = list(shipped.select(70, 1, digit=7))[-1]
-    chunk, index = divmod(last.examined - 1, CHUNK)
-    assert chunk > 0
-    assert np.array_equal(last.z[-1], draws.latent(1, draws.Stream.SAMPLE, chunk, (CHUNK, 100))[index])
-
-
-class HalfSure:
-    """A classifier that takes every digit for a three, with a probability of 0.5."""
-
-    def features_and_probabilities(self, digits):
-        return None, np.tile(np.eye(10, dtype=np.float32)[3] / 2, (len(digits), 1))
-
-
-@pytest.fixture
-def half_sure(monkeypatch):
-    monkeypatch.setattr(Classifier, "load", lambda: contextlib.nullcontext(HalfSure()))
-    monkeypatch.setattr(search, "PATIENCE", CHUNK)
-
-
-def test_a_confidence_that_is_just_reached(finished, half_sure):
-    with dcgan_tf1.load(finished) as gan:
-        for digit in (3, None):
-            (part,) = gan.select(7, 0, digit, min_confidence=0.5)
-            assert part.examined == 7 and part.labels.tolist() == [3] * 7
-        with pytest.raises(CheckpointError, match=f"^any digit: found none in {CHUNK} "):
-            list(gan.select(7, 0, min_confidence=0.6))
 
 
 # Which candidates are kept: the search beside plain definitions
@@ -257,24 +225,6 @@ def test_what_may_be_given_in_place_of_arrays_and_numbers(shipped):
     assert np.array_equal(shipped.sample(np.int64(2), seed=np.uint8(0)), digits)
     assert np.array_equal(shipped.discriminate(list(digits)), shipped.discriminate(digits))
     assert list(shipped.select(0, 0)) == [] and list(shipped.select(0, 0, balanced=True)) == []
-
-
-def test_the_sampler_of_the_documents_knows_every_chunk(shipped):
-    """docs/numpy_sampler.py generates the same digits, beyond its first chunk of them too."""
-    sampler = numpy_sampler()
-    config, arrays = sampler.load(weights.shipped_weights("unconditional").path)
-    digits = shipped.sample(2 * CHUNK + 4, seed=9)
-    for chunk in range(3):
-        z = sampler.latent(9, chunk, config["z_dim"])
-        assert z.dtype == np.float32 and np.array_equal(z, draws.latent(9, draws.Stream.SAMPLE, chunk, (CHUNK, 100)))
-        generated = sampler.generate(z[:4], config, arrays)
-        assert np.abs(generated.astype(int) - digits[chunk * CHUNK :][:4]).max() <= 1
-
-
-def test_import_is_light():
-    code = "import sys, dcgan_tf1.runs.weights; print({'tensorflow', 'scipy', 'sklearn'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert found.stdout == "set()\n", found.stderr
 
 
 def test_many_at_once_beside_eager_code_and_from_threads(shipped, finished):
@@ -529,8 +479,3 @@ def test_an_unknown_digit(finished, half_sure, tmp_path):
     result = run("generate", "--digit", 4, "--out_dir", finished, "--out", tmp_path / "new")
     assert_error(result, 4, "digit 4: found none in 500")
     assert not (tmp_path / "new").exists()
-
-
-def test_out_is_a_file(at_hand, tmp_path):
-    (tmp_path / "file").write_bytes(b"mine")
-    assert_error(run("generate", "--out", tmp_path / "file"), 5, "file")

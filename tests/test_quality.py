@@ -333,7 +333,3 @@ class TestEvaluate:
         result = run("evaluate", "--checkpoint_dir", tmp_path / folder)
         assert_error(result, 4, "no checkpoint")
         assert result.out == ""
-
-    @pytest.mark.parametrize("flags", [("--num_digits", "99"), ("--seed", "-1"), ("--classifier", "c")])
-    def test_flags(self, flags):
-        assert_error(run("evaluate", *flags), 2, flags[0])

@@ -113,13 +113,6 @@ def test_reference_is_as_large_and_starts_as_published():
     assert all((found[name] == 0).all() for name in found if name.endswith(("bias", "beta")))
 
 
-def test_default_sizes():
-    gan = build_gan(Config())
-    assert count(gan.g_variables) == 16 * 2048 + 2048 + 25 * 128 * 64 + 64 + 25 * 64 * 32 + 32 + 25 * 32
-    expected = 16 * 16 + 16 * 16 * 32 + 32 + 16 * 32 * 64 + 64 + 16 * 64 * 128 + 128 + 2 * 2 * 128 + 1
-    assert count(gan.d_variables) == expected
-
-
 @pytest.mark.parametrize("g_channels", [(4,), (8, 4), (16, 8, 4), (16, 8, 4, 2)])
 @pytest.mark.parametrize("g_batch_norm", ["all", "first"])
 def test_every_depth_draws_32x32(g_channels, g_batch_norm):
@@ -145,24 +138,6 @@ def test_images_are_scaled_then_padded_and_back():
     assert (border == -1).all()
     assert np.array_equal(to_uint8(tf.constant(scaled)).numpy()[:, 2:30, 2:30], images)
     assert np.array_equal(scale_images(tf.constant(np.pad(images, [(0, 0), (2, 2), (2, 2)])), 32).numpy(), scaled)
-
-
-def test_variables_are_named_for_their_player():
-    gan = build_gan(TINY)
-    assert {v.op.name for v in gan.g_variables} == {
-        "generator/dense/kernel",
-        "generator/dense/beta",
-        "generator/deconv1/kernel",
-        "generator/deconv1/beta",
-        "generator/output/kernel",
-    }
-    assert {v.op.name for v in gan.d_variables} == {
-        "discriminator/conv1/kernel",
-        "discriminator/conv2/kernel",
-        "discriminator/conv2/beta",
-        "discriminator/dense/kernel",
-        "discriminator/dense/bias",
-    }
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
@@ -267,24 +242,26 @@ def test_fused_steps_equal_separate_runs(name):
     assert next(distances([STEPS], simultaneous=True)) > 0.12
 
 
-@pytest.mark.parametrize(("simultaneous", "low", "high"), [(False, 0, 0.01), (True, 0.015, 1)])
-def test_two_updates_over_many_steps(monkeypatch, simultaneous, low, high):
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+def test_two_updates_over_many_steps(monkeypatch, updates):
     """Adam has an epsilon so large that small gradients, which rounding changes, make small steps."""
     monkeypatch.setattr(v1.train, "AdamOptimizer", functools.partial(v1.train.AdamOptimizer, epsilon=1.0))
     monkeypatch.setattr(step_module, "EPSILON", 1.0)
-    pair = Pair(CONFIGS["two updates"].replace(lr_g=0.3, lr_d=0.05))
-    before = pair.values()
-    for step in range(STEPS):
-        losses, expected = pair.step(step), pair.plain_step(step, simultaneous)
-        if not simultaneous:
-            assert (losses["d_loss"], losses["g_loss"]) == pytest.approx(expected, rel=1e-4)
-    assert low <= pair.distance(before) < high
+    for order in ("alternating", "simultaneous"):
+        pair = Pair(CONFIGS["two updates"].replace(lr_g=0.3, lr_d=0.05, updates=updates))
+        before = pair.values()
+        for step in range(STEPS):
+            losses, expected = pair.step(step), pair.plain_step(step, order == "simultaneous")
+            if updates == order == "alternating":
+                assert (losses["d_loss"], losses["g_loss"]) == pytest.approx(expected, rel=1e-4)
+        assert (pair.distance(before) < 0.01) == (updates == order), pair.distance(before)
 
 
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
 @pytest.mark.parametrize("g_steps", [1, 3])
-def test_generator_is_updated_as_often_as_asked(g_steps):
+def test_generator_is_updated_as_often_as_asked(g_steps, updates):
     """The variables with Adam's powers of beta1 count the updates."""
-    training = Training(TINY.replace(g_steps=g_steps))
+    training = Training(TINY.replace(g_steps=g_steps, updates=updates))
     first = training.values()
     for step in range(2):
         training.step(step)
@@ -487,34 +464,6 @@ def test_a_scaled_rate_by_hand(scale, monkeypatch):
 # Sampling
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_digit_does_not_depend_on_its_neighbours(name, tmp_path):
-    config = CONFIGS[name]
-    z = draws.latent(0, draws.Stream.SNAPSHOT, 0, (36, config.z_dim))
-    training = Training(config, steps=5)
-    training.session.run(training.gan.calibrate_op, {training.gan.sample_z: z})
-    digits = training.sample(z)
-    assert digits.dtype == np.uint8 and digits.shape == (36, 32, 32)
-    assert len(np.unique(digits.reshape(36, -1), axis=0)) == 36 and digits.std() > 1
-    assert np.array_equal(training.sample(z), digits)
-    levels = [abs_difference(training.sample(z[::-1])[::-1], digits)]
-    levels += [abs_difference(training.sample(z[i : i + n]), digits[i : i + n]) for n in (1, 3) for i in range(34)]
-    assert max(levels) <= 1, levels  # other shapes of matrix products round otherwise, so that a grey level may change
-    strange = np.concatenate([z[:1], 100 * z[1:]])
-    assert np.array_equal(training.sample(strange)[0], digits[0])
-    assert training.sample(z[:0]).shape == (0, 32, 32)
-    with training.gan.graph.as_default():
-        training.gan.saver.save(training.session, str(tmp_path / "model"), write_meta_graph=False)
-    again = Training(config)
-    with again.gan.graph.as_default():
-        again.gan.saver.restore(again.session, str(tmp_path / "model"))
-    assert np.array_equal(again.sample(z), digits)
-
-
-def abs_difference(a, b):
-    return int(np.abs(a.astype(int) - b).max())
-
-
 @pytest.mark.parametrize("recipe", ["default", "two updates"])
 def test_a_step_can_be_the_body_of_a_loop(recipe):
     """Three steps in one call are three calls, bit for bit."""
@@ -542,16 +491,6 @@ def test_a_step_can_be_the_body_of_a_loop(recipe):
             looped = sess.run({variable.op.name: variable for variable in variables})
     assert called.keys() == looped.keys()
     assert all(np.array_equal(called[name], looped[name]) for name in called)
-
-
-def test_32x32_images_are_taken_as_they_are():
-    images, z = inputs(TINY, 0)
-    metrics = []
-    for gan, shown in ((build_gan(TINY), images), (build_gan(TINY, side=32), np.pad(images, [(0, 0), (2, 2), (2, 2)]))):
-        with open_session(gan, TINY) as sess:
-            sess.run(gan.init_op)
-            metrics.append(sess.run(gan.metrics, {gan.images: shown, gan.z: z}))
-    assert metrics[0] == metrics[1]
 
 
 # Learning rates

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import shutil
 import warnings
 import zipfile
@@ -201,21 +200,6 @@ def test_any_flipped_bit_is_seen(path):
         assert (again.step, again.config) == (found.step, found.config)
         assert all(np.array_equal(again.arrays[name], found.arrays[name]) for name in ARRAYS)
     assert refused > len(positions) / 2
-
-
-def test_no_regular_file(tmp_path):
-    path = tmp_path / "weights.npz"
-    os.mkfifo(path)  # to open it would wait for a writer
-    with pytest.raises(CheckpointError, match="found a pipe"):
-        weights.find_weights(path, None, pytest.fail)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(CheckpointError, match="found a folder, expected a file"):
-        weights.load_weights(path)
-    for wanted in (tmp_path, path):
-        with pytest.raises(CheckpointError, match=r"weights\.npz") as caught:
-            weights.find_weights(wanted, None, pytest.fail)
-        assert "--data_dir" not in str(caught.value)
 
 
 # Which
