@@ -475,7 +475,9 @@ def test_a_digit_that_the_weights_do_not_know(arguments, tmp_path, no_tensorflow
     assert os.listdir(tmp_path) == []
 
 
-def test_an_unknown_digit(finished, half_sure, tmp_path):
-    result = run("generate", "--digit", 4, "--out_dir", finished, "--out", tmp_path / "new")
+def test_an_unknown_digit(finished, monkeypatch, tmp_path):
+    monkeypatch.setattr(search, "PATIENCE", CHUNK)
+    flags = ["--digit", 4, "--min_confidence", 1]  # which no softmax reaches
+    result = run("generate", *flags, "--out_dir", finished, "--out", tmp_path / "new")
     assert_error(result, 4, "digit 4: found none in 500")
     assert not (tmp_path / "new").exists()

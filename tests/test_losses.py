@@ -122,10 +122,11 @@ def test_a_penalty_has_the_value_and_the_gradients_of_pytorch(model):
         assert np.abs(ours - other).max() <= 1e-4 * max(np.abs(other).max(), 1e-3)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("flags", ["--loss hinge", "--loss relativistic --r1 0.1 --r2 0.1"])
-def test_other_losses_resume_bit_for_bit(flags, precision, tmp_path):
-    flags = [*flags.split(), "--precision", precision]
+@pytest.mark.parametrize(
+    "flags", ["--loss hinge --precision bfloat16", "--loss relativistic --r1 0.1 --r2 0.1 --precision float32"]
+)
+def test_other_losses_resume_bit_for_bit(flags, tmp_path):
+    flags = flags.split()
     train(tmp_path / "whole", 6, *flags)
     train(tmp_path / "resumed", 3, *flags)
     train(tmp_path / "resumed", 6)
@@ -138,8 +139,9 @@ def test_the_loss_of_the_contributing_guide(tmp_path, monkeypatch):
     *_, line = re.findall(r"^```python\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
     for name, loss in eval(f"{{{line}}}", vars(losses)).items():
         monkeypatch.setitem(LOSSES, name, loss)
+    small = {"dataset": "digits", "g_channels": (16, 8), "d_channels": (4, 8), "batch_size": 8}
     for iterations in (2, 4):
-        train_config(tmp_path, Config(loss="hinge_margin", dataset="digits", iterations=iterations))
+        train_config(tmp_path, Config(loss="hinge_margin", iterations=iterations, **small))
     manifest = json.loads((tmp_path / "checkpoints" / "model-4.json").read_text())
     assert manifest["config"]["loss"] == "hinge_margin"
 

@@ -86,7 +86,6 @@ def test_every_float16():
 
 
 FAMILIES = {
-    "default": [],
     "reference": ["--preset", "reference", "--g_channels", "16,8,8,4"],  # biases, and the wide kernel
     "one pixel": ["--g_channels", "8,4,4", "--output_kernel", "1", "--z_distribution", "normal"],
     "dcgan28": ["--model", "dcgan28"],

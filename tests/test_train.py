@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -164,18 +163,17 @@ def test_another_machine_is_noted(finished_copy, monkeypatch):
 # Signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_step_and_commits(finished, tmp_path, monkeypatch, number):
+def test_a_signal_ends_the_step_and_commits(finished, tmp_path, monkeypatch):
     draw = draws.batch_indices
 
     def draw_and_kill(count, batch_size, seed, step):
         if step == 63:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM)
         return draw(count, batch_size, seed, step)
 
     monkeypatch.setattr(draws, "batch_indices", draw_and_kill)
     result = run(*TINY, "--out_dir", tmp_path, "--iterations", STEPS)
-    assert result.code == 128 + number
+    assert result.code == 128 + signal.SIGTERM
     assert result.out.splitlines()[-1] == "committed 64" and result.err == ""
     monkeypatch.undo()
     assert "resumed at step 64" in train(tmp_path, STEPS)
@@ -245,12 +243,10 @@ def test_no_good_checkpoint_never_starts_again(finished_copy):
     assert "no good checkpoint left" in assert_refused(finished_copy, 4)
 
 
-def test_another_learning_rate_is_accepted_and_told(finished_copy, tmp_path):
-    shutil.copytree(finished_copy, tmp_path / "same")
+def test_another_learning_rate_is_accepted_and_told(finished_copy):
     out = train(finished_copy, STEPS + 10, "--lr_g", 0.0005)
     assert f"lr_g: {Config().lr_g} until step {STEPS}, 0.0005 from there\n" in out
-    assert "lr_d" not in train(tmp_path / "same", STEPS + 10)
-    assert weights(finished_copy, STEPS + 10) != weights(tmp_path / "same", STEPS + 10)
+    assert "lr_d" not in out
     assert checkpoint.load(finished_copy / "checkpoints", STEPS + 10).config.lr_g == 0.0005
     assert "lr_g" not in train(finished_copy, STEPS + 20, "--lr_g", 0.0005)
 
@@ -265,18 +261,18 @@ def test_what_onednn_may_use(told, expected, monkeypatch):
         assert machine.computes_in_bfloat16() == (expected and capable)
 
 
-@pytest.mark.parametrize(("precision", "other"), [("float32", "bfloat16"), ("bfloat16", "float32")])
-def test_a_new_run_takes_the_fastest_precision_and_keeps_it(precision, other, tmp_path, monkeypatch):
+def test_a_new_run_takes_the_fastest_precision_and_keeps_it(tmp_path, monkeypatch):
     automatic = ["--precision", "auto"]
-    monkeypatch.setattr(session, "computes_in_bfloat16", lambda: precision == "bfloat16")
-    assert f", {precision}\n" in train(tmp_path, 1, *automatic)
-    monkeypatch.setattr(session, "computes_in_bfloat16", lambda: other == "bfloat16")
+    monkeypatch.setattr(session, "computes_in_bfloat16", lambda: True)
+    began = train(tmp_path, 1, *automatic)
+    assert ", bfloat16\n" in began and "note:" not in began
+    monkeypatch.setattr(session, "computes_in_bfloat16", lambda: False)
     resumed = train(tmp_path, 2, *automatic)
-    assert f", {precision}\n" in resumed
-    assert "precision:" not in resumed
-    assert ("note: bfloat16 is slower than float32 here" in resumed) == (precision == "bfloat16")
-    assert checkpoint.load(tmp_path / "checkpoints", 2).config.precision == precision
-    assert f"precision: {precision} until step 2, " in train(tmp_path, 3, "--precision", other)
+    assert ", bfloat16\n" in resumed and "precision:" not in resumed
+    assert "note: bfloat16 is slower than float32 here" in resumed
+    assert checkpoint.load(tmp_path / "checkpoints", 2).config.precision == "bfloat16"
+    assert "precision: bfloat16 until step 2, " in train(tmp_path, 3, "--precision", "float32")
+    assert ", float32\n" in train(tmp_path / "other", 1, *automatic)
 
 
 def test_a_run_is_held_by_one_process(finished):

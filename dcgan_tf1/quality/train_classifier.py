@@ -85,7 +85,7 @@ def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict
     with v1.Session(graph=graph, config=session_options()) as session:
         session.run(init_op)
         train_step = session.make_callable((loss, train_op), [image, label, transform, rate, share])
-        for step in (progress := tqdm(range(steps), mininterval=5)):
+        for step in (progress := tqdm(range(steps), mininterval=5, disable=None)):
             chosen = draws.batch_indices(len(images), batch, kind.seed, step)
             moves = _transforms(np.random.default_rng([kind.seed, step]), batch)
             latest = max(0.01, 1 / (1 + step))  # the share of the batch in the moving averages
