@@ -266,9 +266,13 @@ class Workers:
             time.sleep(0.2)
 
     def _find_lost(self, error: tf.errors.OpError) -> str:
-        """Which worker is lost, and why; or that none is, and what `error` says."""
-        for worker, why in self._absent().items():
-            return f"{self._name(worker)} {why}"
+        """Which worker is lost, and why; or that none is, and what `error` says.
+
+        Who looks late finds two that have ended: the one that was lost, and one that has told so already.
+        """
+        absent = [f"{self._name(worker)} {why}" for worker, why in self._absent().items()]
+        if absent:
+            return ", ".join(absent[:2])
         reason = str(error).strip().rpartition("\n")[2]
         return f"the workers cannot reach each other ({reason:.60})"
 
