@@ -8,12 +8,9 @@ import sys
 def import_tensorflow(keras: bool = False) -> None:
     """Import TensorFlow, without the lines that its C++ side writes to stderr, on which no user could act.
 
-    Users who set TF_CPP_MIN_LOG_LEVEL themselves see the lines that they ask for.
-
-    Args:
-        keras: whether Keras is imported too, as it is by a plain `import tensorflow`. It brings scikit-learn, SciPy
-            and matplotlib, and takes half of the time. Without it `tf.keras` still works: Keras is then imported at
-            its first use. But `import tensorflow.keras`, which a caller's program may contain, fails.
+    Users who set TF_CPP_MIN_LOG_LEVEL themselves see the lines that they ask for. Without `keras`, which brings
+    scikit-learn, SciPy and matplotlib and takes half of the time, `tf.keras` still works: Keras is imported at its first
+    use. But `import tensorflow.keras`, which a caller's program may contain, fails.
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # each session has the threads that it asks for
     with contextlib.ExitStack() as after:

@@ -79,10 +79,8 @@ def check_label(name: str, value: Any, names: Sequence[str]) -> None:
 def one_hot(labels: npt.ArrayLike | None, count: int, names: Sequence[str]) -> np.ndarray:
     """The classes of `count` images, by their `labels`, as the networks take them: float32 [count, len(names)].
 
-    Args:
-        labels: integers [count]; None for an unconditional GAN, which has no `names`.
-
-    Raises ValueError: they are missing or too many, are of another type, or are not the labels of these classes.
+    The labels are integers [count], and None for an unconditional GAN, which has no `names`. Raises ValueError if they
+    are something else, or are not the labels of these classes.
     """
     if not names:
         if labels is not None:

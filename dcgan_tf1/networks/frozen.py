@@ -27,14 +27,10 @@ def session_options() -> tf.compat.v1.ConfigProto:
 def constant_getter(
     arrays: Mapping[str, np.ndarray], source: Path, used: set[str] | None = None
 ) -> Callable[..., tf.Tensor]:
-    """A custom getter for `variable_scope` that puts constants, float32, in the place of variables.
+    """A custom getter for `variable_scope` that puts `arrays`, which `source` holds, in the place of variables.
 
-    Args:
-        arrays: the values, by the name of the variable, as the file `source` holds them.
-        used: a set; the name of each variable that is asked for is added to it.
-
-    Raises (when the getter is called):
-        CheckpointError: `arrays` has no such variable, or has it in another shape.
+    They become float32. It adds each name that is asked for to `used`, and raises CheckpointError where there is no such
+    array of that shape.
     """
 
     def get_constant(

@@ -39,9 +39,7 @@ def plot_curves(logs: Path) -> Path:
 
     The panels show losses, probabilities and, where distance.csv has rows, the Frechet distance.
 
-    Raises:
-        DataError: there is no metrics.csv with rows.
-        OutputError: the figure cannot be written.
+    Raises DataError: there is no metrics.csv with rows; OutputError: the figure cannot be written.
     """
     rows = read_table(logs, "metrics.csv")
     measured = read_table(logs, "distance.csv") if (logs / "distance.csv").exists() else []
@@ -71,11 +69,9 @@ def plot_curves(logs: Path) -> Path:
 
 
 def plot_comparison(models: Sequence[ModelHistory], reference: float, path: Path) -> Path:
-    """Draw several models side by side: samples over time, and below them distances and losses against minutes.
+    """Draw models, 8 at most, side by side: samples over time, and below them distances and losses against minutes.
 
-    Args:
-        models: 8 at most.
-        reference: the Frechet distance of real digits.
+    `reference` is the Frechet distance of real digits.
 
     Raises OutputError: the figure cannot be written.
     """

@@ -31,9 +31,8 @@ def animate(folder: Path, target: Path, frames: int) -> str:
     At most `frames` grids, 2 or more, are shown, closer together early on, when the most changes. The line that is
     returned says what was written.
 
-    Raises:
-        DataError: there is no grid, or a grid is damaged or of another size than the ones before it.
-        OutputError: `target` cannot be written, or ffmpeg is missing or fails.
+    Raises DataError: there is no grid, or one is damaged or of another size than the ones before it; OutputError:
+    `target` cannot be written, or ffmpeg is missing or fails.
     """
     paths = snapshots(folder)
     chosen = closer_early(len(paths), frames)

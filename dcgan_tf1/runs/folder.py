@@ -92,10 +92,8 @@ def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str
 def with_dataset(run: Run, dataset: Dataset) -> Run:
     """The same run with its data set recorded in the settings, so that a resume finds it from any working directory.
 
-    Raises:
-        CheckpointError: the run was trained on other data.
-        DataError: the images are too large for the networks, or have no labels that a conditional GAN can learn.
-        UsageError: the batch is larger than the data set.
+    Raises CheckpointError: the run was trained on other data; DataError: the images are too large, or have no labels
+    that a conditional GAN can learn; UsageError: the batch is larger than the data set.
     """
     config, start = run.config, run.start
     record = dataset.record(config.conditional)

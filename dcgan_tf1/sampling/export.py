@@ -24,9 +24,8 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
     (28x28 for some families, and with 3 channels behind in colour), and `pixels`, the same as float32 in [0, 1], for
     any n.
 
-    Raises:
-        CheckpointError: the weights are not those of the networks that their config describes.
-        OutputError: the file cannot be written; nothing is left behind.
+    Raises CheckpointError: the weights are not those of the networks that their config describes; OutputError: the file
+    cannot be written, and nothing is left behind.
     """
     graph, inputs, outputs = frozen_generator(weights)
     named = ({tensor.op.name: tensor for tensor in tensors} for tensors in (inputs, outputs))
@@ -46,12 +45,7 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
 
 
 def write_onnx(weights: Weights, path: Path) -> None:
-    """Write the generator of `weights` to the ONNX file `path`, with the input and the outputs of the SavedModel.
-
-    Raises:
-        CheckpointError: the weights are not those of the networks that their config describes.
-        OutputError: the file cannot be written; nothing is left behind.
-    """
+    """Write the generator of `weights` to the ONNX file `path`, like `write_saved_model`."""
     import tf2onnx
 
     tf.get_logger().setLevel("ERROR")  # tf2onnx calls what TensorFlow warns of
