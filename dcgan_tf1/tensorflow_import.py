@@ -9,8 +9,8 @@ def import_tensorflow(keras: bool = False) -> None:
     """Import TensorFlow, without the lines that its C++ side writes to stderr, on which no user could act.
 
     Users who set TF_CPP_MIN_LOG_LEVEL themselves see the lines that they ask for. Without `keras`, which brings
-    scikit-learn, SciPy and matplotlib and takes half of the time, `tf.keras` still works: Keras is imported at its first
-    use. But `import tensorflow.keras`, which a caller's program may contain, fails.
+    scikit-learn, SciPy and matplotlib and takes half of the time, `tf.keras` still works: Keras is imported when it is
+    used first. But `import tensorflow.keras`, which a caller's program may contain, fails.
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # each session has the threads that it asks for
     with contextlib.ExitStack() as after:

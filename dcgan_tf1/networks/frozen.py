@@ -29,8 +29,8 @@ def constant_getter(
 ) -> Callable[..., tf.Tensor]:
     """A custom getter for `variable_scope` that puts `arrays`, which `source` holds, in the place of variables.
 
-    They become float32. It adds each name that is asked for to `used`, and raises CheckpointError where there is no such
-    array of that shape.
+    They become float32. It adds each name that is asked for to `used`, and raises CheckpointError where there is no
+    such array of that shape.
     """
 
     def get_constant(

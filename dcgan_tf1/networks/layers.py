@@ -175,10 +175,7 @@ def _by_class(classes: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def dropout(x: tf.Tensor, rate: float, forward: ForwardPass) -> tf.Tensor:
-    """Each element is zero with probability `rate`, and x / (1 - rate) otherwise (Srivastava et al. 2014).
-
-    In inference it is x.
-    """
+    """Zeros with probability `rate`, x / (1 - rate) otherwise (Srivastava et al. 2014), and x in inference."""
     if forward.random is None:
         return x
     return tf.where(forward.random.coins(x.shape, rate), 0.0, x / (1.0 - rate))

@@ -17,8 +17,8 @@ _MOST_CALLS = 1 << 20  # of a step, so that no two calls of any two steps share 
 class Philox:
     """The random numbers of one step.
 
-    Where several replicas share a batch, each gets the rows for its share of what one replica would draw for the whole
-    batch. So no two replicas have the same numbers, and what is drawn does not depend on how many there are.
+    Each of several replicas gets the rows for its share of what one would draw for the whole batch. So no two have the
+    same numbers, and what is drawn does not depend on how many there are.
     """
 
     def __init__(self, seed: int, step: tf.Tensor, replica: int = 0, replicas: int = 1) -> None:
