@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from dcgan_tf1.commands.options import integer, option
-from dcgan_tf1.errors import ClusterError, UsageError
+from dcgan_tf1.errors import SIGNAL_BASE, ClusterError, UsageError
 from dcgan_tf1.tf_config import Task, write_task
 from dcgan_tf1.training.stopping import Signals
 
@@ -48,6 +48,7 @@ class _Launcher:
     def __init__(self) -> None:
         self.signals = Signals(self._signal)
         self._processes: list[subprocess.Popen] = []
+        self._unheard: OSError | None = None  # why what is printed reaches nobody
 
     def __enter__(self) -> "_Launcher":
         self.signals.__enter__()
@@ -60,30 +61,43 @@ class _Launcher:
     def run(self, flags: tuple[str, ...], settings: list[dict[str, Any]]) -> int:
         """Run a worker for each of `settings` until all have ended.
 
-        Returns the exit code of the one that failed first, or 0. ClusterError's stands for a signal that ended it.
+        Returns the exit code of the one that failed first, or 0. For a signal that ended it that is the signal's, if it
+        was passed on, and ClusterError's otherwise. Raises OSError: nobody reads what is printed, so all have ended.
         """
         addresses = free_addresses(len(settings))
         self._processes = [_start(Task(addresses, index), flags, setting) for index, setting in enumerate(settings)]
-        threads = [threading.Thread(target=_print_lines, args=each, daemon=True) for each in enumerate(self._processes)]
+        enumerated = enumerate(self._processes)
+        threads = [threading.Thread(target=self._print_lines, args=each, daemon=True) for each in enumerated]
         for thread in threads:
             thread.start()
         failed_at, failed, told = 0.0, 0, False
         while any(process.poll() is None for process in self._processes):
             codes = [process.returncode for process in self._processes if process.returncode]
-            if codes and not failed:
-                failed_at, failed = time.monotonic(), codes[0]
-            since = time.monotonic() - failed_at if failed else 0.0
+            if (codes or self._unheard) and not failed_at:
+                failed_at, failed = time.monotonic(), next(iter(codes), 0)
+            since = time.monotonic() - failed_at if failed_at else 0.0
             if since > _LAST_GRACE:
                 self._signal(signal.SIGKILL)
-            elif since > _GRACE and not told:
+            elif (self._unheard or since > _GRACE) and not told:
                 self._signal(signal.SIGTERM)
                 told = True
             time.sleep(0.05)
         for thread in threads:
             thread.join()
-        codes = [process.returncode for process in self._processes if process.returncode]
-        code = failed or next(iter(codes), 0)
-        return ClusterError.exit_code if code < 0 else code
+        if self._unheard:
+            raise self._unheard
+        code = failed or next((process.returncode for process in self._processes if process.returncode), 0)
+        if code < 0:
+            return SIGNAL_BASE + self.signals.number if self.signals.number else ClusterError.exit_code
+        return code
+
+    def _print_lines(self, index: int, process: subprocess.Popen) -> None:
+        for line in process.stdout or ():  # to the end, or the worker would wait for a reader
+            try:
+                sys.stdout.write(f"[{index}] {line.decode(errors='backslashreplace').rstrip()}\n")
+                sys.stdout.flush()
+            except OSError as error:
+                self._unheard = error
 
     def _signal(self, number: int) -> None:
         for process in self._processes:
@@ -93,7 +107,7 @@ class _Launcher:
 
 def _start(task: Task, flags: tuple[str, ...], setting: dict[str, Any]) -> subprocess.Popen:
     """A worker in a session of its own, so that a Ctrl-C at the terminal reaches it through the launcher alone."""
-    command = [sys.executable, "-u", "-m", "dcgan_tf1", "train", *flags]
+    command = [sys.executable, "-u", "-P", "-m", "dcgan_tf1", "train", *flags]  # -P: nothing of the current folder
     environment = {**os.environ, "TF_CONFIG": write_task(task), **setting["environment"]}
     package = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
@@ -114,12 +128,6 @@ def _start(task: Task, flags: tuple[str, ...], setting: dict[str, Any]) -> subpr
 def _end_with_parent() -> None:
     """Let the system kill this process when its parent has ended, however that was (`man 2 prctl`)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def _print_lines(index: int, process: subprocess.Popen) -> None:
-    for line in process.stdout or ():
-        sys.stdout.write(f"[{index}] {line.decode(errors='backslashreplace').rstrip()}\n")
-        sys.stdout.flush()
 
 
 def _shares(workers: int) -> list[dict[str, Any]]:
