@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import os
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +14,15 @@ from typing import IO
 import platformdirs
 
 from dcgan_tf1.errors import CheckpointError, OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp", re.DOTALL)
+_UNFINISHED = ".unfinished-"  # begins the name of a temporary folder
+_OLD = ".old"  # the folder in it for files that are replaced
 
 
 def make_folder(path: Path) -> Path:
@@ -71,9 +82,11 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> N
 
     Raises OutputError: the file cannot be written. The old one, if any, is intact, and nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:  # a new file, whatever link or pipe lies there
+            with contextlib.suppress(OSError):  # not all file systems can
+                _hold(file.fileno())
             file.write(content) if isinstance(content, bytes) else content(file)
             file.flush()
             os.fsync(file.fileno())
@@ -86,41 +99,91 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> N
             temporary.unlink(missing_ok=True)
 
 
-def refuse_existing(folder: Path, names: Iterable[str]) -> None:
-    """Raise OutputError if anything in `folder` has one of `names`."""
-    for name in names:
-        if os.path.lexists(folder / name):
-            raise OutputError(f"{folder / name}: found a file, expected none; --force replaces it")
+def refuse_existing(folder: Path, names: Iterable[str], force: bool = False) -> None:
+    """Raise OutputError if anything in `folder` has one of `names`; with `force`, if it is no regular file."""
+    for path in (folder / name for name in names):
+        if os.path.lexists(path) and not force:
+            raise OutputError(f"{path}: found a file, expected none; --force replaces it")
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            raise OutputError(f"{path}: found a link, folder, pipe or device, expected a regular file, or none")
 
 
 @contextlib.contextmanager
 def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iterator[Path]:
     """A temporary folder for files of `names`. When the block ends well, all move to `folder`; otherwise none does.
 
-    They move in the order of `names`, so that all are there when the last one is. A single name may be a folder's.
+    They move in the order of `names`, so that all are there when the last one is. Old ones move out of the way before,
+    since old files beside new ones would be worse than none. A process that is killed meanwhile loses neither: the next
+    one that writes to `folder` finds both in the temporary folder, and moves the new ones. A single name may be a
+    folder's.
 
     Raises OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
     """
-    if not force:
-        refuse_existing(folder, names)
     created = not folder.exists()
-    temporary = None
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=make_folder(folder)))
-        yield temporary
-        for name in names:
-            sync(temporary / name)
-        if len(names) > 1:  # old files beside new ones would be worse than none
-            for name in reversed(names):
-                (folder / name).unlink(missing_ok=True)
-        for name in names:
-            (temporary / name).replace(folder / name)
-        sync(folder)
+        clean(make_folder(folder))
+        refuse_existing(folder, names, force)
+        temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not all file systems can
+                stack.enter_context(_held(temporary))
+            yield temporary
+            for name in names:
+                sync(temporary / name)
+            _move_in(temporary, names)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
     finally:
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
         if created:
             with contextlib.suppress(OSError):  # it is not empty where files were written
                 folder.rmdir()
+
+
+def _move_in(temporary: Path, names: Sequence[str]) -> None:
+    """Move files of `names` from the temporary folder to the one that it lies in, and old ones out of the way."""
+    folder, old = temporary.parent, temporary / _OLD
+    if len(names) > 1:
+        old.mkdir(exist_ok=True)
+        sync(temporary)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).replace(old / name)
+    for name in names:
+        (temporary / name).replace(folder / name)
+    sync(folder)
+
+
+def clean(folder: Path) -> None:
+    """Remove the temporary files and folders in `folder` of processes that have ended; finish what they had begun."""
+    for path in folder.glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            with contextlib.suppress(OSError), _held(path):
+                path.unlink()
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError), _held(path):
+            if (path / _OLD).is_dir():  # all new files were there
+                left = sorted(set(os.listdir(path)) - {_OLD})
+                for name in left:
+                    (path / name).replace(folder / name)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a file or a folder until the block ends. Raises OSError if another process holds it."""
+    if fcntl is None:  # Windows removes no open files
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        _hold(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _hold(descriptor: int) -> None:
+    """Hold an open file or folder as long as it is open. Raises OSError if another process holds it."""
+    if fcntl:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

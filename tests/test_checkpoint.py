@@ -335,7 +335,7 @@ def test_restarts_do_not_fill_the_disk(tmp_path):
         (tmp_path / name).write_text("mine")
     for step in range(10, 210, 10):
         (tmp_path / f".commit-{step}").mkdir()
-        for name in (f".commit-{step}/model-5.index", f".model-9.json.{step}.tmp", f"model-{step - 5}.index"):
+        for name in (f".commit-{step}/model-5.index", f".model-9.json.{step:08x}.tmp", f"model-{step - 5}.index"):
             (tmp_path / name).write_bytes(b"half")
         checkpoint.clean(tmp_path)
         commit(tmp_path, step)

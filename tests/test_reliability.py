@@ -164,7 +164,7 @@ def test_nowhere_to_print(finished, output):
 
 
 def test_temporaries_of_killed_processes_go_from_every_folder(finished_copy):
-    mine, others = [".0000010.png.123.tmp", ".metrics.csv.7.tmp"], [".settings.tmp", "notes.12.tmp"]
+    mine, others = [".0000010.png.0123abcd.tmp", ".metrics.csv.89abcdef.tmp"], [".settings.tmp", "notes.12.tmp"]
     folders = [finished_copy / name for name in ("sample_image", "checkpoints", "logs")]
     for folder, name in itertools.product(folders, mine + others):
         (folder / name).write_bytes(b"")

@@ -23,7 +23,6 @@ def animate(folders: Folders, out: str | None, frames: int, force: bool) -> int:
     from dcgan_tf1.files import refuse_existing
     from dcgan_tf1.pictures import film
 
-    if not force:
-        refuse_existing(target.parent, [target.name])
+    refuse_existing(target.parent, [target.name], force)
     print(film.animate(folders.samples, target, frames))
     return 0

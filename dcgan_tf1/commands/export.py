@@ -44,11 +44,15 @@ def export(choice: WeightsChoice, form: str, half: bool, z_scale: float, out: st
     if form == "onnx" and not importlib.util.find_spec("tf2onnx"):
         raise UsageError("--format: found onnx, which needs tf2onnx; install it by pip install -e '.[onnx]'")
     target = Path("exported", _NAMES[form]) if out is None else Path(out)
+    if not target.name and form != "saved_model":
+        raise UsageError(f"--out: found {out!r}, expected the name of a file")
 
     from dcgan_tf1.files import make_folder, refuse_existing
 
-    if not force:
-        refuse_existing(*((target, ["1"]) if form == "saved_model" else (target.parent, [target.name])))
+    if form != "saved_model":
+        refuse_existing(target.parent, [target.name], force)
+    elif not force:
+        refuse_existing(target, ["1"])
     source = choice.find()
     make_folder(target.parent)
     if form == "html":

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.sources import check_dataset_record
 from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError
+from dcgan_tf1.files import clean as clean_temporaries
 from dcgan_tf1.files import make_folder, sync, write_whole
 from dcgan_tf1.machine import cpu_model, usable_cores
 
@@ -57,6 +58,8 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = make_folder(folder) / ".lock"
     holder = folder / ".holder"  # its process id has a file of its own, as a locked file cannot be read on Windows
+    if path.is_symlink():
+        raise OutputError(f"{path}: found a link, expected a file that can be locked")
     held = FileLock(path, timeout=0)
     try:
         held.acquire()
@@ -67,8 +70,8 @@ def lock(folder: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: {reason}; expected a file that can be written and locked") from error
     try:
-        with contextlib.suppress(OSError):  # the process id is a courtesy: on a full disk the lock holds without it
-            holder.write_text(f"{os.getpid()}\n")
+        with contextlib.suppress(OutputError):  # the process id is a courtesy: on a full disk the lock holds without it
+            write_whole(holder, f"{os.getpid()}\n".encode())
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -211,9 +214,7 @@ def clean(folder: Path) -> None:
     """Remove what a killed process left half-written in a folder of the run. Only the lock's holder may call it."""
     for path in folder.glob(".commit-*"):
         shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(".*.[0-9]*.tmp"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    clean_temporaries(folder)
 
 
 def machine_record() -> dict[str, Any]:

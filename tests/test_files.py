@@ -1,0 +1,142 @@
+"""Files that are written whole: beside what others laid there, after kills, and in place of what may be replaced."""
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+from conftest import POSIX, ROOT, SHIPPED, assert_error, contents, run
+
+from dcgan_tf1 import files
+from dcgan_tf1.errors import OutputError
+from dcgan_tf1.runs import checkpoint
+
+pytestmark = POSIX
+NAMES = ["images", "labels"]
+
+
+@contextlib.contextmanager
+def written(folder, content, **options):
+    with files.all_or_none(folder, NAMES, **options) as temporary:
+        for name in NAMES:
+            (temporary / name).write_bytes(content)
+        yield
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    target.write_bytes(b"mine")
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "0123abcd")
+    (tmp_path / ".a.0123abcd.tmp").symlink_to(target)
+    with pytest.raises(OutputError, match="File exists"):
+        files.write_whole(tmp_path / "a", b"new")
+    assert target.read_bytes() == b"mine"
+    monkeypatch.undo()
+    files.write_whole(tmp_path / ("x" * 250), b"new")  # a name so long that nothing can be added to it
+
+
+def test_two_that_write_one_file_share_no_temporary_one(tmp_path):
+    """As two containers do, in which both have the process id 1."""
+
+    def write(file):
+        file.write(b"old")
+        files.write_whole(tmp_path / "a", b"new")
+        assert (tmp_path / "a").read_bytes() == b"new"
+
+    files.write_whole(tmp_path / "a", write)
+    assert contents(tmp_path) == {"a": b"old"}
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_who_holds_a_run_writes_through_no_link_and_waits_for_no_pipe(tmp_path, kind):
+    target = tmp_path / "target"
+    target.write_bytes(b"mine")
+    (tmp_path / "run").mkdir()
+    holder = tmp_path / "run" / ".holder"
+    holder.symlink_to(target) if kind == "link" else os.mkfifo(holder)
+    with checkpoint.lock(tmp_path / "run"):
+        assert holder.read_text() == f"{os.getpid()}\n"
+    assert target.read_bytes() == b"mine"
+    (tmp_path / "run" / ".lock").unlink()
+    (tmp_path / "run" / ".lock").symlink_to(target)
+    with pytest.raises(OutputError, match=r"\.lock: found a link"), checkpoint.lock(tmp_path / "run"):
+        pass
+    assert target.read_bytes() == b"mine"
+
+
+def test_what_the_dead_left_goes_and_what_the_living_write_stays(tmp_path):
+    (tmp_path / ".a.0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / ".unfinished-dead").mkdir()
+    (tmp_path / ".unfinished-dead" / "images").write_bytes(b"half")
+    (tmp_path / ".notes.tmp").write_bytes(b"mine")
+
+    def write(file):
+        file.write(b"half")
+        with written(tmp_path, b"new"):
+            left = {name for name in os.listdir(tmp_path) if name.endswith(".tmp")}
+            assert len(left) == 2 and ".notes.tmp" in left and "0123abcd" not in str(left)
+            assert len(list(tmp_path.glob(".unfinished-*"))) == 1
+
+    files.write_whole(tmp_path / "a", write)
+    assert contents(tmp_path) == {".notes.tmp": b"mine", "a": b"half", "images": b"new", "labels": b"new"}
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from dcgan_tf1 import files
+
+folder, allowed = Path(sys.argv[1]), int(sys.argv[2])
+replace, calls = Path.replace, []
+
+def replace_or_die(path, target):
+    calls.append(path)
+    if len(calls) > allowed:
+        os._exit(9)
+    return replace(path, target)
+
+Path.replace = replace_or_die
+with files.all_or_none(folder, ["images", "labels"], force=True) as temporary:
+    for name in ("images", "labels"):
+        (temporary / name).write_bytes(b"new")
+"""
+
+
+@pytest.mark.parametrize("allowed", range(5))
+def test_a_kill_while_a_set_is_replaced_loses_neither_the_old_nor_the_new(tmp_path, allowed):
+    """Nor does a file of one set ever lie beside one of the other."""
+    with written(tmp_path, b"old"):
+        pass
+    code = subprocess.run([sys.executable, "-c", KILLED, tmp_path, str(allowed)], cwd=ROOT).returncode
+    assert code == (9 if allowed < 4 else 0)
+    found = {name: content for name, content in contents(tmp_path).items() if name in NAMES}
+    assert len(set(found.values())) <= 1
+    files.clean(tmp_path)
+    assert contents(tmp_path) == dict.fromkeys(NAMES, b"new")
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_force_replaces_regular_files_alone(tmp_path, kind):
+    target = tmp_path / "target"
+    target.write_bytes(b"mine")
+    path = tmp_path / "digits.npz"
+    {"link": lambda: path.symlink_to(target), "pipe": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
+    for command in (
+        ["generate", "--format", "npz", "--num_digits", 1, "--checkpoint", SHIPPED, "--out", tmp_path],
+        ["export", "--format", "npz", "--checkpoint", SHIPPED, "--out", path],
+    ):
+        assert_error(run(*command, "--force"), 5, "digits.npz: found a link, folder, pipe or device")
+    assert os.path.lexists(path) and not path.is_file() or path.is_symlink()
+    assert target.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("out", [".", "", "/"])
+@pytest.mark.parametrize("form", ["npz", "html"])
+def test_a_folder_is_no_file_to_export_to(tmp_path, monkeypatch, out, form, no_tensorflow):
+    monkeypatch.chdir(tmp_path)
+    assert_error(
+        run("export", "--format", form, "--out", out, "--force"), 2, f"--out: found {out!r}, expected the name"
+    )
+    assert os.listdir(tmp_path) == []
