@@ -1,12 +1,13 @@
 """Folders of pictures: PNG, JPEG, BMP and WebP files become images of one size, once, and are kept in a cache.
 
 The files are not trusted: each is decoded on its own, with a limit to its bytes and its pixels. At the next start the
-images are mapped from the cache.
+images are read from the cache.
 """
 
 import hashlib
 import io
 import json
+import math
 import os
 import stat
 import warnings
@@ -33,7 +34,7 @@ _SIDES = {1: 28, 3: 32}  # of the images, in pixels, by the number of channels: 
 _MOST_PIXELS = 1 << 25  # that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale
 _LARGEST_FILE = 1 << 28
 _TASK = 32  # how many pictures a thread decodes at a time
-_FORMAT = 1  # of the cache; another one is not read
+_FORMAT = 2  # of the cache; another one is not read
 
 
 class Form(NamedTuple):
@@ -47,7 +48,7 @@ class Form(NamedTuple):
 class Pictures(NamedTuple):
     """The pictures of a folder."""
 
-    images: np.ndarray  # uint8 [N, 28, 28], or [N, 32, 32, 3] in colour; read-only where they are mapped from the cache
+    images: np.ndarray  # uint8 [N, 28, 28], or [N, 32, 32, 3] in colour
     labels: np.ndarray | None  # int32 [N]; None for a folder without subfolders
     names: tuple[str, ...] | None
     """The names of the labels from 0 on; None where there are no labels, or where labels are numbers themselves."""
@@ -59,7 +60,7 @@ class _File(NamedTuple):
 
     name: str  # its path in the folder, with slashes
     size: int = 0
-    changed: int = 0  # in nanoseconds
+    changed: tuple[int, int] = (0, 0)  # when its content did, and when its place in the file system did, in nanoseconds
     fault: str = ""  # why it cannot be read, where that is known
 
 
@@ -132,7 +133,7 @@ def _list_pictures(root: Path) -> list[_File]:
                 elif suffix not in _SUFFIXES:
                     others[suffix] += 1
                 elif stat.S_ISREG(status.st_mode):
-                    files.append(_File(name, status.st_size, status.st_mtime_ns))
+                    files.append(_File(name, status.st_size, (status.st_mtime_ns, status.st_ctime_ns)))
                 else:
                     files.append(_File(name, fault="found a pipe, socket or device, expected a regular file"))
     if not files:
@@ -166,8 +167,8 @@ def _decoded(
 ) -> tuple[np.ndarray, _Bad, str]:
     """The images of `files`, from the cache where they are there; those that are bad; and the digest of the images."""
     path = _cache_path(files, form)
-    found = _read_cache(path, len(files), announce) if path else None
-    images, bad = found[:2] if found else _decode_all(root, files, form)
+    found = _read_cache(path, len(files), form, announce) if path else None
+    images, bad, unread = (*found[:2], False) if found else _decode_all(root, files, form)
     if bad and not form.skip_bad:
         index, fault = bad[0]
         raise DataError(f"{shorten(root / files[index].name, 80)}: {fault}")
@@ -176,27 +177,29 @@ def _decoded(
     if found:
         return found
     digest = idx.digest(images)
-    if path:
+    if path and not unread:
         try:
             make_folder(path.parent)
             write_whole(path, lambda file: (file.write(idx.header(images.shape)), file.write(images.data)))
-            record = json.dumps({"format": _FORMAT, "sha256": digest, "shape": images.shape, "bad": bad}).encode()
+            record = json.dumps({"format": _FORMAT, "sha256": digest, "bad": bad}).encode()
             write_whole(path.with_suffix(".json"), record)
         except OutputError as error:
             announce(one_line(f"warning: {error}; going on without, so the next start decodes the pictures again"))
     return images, bad, digest
 
 
-def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray, _Bad]:
-    """The images of `files` that can be read, and those that cannot: the first alone, unless `form.skip_bad`."""
+def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray, _Bad, bool]:
+    """The images of `files` that can be read, and those that cannot: the first alone, unless `form.skip_bad`.
+
+    And whether one of the files could not even be read: that may be otherwise the next time.
+    """
     from tqdm import tqdm
 
-    side = _SIDES[form.channels]
-    shape = len(files), side, side, *((3,) if form.channels == 3 else ())
+    shape = len(files), *_shape(form)
     if np.prod(shape, dtype=np.int64) > MOST_BYTES:
         fault = f"found {len(files)} pictures, expected {MOST_BYTES} bytes at most of {shorten(list(shape[1:]))}"
         raise DataError(f"{shorten(root, 60)}: {fault}")
-    images, bad = np.empty(shape, np.uint8), []
+    images, bad, unread = np.empty(shape, np.uint8), [], []
 
     def decode(start: int) -> _Bad:
         """Decode the pictures of one task into their places."""
@@ -206,7 +209,10 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
                 with data_errors("", _EXPECTED):
                     if file.fault:
                         raise DataError(file.fault)
-                    images[index] = _decode(_read(root / file.name, file), form)
+                    unread.append(index)
+                    content = _read(root / file.name, file)
+                    unread.remove(index)
+                    images[index] = _decode(content, form)
             except DataError as error:
                 faults.append((index, str(error).removeprefix(": ")))
         return faults
@@ -220,11 +226,17 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
             for faults in pool.map(decode, range(0, len(files), _TASK)):
                 bad += faults
                 if bad and not form.skip_bad:
-                    return images[:0], bad[:1]
+                    return images[:0], bad[:1], bool(unread)
                 bar.update(_TASK)
         finally:
             pool.shutdown(cancel_futures=True)
-    return np.delete(images, [index for index, _ in bad], 0) if bad else images, bad
+    return np.delete(images, [index for index, _ in bad], 0) if bad else images, bad, bool(unread)
+
+
+def _shape(form: Form) -> tuple[int, ...]:
+    """The shape of an image."""
+    side = _SIDES[form.channels]
+    return (side, side) if form.channels == 1 else (side, side, form.channels)
 
 
 def _read(path: Path, known: _File) -> bytes:
@@ -235,7 +247,7 @@ def _read(path: Path, known: _File) -> bytes:
             raise DataError(f"found {known.size} bytes, expected at most {_LARGEST_FILE}")
         content = file.read(known.size + 1)
         status = os.fstat(file.fileno())
-    if (status.st_size, status.st_mtime_ns) != (known.size, known.changed) or len(content) != known.size:
+    if (status.st_size, status.st_mtime_ns) != (known.size, known.changed[0]) or len(content) != known.size:
         raise DataError("found it changed while it was read, expected it to stay; start again")
     return content
 
@@ -276,25 +288,33 @@ def _cache_path(files: list[_File], form: Form) -> Path | None:
         return None
     digest = hashlib.sha256(repr((_FORMAT, form._replace(skip_bad=False))).encode())
     for file in files:
-        digest.update(b"%d %d %s %s\0" % (file.size, file.changed, file.fault.encode(), os.fsencode(file.name)))
+        numbers = b"%d %d %d" % (file.size, *file.changed)
+        digest.update(b"%s %s %s\0" % (numbers, file.fault.encode(), os.fsencode(file.name)))
     return folder / "pictures" / f"{digest.hexdigest()[:32]}.idx"
 
 
-def _read_cache(path: Path, count: int, announce: Callable[[str], object]) -> tuple[np.ndarray, _Bad, str] | None:
+def _read_cache(
+    path: Path, count: int, form: Form, announce: Callable[[str], object]
+) -> tuple[np.ndarray, _Bad, str] | None:
     """What `_decoded` kept at `path` of `count` files. None: nothing, or it is not what it was when it was written."""
     if not path.with_suffix(".json").exists():
         return None
     try:
         with open_data_file(path.with_suffix(".json")) as file:
             record = json.loads(file.read())
-        shape, bad = tuple(map(int, record["shape"])), [(int(index), str(fault)) for index, fault in record["bad"]]
+        bad = [(int(index), str(fault)) for index, fault in record["bad"]]
+        indices = [index for index, _ in bad]
+        if indices != sorted(set(indices).intersection(range(count))):
+            raise ValueError("its list of bad pictures does not hold")
+        shape = (count - len(bad), *_shape(form))
         with open_data_file(path) as file:
-            images = np.asarray(np.memmap(file, np.uint8, "r", len(idx.header(shape)), shape))
+            file.seek(len(idx.header(shape)))
+            images = np.fromfile(file, np.uint8, math.prod(shape)).reshape(shape)
         digest = idx.digest(images)
-        if record["format"] != _FORMAT or digest != record["sha256"] or shape[0] + len(bad) != count:
+        if record["format"] != _FORMAT or digest != record["sha256"]:
             raise ValueError("its sha256 does not hold")
         return images, bad, digest
-    except (DataError, OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+    except (DataError, OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         fault = f"is not used, since it is damaged ({error!s:.60}); decoding again"
         announce(one_line(f"note: {shorten(path, 60)} {fault}"))
         return None
