@@ -118,8 +118,32 @@ def test_a_comparison_whatever_happens_to_it(stand_in, tmp_path):
 
     for flags, named in ((("--seed", 1), "--seed: found 1, expected 0"), (("--num_digits", 200), "--num_digits")):
         assert_error(command(tmp_path, *flags), 4, named, "use another --out_dir")
-    (tmp_path / "plain" / "logs" / "compare.json").write_text("{}")
-    assert_error(command(tmp_path), 4, "damaged")
+    strip = tmp_path / "plain" / "sample_image" / f"{report['models']['plain']['step']:07d}.png"
+    strip.write_bytes(b"")
+    assert_error(command(tmp_path), 3, f"{strip.name}: damaged")
+
+
+STATES = {
+    "nothing": "{}",
+    "lists in lists": "[" * 100_000,
+    "text for a step": {"step": "3"},
+    "a step too large": {"step": 2**70},
+    "endless seconds": {"seconds": float("inf")},
+    "a point of nothing": {"step": 3, "points": [{}]},
+    "a point of text": {"step": 3, "points": ["x"]},
+    "points of no list": {"points": 5},
+    "no settings": {"identity": None},
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_an_edited_state_is_refused(stand_in, tmp_path, state):
+    good = {"identity": {}, "step": 0, "seconds": 0.0, "points": []}
+    text = STATES[state] if isinstance(STATES[state], str) else json.dumps({**good, **STATES[state]})
+    path = tmp_path / "plain" / "logs" / "compare.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert_error(command(tmp_path), 4, "compare.json: damaged")
 
 
 def test_another_run_is_left_alone(stand_in, finished_copy, tmp_path):

@@ -41,7 +41,7 @@ def test_rows_are_written_and_continued(tmp_path):
     assert write_rows(tmp_path, 2, 3, value=float32) == HEADER + row(1) + row(2) + row(3, "0.100000001")
 
 
-TAILS = [row(3) + row(4), b"3", b"2,0.5", row(2)[:-1], b"\n", b"2,1,1\n", b"\x00\xff\n" + row(2)]
+TAILS = [row(3) + row(4), b"3", b"2,0.5", row(2)[:-1], b"\n", b"2,1,1\n", b"\x00\xff\n" + row(3)]
 TAILS += [line + b",1,1,1,1,1,1\n" for line in (b"two", b"-1", b"9" * 5000)]
 
 
@@ -49,6 +49,14 @@ TAILS += [line + b",1,1,1,1,1,1\n" for line in (b"two", b"-1", b"9" * 5000)]
 def test_what_is_stale_or_torn_is_dropped(tmp_path, tail):
     (tmp_path / "metrics.csv").write_bytes(HEADER + row(1) + tail)
     assert write_rows(tmp_path, 2, 3) == HEADER + row(1) + row(3)
+
+
+@pytest.mark.parametrize("content", [b"epoch,loss\n1,2\n", HEADER + row(1).replace(b"1", b"x") + row(2)])
+def test_a_foreign_or_damaged_table_is_told_before_the_training_and_left_alone(tmp_path, content):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(OutputError, match="metrics.csv: found (other columns|line 2 damaged)"):
+        Table(tmp_path, 2)
+    assert (tmp_path / "metrics.csv").read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [b"", b"step,d_lo", HEADER[:-1], HEADER, HEADER + row(1)])

@@ -9,16 +9,15 @@ recorded is trained again.
 """
 
 import contextlib
-import csv
 import json
 import sys
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from dcgan_tf1.arguments import check_integer, check_number
 from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.data import draws
 from dcgan_tf1.data.classes import DIGITS
@@ -27,10 +26,12 @@ from dcgan_tf1.errors import CheckpointError, DivergedError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import ModelHistory, format_seconds, plot_comparison
+from dcgan_tf1.pictures.film import read_snapshot
 from dcgan_tf1.quality.classifier import SIDE, Classifier
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.runs import checkpoint, weights
 from dcgan_tf1.runs.folder import open_run, with_dataset
+from dcgan_tf1.runs.log import read_table
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 from dcgan_tf1.training.graph import build_gan
 from dcgan_tf1.training.loop import train
@@ -137,8 +138,14 @@ class _Model:
             found = json.loads(self._path.read_text())
             self._record = {key: found[key] for key in self._record}
             recorded = dict(self._record["identity"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self._path}: damaged ({error!s:.100})") from error
+            check_integer("step", self._record["step"], 0, _NEVER)
+            check_number("seconds", self._record["seconds"], 0, 1e9)
+            for point in self._record["points"]:
+                check_integer("step", point["step"], 0, self._record["step"])
+                for key in ("seconds", "frechet_distance", "coverage", "missing_classes"):
+                    check_number(key, point[key], 0, 1e9)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{self._path}: damaged ({error!s:.100}); use another --out_dir") from error
         for key in wanted:
             if recorded.get(key) != wanted[key]:
                 fault = f"--{key}: found {wanted[key]}, expected {recorded.get(key)}, as recorded in {self._path}"
@@ -217,8 +224,8 @@ class _Model:
     def history(self, result: dict[str, Any]) -> ModelHistory:
         """What the figure shows of the model that has that `result`."""
         points = result["points"]
-        with (self._folders.logs / "metrics.csv").open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= result["step"]]
+        rows = [row for row in read_table(self._folders.logs, "metrics.csv") if row["step"] <= result["step"]]
+        size = (_STRIP_DIGITS * (SIDE + 1) + 1, SIDE + 2)
         known_steps, known_seconds = ([0.0, *(point[key] for point in points)] for key in ("step", "seconds"))
         return ModelHistory(
             name=self.name,
@@ -226,9 +233,9 @@ class _Model:
             steps_per_second=result["steps_per_second"],
             seconds=known_seconds[1:],
             distances=[point["frechet_distance"] for point in points],
-            strips=[np.asarray(Image.open(self._strip(point["step"]))) for point in points],
-            loss_minutes=np.interp([int(row["step"]) for row in rows], known_steps, known_seconds) / 60,
-            losses={name: np.array([float(row[name]) for row in rows]) for name in ("d_loss", "g_loss")},
+            strips=[np.asarray(read_snapshot(self._strip(point["step"]), size)) for point in points],
+            loss_minutes=np.interp([row["step"] for row in rows], known_steps, known_seconds) / 60,
+            losses={name: np.array([row[name] for row in rows]) for name in ("d_loss", "g_loss")},
         )
 
     def _strip(self, step: int) -> Path:

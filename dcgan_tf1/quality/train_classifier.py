@@ -14,6 +14,7 @@ from dcgan_tf1.files import cache_folder, make_folder, write_whole
 from dcgan_tf1.networks.frozen import session_options
 from dcgan_tf1.networks.layers import ForwardPass
 from dcgan_tf1.quality.classifier import KINDS, SCOPE, SIDE, Classifier, Kind, network
+from dcgan_tf1.runs.weights import seal
 
 v1 = tf.compat.v1
 
@@ -36,15 +37,18 @@ def open_fitted(data: sources.Dataset) -> contextlib.AbstractContextManager[Clas
     classes, channels = int(labels.max()) + 1, 1 if data.images.ndim == 3 else 3
     kind = KINDS["a"]._replace(file=str(path), sha256="", classes=classes, channels=channels)
     if path and path.exists():
-        with contextlib.suppress(DataError), open_data_file(path) as content, np.load(content) as arrays:
-            return Classifier.open(kind, dict(arrays))
+        with contextlib.suppress(DataError), open_data_file(path) as content, np.load(content) as file:
+            arrays = dict(file)
+            if arrays.pop("sha256") == seal({}, arrays):
+                return Classifier.open(kind, arrays)
         print(one_line(f"note: {path} is not used, since it is damaged"))
     print(one_line(f"training a classifier of {data.name} once"), flush=True)
     weights = fit(kind, data.images, labels, EPOCHS)
     try:
         if path:
             make_folder(path.parent)
-            write_whole(path, lambda file: np.savez_compressed(file, **weights))  # type: ignore[arg-type]
+            sealed = {**weights, "sha256": np.array(seal({}, weights))}
+            write_whole(path, lambda file: np.savez_compressed(file, **sealed))  # type: ignore[arg-type]
     except OutputError as error:
         print(one_line(f"warning: {error}; going on without, so it is trained again next time"))
     return Classifier.open(kind, weights)

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import itertools
+import math
 import os
 import sys
 import time
@@ -33,19 +35,29 @@ class Table:
         """Go on with the table `name` in `folder` from a checkpoint of `step`: later rows are dropped."""
         self.path = folder / name
         self._columns = TABLES[name]
+        header = (",".join(self._columns) + "\n").encode()
         with _writing(self.path):
             self._file = self.path.open("ab+")
             self._file.seek(0)
-            end = 0
-            for number, line in enumerate(self._file):
-                first, *others = line.split(b",")
-                known = first.isdigit() and len(first) <= 12 and len(others) == len(self._columns) - 1
-                if not line.endswith(b"\n") or (number and not (known and int(first) <= step)):
-                    break
-                end += len(line)
-            self._file.truncate(end)
-            if end == 0:
-                self._file.write((",".join(self._columns) + "\n").encode())
+            first, *lines = self._file.readlines() or [b""]
+            if first.endswith(b"\n") and first != header:
+                raise OutputError(f"{self.path}: found other columns than this program's; move the file away")
+            kept = list(itertools.takewhile(lambda line: self._step(line) <= step, lines))
+            if any(self._step(line) <= step for line in lines[len(kept) :]):
+                found = f"found line {len(kept) + 2} damaged, expected numbers"
+                raise OutputError(f"{self.path}: {found}; mend it or move the file away")
+            self._file.truncate(sum(map(len, [first, *kept])) if first == header else 0)
+            if first != header:
+                self._file.write(header)
+
+    def _step(self, line: bytes) -> float:
+        """The step of a row; infinity for what is no whole row of numbers."""
+        try:
+            step, *values = map(float, line.split(b","))
+        except ValueError:
+            return math.inf
+        is_whole = len(values) == len(self._columns) - 1 and line.endswith(b"\n")
+        return step if is_whole and step > 0 else math.inf
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add the row of `step`. Its numbers have nine digits, which tell any two float32 apart."""

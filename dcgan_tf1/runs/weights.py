@@ -159,7 +159,7 @@ def save_weights(path: Path, weights: Weights, dtype: str = "float32") -> None:
     kept, name = Path(weights.config.init_from).name, weights.dataset["name"]
     config = weights.config.replace(data_dir="", dataset=name, init_from=kept)
     record = {"format": FORMAT, "step": weights.step, "config": config.to_json(), "dataset": weights.dataset}
-    record["sha256"] = _seal(record, arrays)
+    record["sha256"] = seal(record, arrays)
     metadata = np.frombuffer(json.dumps(record).encode(), np.uint8)
     write_whole(path, lambda file: np.savez(file, metadata=metadata, **arrays))  # type: ignore[arg-type]
 
@@ -219,7 +219,7 @@ def _load(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Weights:
         raise DataError("found no array 'metadata', expected one")
     record = json.loads(arrays.pop("metadata").tobytes())
     sealed = record.pop("sha256")
-    if sealed != _seal(record, arrays):
+    if sealed != seal(record, arrays):
         raise DataError("its sha256 does not hold")
     step, dataset = record["step"], record["dataset"]
     if record["format"] != FORMAT or type(step) is not int or step < 0:
@@ -247,7 +247,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
     return array
 
 
-def _seal(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+def seal(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     """The sha256, in hex, of the metadata and of the name, type, shape and bytes of every array."""
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
     for name in sorted(arrays):
