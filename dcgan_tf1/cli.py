@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import IO, Any
 
 import click
 from click.shell_completion import CompletionItem, shell_complete
@@ -24,7 +25,7 @@ from dcgan_tf1.commands.generate import generate
 from dcgan_tf1.commands.interpolate import interpolate
 from dcgan_tf1.commands.launch import launch
 from dcgan_tf1.commands.train import train
-from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line
+from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line, printable
 
 COMMANDS = (train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
 COMPLETION = "_DCGAN_TF1_COMPLETE"  # a shell sets it to ask what a command line could go on with; click says how
@@ -78,12 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if COMPLETION in os.environ:
         return shell_complete(run, {}, "dcgan-tf1", COMPLETION, os.environ[COMPLETION])
+    _open_closed_streams()
     with contextlib.suppress(AttributeError, OSError):  # tests print to objects of other kinds
         # A path may hold characters that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
+        with contextlib.redirect_stdout(_PrintableStream(sys.stdout)):
+            code = _run(arguments)
+            sys.stdout.flush()
         return code
     except (DcganError, OSError) as error:
         if "--debug" in arguments:
@@ -91,12 +94,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError):  # errors of files are OutputErrors by now; this one is about what is printed to
             with open(os.devnull, "wb") as nowhere:  # what is still to be printed would fail again at exit
                 os.dup2(nowhere.fileno(), 1)
-            error = OutputError(f"{error.filename or 'standard output'}: {error.strerror or error}")
+            place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
+            error = OutputError(f"{error.filename or place}: {error.strerror or error}")
         print(one_line(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return SIGNAL_BASE + signal.SIGINT
+
+
+class _PrintableStream:
+    """A stream that shows what is not printable, such as escape codes in the names of files, in place of writing it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write `text`, whose lines stay lines."""
+        return self._stream.write("\n".join(map(printable, text.split("\n"))))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _open_closed_streams() -> None:
+    """Let the standard streams that are closed lead nowhere; otherwise files would be opened under their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the smallest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _run(arguments: list[str]) -> int:

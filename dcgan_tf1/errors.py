@@ -60,8 +60,12 @@ SIGNAL_BASE = 128  # a process that a signal ended exits with this number plus t
 LINE_WIDTH = 200
 
 
+def printable(text: str) -> str:
+    """`text` with what is not printable, such as the codes that move a terminal's cursor, as Python would write it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def one_line(message: object) -> str:
     """`message` as a single printable line of at most 200 characters."""
-    line = " ".join(str(message).split())
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    line = printable(" ".join(str(message).split()))
     return line if len(line) <= LINE_WIDTH else line[: LINE_WIDTH - 3] + "..."

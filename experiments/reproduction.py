@@ -21,7 +21,7 @@ from dcgan_tf1.config import Folders
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.pictures import images
-from dcgan_tf1.pictures.figures import COLOURS, pyplot, save_figure, smooth, tidy, use_plain_numbers
+from dcgan_tf1.pictures.figures import COLOURS, in_own_style, new_figure, save_figure, smooth, tidy, use_plain_numbers
 from dcgan_tf1.quality.classifier import Classifier
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.runs import checkpoint
@@ -92,17 +92,16 @@ def measure(folders: Folders, scorer: Scorer) -> dict[int, dict[str, Any]]:
             quality = scorer.measure(images.fit(gan.sample(DIGITS, seed=0), 28))
         known[digest] = {"step": found.step, **quality}
         print(f"{found.prefix}: distance {quality['frechet_distance']:.3f}, coverage {quality['coverage']:.3f}")
-        write_whole(path, lambda file: file.write(json.dumps(known, indent=1).encode()))
+        write_whole(path, json.dumps(known, indent=1).encode())
     return {quality["step"]: quality for quality in sorted(known.values(), key=lambda quality: quality["step"])}
 
 
+@in_own_style
 def plot_grids(runs: list[TrainedRun], path: Path) -> None:
     """A row for each of STEPS, and in it a corner of each run's sample grid."""
     steps = [step for step in STEPS if any(step <= run.last.step for run in runs)]
-    plt = pyplot()
-    figure, panels = plt.subplots(
-        len(steps), len(runs), figsize=(2.3 * len(runs), 2.35 * len(steps)), layout="constrained", squeeze=False
-    )
+    figure = new_figure((2.3 * len(runs), 2.35 * len(steps)))
+    panels = figure.subplots(len(steps), len(runs), squeeze=False)
     for run, axes in zip(runs, panels[0], strict=True):
         axes.set_title(run.name, fontsize=10)
     for step, row in zip(steps, panels, strict=True):
@@ -116,10 +115,11 @@ def plot_grids(runs: list[TrainedRun], path: Path) -> None:
     save_figure(figure, path)
 
 
+@in_own_style
 def plot_quality(runs: list[TrainedRun], real: dict[str, Any], path: Path) -> None:
     """Distance, coverage and missing classes against steps and against hours."""
-    plt = pyplot()
-    figure, panels = plt.subplots(3, 2, figsize=(10, 8), sharex="col", sharey="row", layout="constrained")
+    figure = new_figure((10, 8))
+    panels = figure.subplots(3, 2, sharex="col", sharey="row")
     for (key, title), row in zip(QUALITIES.items(), panels, strict=True):
         for run, colour in zip(runs, COLOURS, strict=False):
             steps = np.array([step for step in run.quality if step])
@@ -141,10 +141,11 @@ def plot_quality(runs: list[TrainedRun], real: dict[str, Any], path: Path) -> No
     save_figure(figure, path)
 
 
+@in_own_style
 def plot_curves(runs: list[TrainedRun], path: Path) -> None:
     """The smoothed losses and probabilities of each run."""
-    plt = pyplot()
-    figure, panels = plt.subplots(2, 2, figsize=(10, 5.4), sharex=True, layout="constrained")
+    figure = new_figure((10, 5.4))
+    panels = figure.subplots(2, 2, sharex=True)
     titles = {"d_loss": "loss of D", "g_loss": "loss of G", "d_x": "D(x)", "d_g_z": "D(G(z))"}
     for (column, title), axes in zip(titles.items(), panels.flat, strict=True):
         for run, colour in zip(runs, COLOURS, strict=False):
@@ -201,7 +202,7 @@ def fill(page: Path, name: str, lines: list[str]) -> None:
     )
     if count != 1:
         raise SystemExit(f"{page}: found {count} places between {start.strip()} and {end}, expected one")
-    write_whole(page, lambda file: file.write(text.encode()))
+    write_whole(page, text.encode())
 
 
 def main() -> None:

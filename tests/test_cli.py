@@ -1,13 +1,15 @@
 """Every way to misuse the command line ends in one line that names the fault, and in the code documented for it."""
 
 import gzip
+import os
 import re
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, assert_error, environment, idx, output, run, train
+from conftest import ROOT, SHIPPED, TINY, assert_error, environment, idx, output, run, train
 
 from dcgan_tf1 import __version__, cli
 from dcgan_tf1.config import Config
@@ -257,3 +259,20 @@ def test_one_line(text):
     line = one_line(text)
     assert line.isprintable() and len(line) <= 200
     line.encode()
+
+
+def test_nothing_that_moves_a_cursor_reaches_the_terminal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = output("generate", "--checkpoint", SHIPPED, "--num_digits", 1, "--out", "\x1b[2Jred\u202e")
+    assert "\\x1b[2Jred\\u202e/00000.png" in out and all(line.isprintable() for line in out.split("\n"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that can close streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_lead_nowhere(closed, tmp_path):
+    flags = [*TINY, "--iterations", 2, "--out_dir", tmp_path]
+    command = shlex.join(map(str, [sys.executable, ROOT / "run.py", *flags]))
+    done = subprocess.run(["sh", "-c", f"{command} {closed}"], env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("committed 2" in done.stdout) == (">&- 2" not in closed and closed != ">&-")
+    assert train(tmp_path, 2).startswith("already trained")

@@ -69,12 +69,16 @@ def test_cifar_10(tmp_path):
     assert np.array_equal(inverted.images, 255 - images[:120]) and inverted.names == tuple(NAMES)
 
 
-@pytest.mark.parametrize("names", [b"one\n", b"one\none\ntwo\n", b"a\nb\nc\x1b\n", b"\xff\n\xfe\n\xfd\n"])
+@pytest.mark.parametrize(
+    "names", [b"one\n", b"one\none\ntwo\n", b"a\nb\nc\x1b\n", b"\xff\n\xfe\n\xfd\n", b"a\nb\n" + b"c" * 150]
+)
 def test_names_that_do_not_fit(tmp_path, names):
     cifar(tmp_path / "cifar")
     (tmp_path / "cifar" / "batches.meta.txt").write_bytes(names)
     with pytest.raises(DataError, match="batches.meta.txt: "):
         load(tmp_path / "cifar")
+    (tmp_path / "cifar" / "batches.meta.txt").write_bytes(b"\xef\xbb\xbfa red car\r\nb\r\n\r\nc")
+    assert load(tmp_path / "cifar").names == ("a red car", "b", "c")
 
 
 def test_channels_are_those_of_the_data(data, tmp_path):

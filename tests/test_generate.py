@@ -91,6 +91,18 @@ def test_weights_of_other_networks(tmp_path):
             TrainedGan(good._replace(arrays=arrays))
 
 
+def test_weights_that_generate_nothing_are_refused(tmp_path):
+    """Every number in them is finite, and the digits are none."""
+    found = weights.shipped_weights("unconditional")
+    kernel = found.arrays["generator/deconv1/kernel"] * np.float32(1e37)
+    arrays = {**found.arrays, "generator/deconv1/kernel": kernel}
+    weights.save_weights(tmp_path / "weights.npz", found._replace(arrays=arrays))
+    for command in (["generate"], ["interpolate"], ["export", "--format", "html"]):
+        result = run(*command, "--checkpoint", tmp_path / "weights.npz", "--out", tmp_path / "out")
+        assert_error(result, 4, "weights.npz: the generator makes NaN")
+    assert os.listdir(tmp_path) == ["weights.npz"]
+
+
 def test_a_digit_of_a_class(shipped):
     sevens = shipped.sample(20, digit=7, seed=1)
     assert np.array_equal(shipped.sample(3, digit=7, seed=1), sevens[:3])

@@ -328,6 +328,17 @@ class TestEvaluate:
         np.savez(tmp_path / "other.npz", **{**arrays, "x_train": arrays["x_test"]})
         assert_error(run("evaluate", *flags, "--dataset", tmp_path / "other.npz"), 3, "--dataset: found other.npz")
 
+    @pytest.mark.parametrize("kind", ["all black", "each image twice"])
+    def test_images_that_are_all_alike(self, kind, tmp_path):
+        digits = np.zeros((60, 28, 28), np.uint8)
+        if kind == "each image twice":
+            digits = sources.load("digits", "").images[:30].repeat(2, 0)
+        np.savez(tmp_path / "data.npz", images=digits)
+        train(tmp_path, 1, "--dataset", tmp_path / "data.npz")
+        out, record = evaluate(tmp_path / "logs", "--out_dir", tmp_path, "--num_digits", 100)
+        assert record["metrics"]["generated"]["neighbour_ratio"] is None or kind != "all black"
+        assert (record["frechet_over_floor"] is None) == (kind == "all black") == ("times the reference" not in out)
+
     @pytest.mark.parametrize("folder", ["", "absent"])
     def test_no_run(self, folder, tmp_path):
         result = run("evaluate", "--checkpoint_dir", tmp_path / folder)

@@ -1,10 +1,12 @@
 """What a run tells is whole after every way to stop, and readable by others."""
 
 import io
+import subprocess
 import sys
 
 import pytest
 import tensorflow as tf
+from conftest import ROOT, environment, output
 from PIL import Image
 
 from dcgan_tf1.errors import DataError, OutputError
@@ -160,6 +162,17 @@ def test_curves(tmp_path):
     (tmp_path / "distance.csv").write_text("a,b\n")
     with pytest.raises(DataError, match=r"distance\.csv"):
         plot_curves(tmp_path)
+
+
+def test_curves_look_the_same_whatever_the_users_settings_are(finished_copy, tmp_path, monkeypatch):
+    before = output("curves", "--out_dir", finished_copy) and (finished_copy / "logs" / "curves.png").read_bytes()
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: red\nfont.size: 30\n")
+    monkeypatch.setenv("MPLBACKEND", "nonsense")
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
+    command = [sys.executable, ROOT / "run.py", "curves", "--out_dir", finished_copy]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (finished_copy / "logs" / "curves.png").read_bytes() == before
 
 
 @pytest.mark.parametrize(

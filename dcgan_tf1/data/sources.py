@@ -14,7 +14,7 @@ import numpy as np
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import idx
-from dcgan_tf1.data.classes import MOST, Classes, check_names
+from dcgan_tf1.data.classes import MOST, Classes, check_names, is_name
 from dcgan_tf1.data.folders import Form, read_folder
 from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
 from dcgan_tf1.errors import DataError, UsageError
@@ -203,9 +203,11 @@ def _cifar_names(folder: Path, labels: np.ndarray) -> tuple[str, ...] | None:
     if not path.exists():
         return None
     with open_data_file(path, "expected a name on each line") as file:
-        names = tuple(file.read(1 << 16).decode().split())
-        if len(set(names)) < len(names) or labels.max() >= len(names) or not "".join(names).isprintable():
-            raise DataError(f"found {len(set(names))} names, expected {labels.max() + 1} different ones or more")
+        lines = (line.strip() for line in file.read(1 << 16).decode("utf-8-sig").splitlines())
+        names = tuple(filter(None, lines))
+        if len(set(names)) < len(names) or labels.max() >= len(names) or not all(map(is_name, names)):
+            expected = f"{labels.max() + 1} different ones or more, each of up to 100 printable characters"
+            raise DataError(f"found {len(set(names))} names, expected {expected}")
     return names
 
 

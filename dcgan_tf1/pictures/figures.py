@@ -1,7 +1,10 @@
 """Figures: the curves of a run, and the comparison of several models."""
 
+import contextlib
+import functools
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +37,32 @@ class ModelHistory(NamedTuple):
     losses: dict[str, np.ndarray]  # `d_loss` and `g_loss` at those times
 
 
+def in_own_style(plot: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that draws as this project does, whatever matplotlib's settings of the user are."""
+
+    @functools.wraps(plot)
+    def styled(*arguments: Any) -> Any:
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write to
+        with contextlib.ExitStack() as after:
+            if "MPLBACKEND" in os.environ:  # one that matplotlib does not know would be an error at its import
+                after.callback(os.environ.__setitem__, "MPLBACKEND", os.environ.pop("MPLBACKEND"))
+            import matplotlib
+
+            own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+            after.enter_context(matplotlib.rc_context(own))
+            return plot(*arguments)
+
+    return styled
+
+
+def new_figure(size: tuple[float, float]) -> Any:  # a Figure, whose types are more exact than useful
+    """A figure of that width and height, in inches, which knows no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(size, layout="constrained")
+
+
+@in_own_style
 def plot_curves(logs: Path) -> Path:
     """Draw the tables in the folder `logs` to curves.png beside them.
 
@@ -43,9 +72,9 @@ def plot_curves(logs: Path) -> Path:
     """
     rows = read_table(logs, "metrics.csv")
     measured = read_table(logs, "distance.csv") if (logs / "distance.csv").exists() else []
-    plt = pyplot()
     count = 3 if measured else 2
-    figure, panels = plt.subplots(count, 1, sharex=True, figsize=(8, 2.5 * count), layout="constrained")
+    figure = new_figure((8, 2.5 * count))
+    panels = figure.subplots(count, 1, sharex=True)
     losses, probabilities = panels[:2]
     steps = [row["step"] for row in rows]
     for axes, names in ((losses, ("d_loss", "g_loss")), (probabilities, ("d_x", "d_g_z"))):
@@ -68,6 +97,7 @@ def plot_curves(logs: Path) -> Path:
     return save_figure(figure, logs / "curves.png")
 
 
+@in_own_style
 def plot_comparison(models: Sequence[ModelHistory], reference: float, path: Path) -> Path:
     """Draw models, 8 at most, side by side: samples over time, and below them distances and losses against minutes.
 
@@ -75,10 +105,9 @@ def plot_comparison(models: Sequence[ModelHistory], reference: float, path: Path
 
     Raises OutputError: the figure cannot be written.
     """
-    plt = pyplot()
     rows = -(-len(models) // 5)
     columns = max(-(-len(models) // rows), 3)
-    figure = plt.figure(figsize=(3.4 * columns, 2.55 * rows + 3), layout="constrained")
+    figure = new_figure((3.4 * columns, 2.55 * rows + 3))
     figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)
     grid = figure.add_gridspec(rows + 1, 3 * columns, height_ratios=[*[2.5] * rows, 3])
     panels = [figure.add_subplot(grid[rows, columns * i : columns * (i + 1)]) for i in range(3)]
@@ -150,21 +179,9 @@ def tidy(axes: "Axes") -> None:
     axes.grid(alpha=0.25)
 
 
-def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files alone."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write to
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot
-
-    return matplotlib.pyplot
-
-
 def save_figure(figure: "Figure", path: Path) -> Path:
-    """Write `figure` to the PNG file `path`, whole or not at all, and forget it."""
+    """Write `figure` to the PNG file `path`, whole or not at all."""
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
-    pyplot().close(figure)
     return path
 
 

@@ -50,7 +50,7 @@ def kid(a: np.ndarray, b: np.ndarray, subset: int = 1000, seed: int = 0) -> tupl
     distributions, whatever n. Disjoint subsets are independent, so the spread of their estimates gives an honest error.
     """
     smaller = min(len(a), len(b))
-    subset = min(subset, smaller // 2)
+    subset = max(2, min(subset, smaller // 2))
     random = np.random.default_rng(seed)
     orders = [random.permutation(len(rows))[: smaller // subset * subset].reshape(-1, subset) for rows in (a, b)]
     a, b = a.astype(np.float64), b.astype(np.float64)

@@ -118,14 +118,15 @@ def evaluate(
         "num_digits": count,
         "seed": seed,
         "classifier": judge,
-        "frechet_over_floor": distance / reference,
+        "frechet_over_floor": _ratio(distance, reference),
         "seconds": round(time.monotonic() - began, 1),
         "metrics": table,
     } | ({"accuracy_scores": scores} if scores else {})
     write_whole(logs / "evaluation.json", json.dumps(record, indent=1).encode() + b"\n")
     images.save_png(logs / "evaluation.png", picture, scale=2)
     print(_text(table))
-    print(f"Frechet distance {distance:.3f}, {distance / reference:.1f} times the reference distance")
+    times = "" if not reference else f", {distance / reference:.1f} times the reference distance"
+    print(f"Frechet distance {distance:.3f}{times}")
     if scores:
         read, of_real = (f"{np.mean(x):.2%} (standard deviation {np.std(x, ddof=1):.2%})" for x in scores.values())
         print(
@@ -166,11 +167,16 @@ def _pixel_metrics(digits: np.ndarray, training: np.ndarray, usual: float) -> di
     """The metrics of `digits`, uint8 [n, 32, 32], that need no classifier; `usual` is the distance of real digits."""
     inner = images.fit(digits, SIDE)
     return {
-        "neighbour_ratio": _neighbour_distance(inner, training) / usual,
+        "neighbour_ratio": _ratio(_neighbour_distance(inner, training), usual),
         "copies": metrics.exact_copies(inner, training),
         "specked": metrics.specked(digits),
         "border_energy": metrics.border_energy(digits, _MARGIN),
     }
+
+
+def _ratio(value: float, reference: float) -> float | None:
+    """`value` / `reference`; None where the reference is 0, as it is for images that are all alike."""
+    return value / reference if reference else None
 
 
 def _neighbour_distance(digits: np.ndarray, training: np.ndarray) -> float:

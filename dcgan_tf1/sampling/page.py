@@ -61,7 +61,8 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
     if weights.config.channels > 1:
         raise CheckpointError(f"{weights.path}: found images in colour, expected grey ones, which the page shows")
     for stop in (*earlier, weights):
-        TrainedGan(stop).close()  # it refuses weights that do not fit
+        with TrainedGan(stop) as gan:  # it refuses weights that do not fit, and those that generate nothing
+            gan.generate_mixed(gan.latent(1, 0), np.ones((1, len(gan.classes)), np.float32))
     write_whole(path, assemble(*_record(weights, earlier, grids)))
 
 
@@ -81,7 +82,7 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid])
     record = {
         "config": {name: getattr(config, name) for name in _CONFIG} | {"seed": str(config.seed)},
         "side": config.image_size,
-        "dataset": weights.dataset["name"],
+        "dataset": weights.dataset["name"][:100],
         "stops": [*pictures, *({"step": stop.step} for stop in (*earlier, weights))],
         "weighed": len(stops),
         "arrays": [[name, array.shape] for name, array in stops[-1].items()],

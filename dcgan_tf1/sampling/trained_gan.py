@@ -52,6 +52,7 @@ class TrainedGan:
             classes = v1.placeholder(tf.float32, [CHUNK, len(self.classes)])
             known = classes if self.classes else None
             generated = inference.generate(z, known, self.config, constant)
+            finite = tf.reduce_all(tf.math.is_finite(generated.pixels), [1, 2, 3])
             probabilities = inference.discriminate(shown, known, self.config, constant)
         unused = weights.arrays.keys() - used
         if unused:
@@ -59,7 +60,8 @@ class TrainedGan:
         session = v1.Session(graph=graph, config=session_options())
         self._resources = contextlib.ExitStack()
         self._resources.callback(session.close)
-        self._run_generator = session.make_callable([generated.images], [z, classes])
+        self._path = weights.path
+        self._run_generator = session.make_callable([generated.images, finite], [z, classes])
         self._run_discriminator = session.make_callable([probabilities], [shown, classes])
         self._classifier: Classifier | None = None
         self._classifier_lock = threading.Lock()
@@ -94,8 +96,13 @@ class TrainedGan:
         return self.generate_mixed(vectors, one_hot(labels, len(vectors), self.classes))
 
     def generate_mixed(self, z: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """The digits of float32 [n, z_dim] and of shares of classes, float32 [n, classes], which are not checked."""
-        (digits,) = call_in_batches(self._run_generator, CHUNK, z, classes)
+        """The digits of float32 [n, z_dim] and of shares of classes, float32 [n, classes], which are not checked.
+
+        Raises CheckpointError: the generator makes NaN of one.
+        """
+        digits, finite = call_in_batches(self._run_generator, CHUNK, z, classes)
+        if not finite.all():
+            raise CheckpointError(f"{self._path}: the generator makes NaN, expected numbers; use other weights")
         return digits
 
     def sample(self, n: int, digit: int | None = None, seed: int | None = None) -> np.ndarray:

@@ -273,7 +273,7 @@ class Workers:
         absent = [f"{self._name(worker)} {why}" for worker, why in self._absent().items()]
         if absent:
             return ", ".join(absent[:2])
-        reason = str(error).strip().rpartition("\n")[2]
+        reason = error.message.strip().partition("\n")[0]
         return f"the workers cannot reach each other ({reason:.60})"
 
     def _absent(self) -> dict[int, str]:
