@@ -6,6 +6,7 @@
     python tools/kill.py --soak 150000 --kills 20    # one long run, and whether its memory stays flat
     python tools/kill.py --workers 3 --kills 30      # one of three workers that train together, killed at random
     python tools/kill.py --workers 3 --kills 5 --stop      # or stopped, as a worker that hangs
+    python tools/kill.py --launch --kills 9          # a launcher killed, its chief stopped, or its pipe closed
 
 The variables (the Saver's two files of the last step), metrics.csv and every PNG must be equal byte for byte, no
 resume may start before the last `committed K` that was printed, and no temporary file may be left. The exit code is
@@ -46,6 +47,7 @@ from dcgan_tf1.tf_config import Task, write_task  # noqa: E402
 TINY = ["--dataset", "digits", "--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8"]
 OFTEN = ["--log_every", "1", "--sample_every", "5", "--checkpoint_every", "10", "--max_to_keep", "2"]
 STEPS = 200
+ROOT = Path(__file__).resolve().parent.parent
 REMOVALS = ("unlink", "unlinkat", "rmdir")
 CALLS = ("mkdir", "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", *REMOVALS)
 TEMPORARIES = (".commit-*", ".*.tmp")
@@ -294,6 +296,45 @@ def lose_workers(workers, count, number, folder, judge):
     return judge.finish(f"{lost} workers of {workers} lost over {rounds} runs of {STEPS} steps")
 
 
+def lose_launchers(count, folder, judge):
+    """Kill a launcher of two workers, stop its chief, and close the pipe that it prints to, `count` times in all."""
+    flags = [*TINY, *OFTEN, "--iterations", str(STEPS), "--worker_timeout", "3"]
+
+    def launch(into):
+        command = [sys.executable, "-u", "-m", "dcgan_tf1", "launch", "--", *flags, "--out_dir", str(folder / into)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+    began = time.monotonic()
+    whole = launch("whole")
+    judge.expect(whole.communicate()[1] is None and whole.returncode == 0, "the run left alone failed")
+    reference, seconds, ended = outcome(folder / "whole"), time.monotonic() - began, Counter()
+    for i in range(count):
+        kind = ("launcher killed", "chief stopped", "pipe closed")[i % 3]
+        process = launch("killed")
+        time.sleep(random.uniform(0, 0.8 * seconds))
+        workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        at = time.monotonic()
+        if kind == "launcher killed" or not workers:
+            process.kill()
+        elif kind == "chief stopped":
+            os.kill(workers[0], signal.SIGSTOP)
+        process.stdout.close() if kind == "pipe closed" else process.stdout.read()
+        while any(_resident(pid) for pid in workers) and time.monotonic() < at + 60:
+            time.sleep(0.05)
+        ended[kind] = max(ended[kind], time.monotonic() - at)
+        limit = {"launcher killed": 5, "chief stopped": 3 + 2 + 10, "pipe closed": 10}[kind]
+        judge.expect(time.monotonic() - at < limit, f"{kind}: a worker lived on for {time.monotonic() - at:.1f} s")
+        process.kill()
+        judge.counts[kind] += 1
+    last = launch("killed")
+    last.communicate()
+    found = outcome(folder / "killed")
+    judge.expect(last.returncode == 0 and found == reference, "not as the run left alone")
+    judge.expect(not temporaries(folder), f"left behind: {temporaries(folder)[:5]}")
+    print("the last worker had ended after", {kind: f"{worst:.1f} s" for kind, worst in sorted(ended.items())})
+    return judge.finish(f"{count} launchers lost")
+
+
 def soak(steps, count, folder, judge):
     """One run of `steps` steps, killed `count` times, at random instants of as many equal parts."""
     flags = [*["--log_every", "10", "--sample_every", "1000", "--checkpoint_every", "500", "--iterations"], steps]
@@ -403,6 +444,7 @@ def main():
     parser.add_argument("--syscalls", action="store_true", help="at each system call of a commit; needs strace")
     parser.add_argument("--soak", type=int, metavar="STEPS", help="kill one run of STEPS steps")
     parser.add_argument("--workers", type=int, metavar="N", help="lose one of N workers that train together")
+    parser.add_argument("--launch", action="store_true", help="lose a launcher of two workers, or what it prints to")
     parser.add_argument("--stop", action="store_true", help="with --workers: stop the worker, and do not kill it")
     parser.add_argument("--seed", type=int, default=0, help="of the instants (default: 0)")
     parser.add_argument("flags", nargs="*", help="of the runs, after --: say -- --precision bfloat16")
@@ -416,6 +458,8 @@ def main():
         elif options.workers:
             number = signal.SIGSTOP if options.stop else signal.SIGKILL
             code = lose_workers(options.workers, options.kills, number, Path(folder), Judge())
+        elif options.launch:
+            code = lose_launchers(options.kills, Path(folder), Judge())
         elif options.soak:
             code = soak(options.soak, options.kills, Path(folder), Judge())
         else:
