@@ -78,7 +78,8 @@ def running(processes):
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            if process.stdout:
+                process.communicate()
 
 
 def end_workers(*arguments, **options):
@@ -313,9 +314,57 @@ def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
         read_until(process, "[0] committed 20")
         pids = children(process)
         process.kill()
-        at = time.monotonic()
-        while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids):
-            assert time.monotonic() < at + 5
+        assert gone(pids, 5)
+
+
+def gone(pids, seconds):
+    """Whether all processes end within so many `seconds`."""
+    end = time.monotonic() + seconds
+    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids):
+        if time.monotonic() > end:
+            return False
+    return True
+
+
+@pytest.mark.slow
+def test_launch_ends_when_the_chief_hangs(tmp_path):
+    process = start("launch", "--", *SMALL, "--iterations", 10**6, "--worker_timeout", 3, "--out_dir", tmp_path)
+    with running([process]):
+        read_until(process, "[0] committed 20")
+        pids = children(process)
+        os.kill(pids[0], signal.SIGSTOP)
+        assert process.wait(timeout=60) == 76 and gone(pids, 5)
+        assert "[1] error: worker 0 (" in process.stdout.read()
+
+
+@pytest.mark.slow
+def test_launch_ends_when_nobody_reads_what_it_prints(tmp_path):
+    with (tmp_path / "stderr").open("w") as errors:
+        command = [sys.executable, "-u", ROOT / "run.py", "launch", "--", *SMALL, "--iterations", 10**6]
+        command = list(map(str, [*command, "--out_dir", tmp_path]))
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment())
+    with running([process]):
+        read_until(process, "[0] committed 20")
+        pids = children(process)
+        process.stdout.close()
+        assert process.wait(timeout=60) == 5 and gone(pids, 5)
+        process.stdout = None
+    assert (tmp_path / "stderr").read_text() == "error: standard output: Broken pipe\n"
+
+
+def test_an_early_signal_ends_launch_with_its_code_and_nothing_of_the_current_folder_is_run(tmp_path):
+    (tmp_path / "numpy.py").write_text("open('it was run', 'w')")
+    command = [sys.executable, "-u", "-P", ROOT / "run.py", "launch", "--", *SMALL, "--out_dir", "run"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(list(map(str, command)), cwd=tmp_path, env=environment(), **pipes)
+    with running([process]):
+        while not children(process):
+            time.sleep(0.01)
+        pids = children(process)
+        process.stdout.readline()  # a worker has come to its first line
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 143 and gone(pids, 5)
+    assert not (tmp_path / "it was run").exists()
 
 
 @pytest.mark.slow

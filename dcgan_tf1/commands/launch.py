@@ -71,8 +71,8 @@ class _Launcher:
         for thread in threads:
             thread.start()
         failed_at, failed, told = 0.0, 0, False
-        while any(process.poll() is None for process in self._processes):
-            codes = [process.returncode for process in self._processes if process.returncode]
+        while None in (ended := [process.poll() for process in self._processes]):  # of all: the first may be stopped
+            codes = list(filter(None, ended))
             if (codes or self._unheard) and not failed_at:
                 failed_at, failed = time.monotonic(), next(iter(codes), 0)
             since = time.monotonic() - failed_at if failed_at else 0.0
