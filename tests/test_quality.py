@@ -321,9 +321,13 @@ class TestEvaluate:
         assert generated["label_agreement"] < 0.5 < floor["label_agreement"]
         drawn, real = record["accuracy_scores"]["drawn"], record["accuracy_scores"]["real"]
         assert len(drawn) == len(real) == 3 and max(drawn) < min(real) and len(set(real)) > 1
-        assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
+        (cached,) = (tmp_path / "cache").rglob("*.npz")
         out, again = evaluate(tmp_path / "logs", *flags)
         assert "training a classifier" not in out and again["metrics"] == record["metrics"]
+        with np.load(cached) as file:
+            np.savez(cached, **{name: np.zeros_like(array) for name, array in file.items()})
+        out, again = evaluate(tmp_path / "logs", *flags)
+        assert "is not used, since it is damaged" in out and again["metrics"] == record["metrics"]
 
         np.savez(tmp_path / "other.npz", **{**arrays, "x_train": arrays["x_test"]})
         assert_error(run("evaluate", *flags, "--dataset", tmp_path / "other.npz"), 3, "--dataset: found other.npz")
