@@ -97,10 +97,13 @@ def test_events(tmp_path):
 
 
 def test_event_files_are_read_in_the_order_of_the_run(tmp_path):
+    foreign = tmp_path / "events.out.tfevents.1700000000.host.1.0"
+    foreign.write_bytes(b"")
     for step in (0, 100, 100, 1000, 20):
         events = Events(tmp_path, step)
         events.scalars(step + 1, {"step": step})
         events.close()
+    foreign.unlink()  # it was left alone
     found = [event for path in sorted(tmp_path.iterdir()) for event in read(path)]
     starts = [event.step for event in found if event.HasField("session_log")]
     assert starts == [1, 21]  # those of steps after 20 are another future, and gone

@@ -5,6 +5,7 @@ import csv
 import itertools
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ TABLES = {
 
 `d_x` and `d_g_z` are D(x) and D(G(z)): D's mean probabilities that real and that generated images are real.
 """
+_EVENTS = re.compile(r"events\.out\.tfevents\.(\d{12})\.\d{4}")  # other programs' have the time and the host's name
 _SECONDS_BETWEEN_LINES = 10  # of progress, where there is no terminal
 
 
@@ -86,8 +88,9 @@ class Events:
         """Begin a file in `folder` for a session that starts from `step`. Files of later starts are removed."""
         start = f"events.out.tfevents.{step:012d}"
         with _writing(folder):
-            for path in folder.glob("events.out.tfevents.*"):
-                if path.name > start + "~":
+            for path in folder.iterdir():
+                own = _EVENTS.fullmatch(path.name)
+                if own and int(own[1]) > step:
                     path.unlink()
             self._path = folder / f"{start}.{sum(path.name.startswith(start) for path in folder.iterdir()):04d}"
             self._writer = tf.io.TFRecordWriter(os.fsencode(self._path))
