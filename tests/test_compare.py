@@ -176,5 +176,6 @@ def test_conditional_models(stand_in, tmp_path):
     assert result.code == 0, result.err
     (model,) = json.loads((tmp_path / "compare.json").read_text())["models"].values()
     assert model["parameters"]["generator"] == (8 + 10) * 8 + 8 + 8 * 784 + 784  # its first layer sees ten classes too
-    assert checkpoint.newest(tmp_path / "plain-conditional" / "checkpoints", print).config.conditional
+    config = checkpoint.newest(tmp_path / "plain-conditional" / "checkpoints", print).config
+    assert config.conditional and config.lr_decay == "none"
     assert_error(command(tmp_path / "other", models="conditional"), 2)

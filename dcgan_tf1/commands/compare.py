@@ -23,10 +23,11 @@ def _read_models(value: str) -> tuple[str, ...]:
 
 
 def _config(name: str, seed: int, data_dir: str) -> Config:
-    """The settings of the model `name`."""
+    """The settings of the model `name`. Its rates do not fall, since nobody knows how many steps fit into the time."""
     recipe = name.removesuffix(_CONDITIONAL)
     kind = "preset" if recipe in PRESETS else "model"
-    return Config(**{kind: recipe}, conditional=recipe != name, seed=seed, dataset="mnist", data_dir=data_dir)
+    settings = {kind: recipe, "conditional": recipe != name, "lr_decay": "none", "seed": seed}
+    return Config(**settings, dataset="mnist", data_dir=data_dir)
 
 
 _NAMES = ", ".join([*PRESETS, *MODELS])
