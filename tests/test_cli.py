@@ -268,11 +268,9 @@ def test_nothing_that_moves_a_cursor_reaches_the_terminal(tmp_path, monkeypatch)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell that can close streams")
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams_lead_nowhere(closed, tmp_path):
-    flags = [*TINY, "--iterations", 2, "--out_dir", tmp_path]
-    command = shlex.join(map(str, [sys.executable, ROOT / "run.py", *flags]))
-    done = subprocess.run(["sh", "-c", f"{command} {closed}"], env=environment(), capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert ("committed 2" in done.stdout) == (">&- 2" not in closed and closed != ">&-")
+def test_closed_streams_lead_nowhere(tmp_path):
+    command = shlex.join(map(str, [sys.executable, ROOT / "run.py", *TINY, "--iterations", 2, "--out_dir", tmp_path]))
+    for closed, told in ((">&- 2>&- <&-", ""), (">&-", ""), ("2>&-", "already trained"), ("<&-", "already trained")):
+        done = subprocess.run(["sh", "-c", f"{command} {closed}"], env=environment(), capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(told), closed
     assert train(tmp_path, 2).startswith("already trained")
