@@ -133,16 +133,19 @@ STATES = {
     "a point of text": {"step": 3, "points": ["x"]},
     "points of no list": {"points": 5},
     "no settings": {"identity": None},
+    "a pipe": {},
 }
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_an_edited_state_is_refused(stand_in, tmp_path, state):
     good = {"identity": {}, "step": 0, "seconds": 0.0, "points": []}
-    text = STATES[state] if isinstance(STATES[state], str) else json.dumps({**good, **STATES[state]})
     path = tmp_path / "plain" / "logs" / "compare.json"
     path.parent.mkdir(parents=True)
-    path.write_text(text)
+    if state == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text(STATES[state] if isinstance(STATES[state], str) else json.dumps({**good, **STATES[state]}))
     assert_error(command(tmp_path), 4, "compare.json: damaged")
 
 

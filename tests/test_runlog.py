@@ -1,12 +1,13 @@
 """What a run tells is whole after every way to stop, and readable by others."""
 
 import io
+import os
 import subprocess
 import sys
 
 import pytest
 import tensorflow as tf
-from conftest import ROOT, environment, output
+from conftest import POSIX, ROOT, environment, output
 from PIL import Image
 
 from dcgan_tf1.errors import DataError, OutputError
@@ -164,6 +165,13 @@ def test_curves(tmp_path):
     assert (tmp_path / "distance.csv").read_text() == "step,frechet_distance\n10,0.1\n20,0.05\n"
     (tmp_path / "distance.csv").write_text("a,b\n")
     with pytest.raises(DataError, match=r"distance\.csv"):
+        plot_curves(tmp_path)
+
+
+@POSIX
+def test_curves_of_a_pipe_do_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "metrics.csv")
+    with pytest.raises(DataError, match=r"metrics\.csv: found a pipe"):
         plot_curves(tmp_path)
 
 

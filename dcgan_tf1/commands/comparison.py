@@ -21,8 +21,9 @@ from dcgan_tf1.arguments import check_integer, check_number
 from dcgan_tf1.config import Config, Folders
 from dcgan_tf1.data import draws
 from dcgan_tf1.data.classes import DIGITS
+from dcgan_tf1.data.readers import open_data_file
 from dcgan_tf1.data.sources import Dataset
-from dcgan_tf1.errors import CheckpointError, DivergedError
+from dcgan_tf1.errors import CheckpointError, DataError, DivergedError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import ModelHistory, format_seconds, plot_comparison
@@ -135,7 +136,8 @@ class _Model:
         """Take over the record on disk, whose settings must be the present ones."""
         wanted = self._record["identity"]
         try:
-            found = json.loads(self._path.read_text())
+            with open_data_file(self._path, "expected the state of a comparison") as file:
+                found = json.loads(file.read())
             self._record = {key: found[key] for key in self._record}
             recorded = dict(self._record["identity"])
             check_integer("step", self._record["step"], 0, _NEVER)
@@ -144,7 +146,7 @@ class _Model:
                 check_integer("step", point["step"], 0, self._record["step"])
                 for key in ("seconds", "frechet_distance", "coverage", "missing_classes"):
                     check_number(key, point[key], 0, 1e9)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (DataError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{self._path}: damaged ({error!s:.100}); use another --out_dir") from error
         for key in wanted:
             if recorded.get(key) != wanted[key]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import itertools
 import math
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 from tqdm import tqdm
 
+from dcgan_tf1.data.readers import open_data_file
 from dcgan_tf1.errors import DataError, OutputError
 
 v1 = tf.compat.v1
@@ -152,19 +154,15 @@ class Progress:
 
 def read_table(folder: Path, name: str) -> list[dict[str, float]]:
     """The rows of the table `name` in `folder`. Raises DataError if it is no such table, or metrics.csv has no rows."""
-    path, columns = folder / name, TABLES[name]
-    try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [{key: float(value) for key, value in row.items()} for row in reader]
-            header = tuple(reader.fieldnames or ())
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: {error}; expected the metrics of a run") from error
-    expected = f"expected the columns {','.join(columns)}"
-    if header != columns:
-        raise DataError(f"{path}: found the columns {','.join(header)[:60]}, {expected}")
-    if not rows and name == "metrics.csv":
-        raise DataError(f"{path}: found no rows, {expected}")
+    expected = f"expected the columns {','.join(TABLES[name])}"
+    with open_data_file(folder / name, "expected the metrics of a run") as file:
+        reader = csv.DictReader(io.TextIOWrapper(file, newline=""))
+        rows = [{key: float(value) for key, value in row.items()} for row in reader]
+        header = tuple(reader.fieldnames or ())
+        if header != TABLES[name]:
+            raise DataError(f"found the columns {','.join(header)[:60]}, {expected}")
+        if not rows and name == "metrics.csv":
+            raise DataError(f"found no rows, {expected}")
     return rows
 
 
