@@ -266,6 +266,15 @@ tell(called.caption({ seed: 3n, digit: 7, step: "5,000", ...state }, { count: 64
     assert javascript(code, state=state) == sentence
 
 
+def test_a_data_set_may_have_any_name():
+    code = """
+const model = { classes: ["toString", "2"], labels: [0, 1], dataset: "constructor", config: { z_dim: 3 } };
+const named = new words.Words(model);
+tell([named.intro, named.nameOf(0)]);"""
+    intro, name = javascript(code)
+    assert "looked at the images of constructor until" in intro and name == "pictures of “toString”"
+
+
 def test_the_file_asks_no_host_for_anything(shipped_page):
     text = shipped_page.read_text("utf-8")
     assert len(text) < 8e6 and text.startswith("<!doctype html>")

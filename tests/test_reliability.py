@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from conftest import ROOT, STEPS, TINY, assert_error, contents, environment, run
 from test_checkpoint import sealed
 
 from dcgan_tf1.runs import checkpoint
+
+resource = pytest.importorskip("resource", reason="needs the limits of POSIX")
 
 
 def command(*arguments, **options):
