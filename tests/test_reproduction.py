@@ -62,3 +62,10 @@ def test_the_page_names_tests_that_exist():
     for given, test in named:
         file = given or file
         assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text()
+
+
+def test_all_pages_name_tests_that_exist():
+    tests = {path.stem: path.read_text() for path in (ROOT / "tests").glob("*.py")}
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for name in re.findall(r"\btest_\w+(?=`|::|\.py)", page.read_text()):
+            assert name in tests or any(f"def {name}(" in text for text in tests.values()), (page.name, name)
