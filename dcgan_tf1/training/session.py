@@ -53,8 +53,9 @@ class TrainingSession:
     def __enter__(self) -> "TrainingSession":
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.session.close()
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, tf.errors.OpError):  # a call that waits for a lost worker would be waited for
+            self.session.close()
 
     def step(
         self, batch: Sequence[np.ndarray], signal: int = 0, measured: bool = True
