@@ -141,16 +141,28 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
 
 
 def _move_in(temporary: Path, names: Sequence[str]) -> None:
-    """Move files of `names` from the temporary folder to the one that it lies in, and old ones out of the way."""
+    """Move files of `names` from the temporary folder to the one that it lies in, and old ones out of the way.
+
+    Where that fails, or is interrupted, the old ones come back.
+    """
     folder, old = temporary.parent, temporary / _OLD
-    if len(names) > 1:
-        old.mkdir(exist_ok=True)
-        sync(temporary)
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
+    replaced, placed = [], []
+    try:
+        if len(names) > 1:
+            old.mkdir()
+            sync(temporary)
+            for name in filter(lambda name: os.path.lexists(folder / name), names):
                 (folder / name).replace(old / name)
-    for name in names:
-        (temporary / name).replace(folder / name)
+                replaced.append(name)
+        for name in names:
+            (temporary / name).replace(folder / name)
+            placed.append(name)
+    except BaseException:
+        for name in set(placed) - set(replaced):
+            (folder / name).unlink()
+        for name in replaced:
+            (old / name).replace(folder / name)
+        raise
     sync(folder)
 
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import POSIX, ROOT, SHIPPED, assert_error, contents, run
@@ -115,6 +116,25 @@ def test_a_kill_while_a_set_is_replaced_loses_neither_the_old_nor_the_new(tmp_pa
     assert len(set(found.values())) <= 1
     files.clean(tmp_path)
     assert contents(tmp_path) == dict.fromkeys(NAMES, b"new")
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("allowed", range(4))
+def test_a_set_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch, allowed, error):
+    with written(tmp_path, b"old"):
+        pass
+    replace, calls = Path.replace, []
+
+    def fail_once(path, target):
+        calls.append(path)
+        if len(calls) == allowed + 1:
+            raise error
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises((OutputError, KeyboardInterrupt)), written(tmp_path, b"new", force=True):
+        pass
+    assert contents(tmp_path) == dict.fromkeys(NAMES, b"old") and sorted(os.listdir(tmp_path)) == NAMES
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
