@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import hashlib
 import importlib.util
 import io
@@ -31,6 +32,8 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 os.environ.setdefault("MPLCONFIGDIR", str(_CACHE / "matplotlib"))
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dcgan-tf1-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+gc.set_threshold(100_000, 50, 50)  # the objects of TensorFlow's graphs are many, and looking through them takes long
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--g_channels", "16,8", "--d_channels", "4,8", "--batch_size", "8", "--z_dim", "8", "--dataset", "digits"]

@@ -136,21 +136,20 @@ def test_resume_from_the_one_before_a_damaged_checkpoint(finished, finished_copy
     assert_same_run(finished_copy, finished)
 
 
-def test_distances_are_measured_and_resumed(tmp_path):
+def test_distances_are_measured_and_resumed(finished, tmp_path):
     """A run in two parts measures what a whole run measures, and measuring changes no weight."""
-    every = ["--eval_every", 8]
-    assert "step 8: Frechet distance" in train(tmp_path / "whole", 20, *every)
-    for iterations in (12, 20):
-        train(tmp_path / "parts", iterations, *(every if iterations == 12 else []))
-    train(tmp_path / "without", 20)
+    every = ["--eval_every", 20]
+    assert "step 20: Frechet distance" in train(tmp_path / "whole", 50, *every)
+    for iterations in (30, 50):
+        train(tmp_path / "parts", iterations, *(every if iterations == 30 else []))
     tables = [(tmp_path / run / "logs" / "distance.csv").read_text() for run in ("whole", "parts")]
     assert tables[0] == tables[1]
     header, *rows = tables[0].splitlines()
-    assert header == "step,frechet_distance" and [row.split(",")[0] for row in rows] == ["8", "16"]
+    assert header == "step,frechet_distance" and [row.split(",")[0] for row in rows] == ["20", "40"]
     assert all(float(row.split(",")[1]) > 1 for row in rows)
-    assert steps_by_tag(tmp_path / "parts")["frechet_distance"] == [8, 16]
-    assert weights(tmp_path / "whole", 20) == weights(tmp_path / "without", 20)
-    assert not (tmp_path / "without" / "logs" / "distance.csv").exists()
+    assert steps_by_tag(tmp_path / "parts")["frechet_distance"] == [20, 40]
+    assert weights(tmp_path / "whole", 50) == weights(finished, 50)
+    assert not (finished / "logs" / "distance.csv").exists()
 
 
 def test_another_machine_is_noted(finished_copy, monkeypatch):

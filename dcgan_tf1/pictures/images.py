@@ -46,7 +46,7 @@ def fit(images: np.ndarray, side: int) -> np.ndarray:
 def png(picture: np.ndarray, scale: int = 1) -> bytes:
     """The bytes of a PNG file of uint8 [height, width], with `scale` x `scale` pixels for each."""
     buffer = io.BytesIO()
-    Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save(buffer, "png", optimize=True)
+    Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save(buffer, "png")
     return buffer.getvalue()
 
 

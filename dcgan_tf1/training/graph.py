@@ -97,8 +97,8 @@ def build_gan(
             calibrate_op = tf.group(*[average.variable.assign(average.value) for average in calibrated])
             variables = [variable for variable in v1.global_variables() if variable.name not in known]
             values = [v1.placeholder(variable.dtype, variable.shape) for variable in variables]
-            assignments = {v.op.name: (x, tf.group(v.assign(x))) for v, x in zip(variables, values, strict=True)}
-        floats = [variable for variable in variables if variable.dtype.is_floating]
+            assigns = [v.assign(value, read_value=False) for v, value in zip(variables, values, strict=True)]
+        floats = [tf.reshape(variable, [-1]) for variable in variables if variable.dtype.is_floating]
         return Gan(
             graph=graph,
             images=images,
@@ -117,9 +117,9 @@ def build_gan(
             calibrate_op=calibrate_op,
             variables=variables,
             replicated=[v for v in variables if v.name not in {average.variable.name for average in calibrated}],
-            finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(variable)) for variable in floats]),
+            finite=tf.reduce_all(tf.math.is_finite(tf.concat(floats, axis=0))),
             init_op=tf.group(v1.global_variables_initializer()),
-            assignments=assignments,
+            assignments={v.op.name: (x, op) for v, x, op in zip(variables, values, assigns, strict=True)},
             saver=v1.train.Saver(variables, max_to_keep=None),
         )
 
