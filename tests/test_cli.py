@@ -267,6 +267,7 @@ def test_nothing_that_moves_a_cursor_reaches_the_terminal(tmp_path, monkeypatch)
     assert "\\x1b[2Jred\\u202e/00000.png" in out and all(line.isprintable() for line in out.split("\n"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell that can close streams")
 def test_closed_streams_lead_nowhere(tmp_path):
     command = shlex.join(map(str, [sys.executable, ROOT / "run.py", *TINY, "--iterations", 2, "--out_dir", tmp_path]))

@@ -347,15 +347,15 @@ def test_grid(at_hand, tmp_path):
     [("npz", ["digits.npz"]), ("idx", ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"])],
 )
 def test_a_data_set(at_hand, form, names, tmp_path):
-    flags = ["generate", "--format", form, "--num_digits", 730, "--labels", "--balanced", "--out", tmp_path / form]
+    flags = ["generate", "--format", form, "--num_digits", 530, "--labels", "--balanced", "--out", tmp_path / form]
     output(*flags)
-    kept = list(at_hand.select(730, 0, balanced=True))
+    kept = list(at_hand.select(530, 0, balanced=True))
     digits, labels = np.concatenate([part.digits for part in kept]), np.concatenate([part.labels for part in kept])
     before = contents(tmp_path / form)
     assert sorted(before) == names
     found = sources.load(str(tmp_path / form / names[0]), "")  # the strictest reader there is
     assert np.array_equal(found.images, digits[:, 2:-2, 2:-2])
-    written = found.labels if form == "npz" else readers.read_labels(tmp_path / form / names[1], 730)
+    written = found.labels if form == "npz" else readers.read_labels(tmp_path / form / names[1], 530)
     assert written.dtype == np.uint8 and np.array_equal(written, labels)
     output(*flags, "--force")
     assert contents(tmp_path / form) == before

@@ -123,7 +123,11 @@ def test_a_penalty_has_the_value_and_the_gradients_of_pytorch(model):
 
 
 @pytest.mark.parametrize(
-    "flags", ["--loss hinge --precision bfloat16", "--loss relativistic --r1 0.1 --r2 0.1 --precision float32"]
+    "flags",
+    [
+        pytest.param("--loss hinge --precision bfloat16", marks=pytest.mark.slow),
+        "--loss relativistic --r1 0.1 --r2 0.1 --precision float32",
+    ],
 )
 def test_other_losses_resume_bit_for_bit(flags, tmp_path):
     flags = flags.split()

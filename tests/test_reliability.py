@@ -105,6 +105,7 @@ def test_no_room_at_any_size(finished, tmp_path):
     assert_goes_on(tmp_path, finished)
 
 
+@pytest.mark.slow
 def test_no_room_for_a_running_run(finished, tmp_path):
     """metrics.csv or the events can grow no further; the pictures and checkpoints of a tiny run are smaller."""
     train(tmp_path, 100)

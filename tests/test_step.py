@@ -216,7 +216,7 @@ CONFIGS = {
     "reference": Config(preset="reference", batch_size=8),
     "two updates": Config(**PLAIN, g_steps=2, g_channels=(32, 16), d_channels=(8, 16)),
 }
-STEPS = 20
+STEPS = 10
 
 
 @pytest.mark.parametrize("name", CONFIGS)

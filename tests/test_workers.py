@@ -289,6 +289,7 @@ def read_until(process, text, seconds=120):
     return lines
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_and_commits_once(tmp_path):
     process = start("launch", "--", *SMALL, "--iterations", 10**6, "--out_dir", tmp_path)
     with running([process]):
