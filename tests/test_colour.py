@@ -9,7 +9,7 @@ from PIL import Image
 
 import dcgan_tf1
 from dcgan_tf1.data import sources
-from dcgan_tf1.data.folders import Form
+from dcgan_tf1.data.decoding import Form
 from dcgan_tf1.errors import DataError
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import train_classifier

@@ -15,7 +15,7 @@ from conftest import POSIX, assert_error, at_most, run
 from PIL import Image
 
 from dcgan_tf1.data import folders, sources
-from dcgan_tf1.data.folders import Form
+from dcgan_tf1.data.decoding import Form
 from dcgan_tf1.errors import DataError, OutputError
 
 pytestmark = pytest.mark.usefixtures("no_tensorflow")

@@ -1,11 +1,10 @@
 """Folders of pictures: PNG, JPEG, BMP and WebP files become images of one size, once, and are kept in a cache.
 
-The files are not trusted: each is decoded on its own, with a limit to its bytes and its pixels. At the next start the
+The files are not trusted: each is decoded on its own, and may have so many bytes and no more. At the next start the
 images are read from the cache.
 """
 
 import hashlib
-import io
 import json
 import math
 import os
@@ -21,28 +20,18 @@ import numpy as np
 
 from dcgan_tf1.data import idx
 from dcgan_tf1.data.classes import are_numbers, is_name, labels_of
+from dcgan_tf1.data.decoding import Form, decode, image_shape
 from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
 from dcgan_tf1.errors import DataError, OutputError, one_line
 from dcgan_tf1.files import cache_folder, make_folder, write_whole
 from dcgan_tf1.machine import usable_cores
 
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
 _SPLITS = {"train", "test"}
-_SIDES = {1: 28, 3: 32}  # of the images, in pixels, by the number of channels: MNIST's in grey, CIFAR-10's in colour
-_MOST_PIXELS = 1 << 25  # that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale
 _LARGEST_FILE = 1 << 28
 _TASK = 32  # how many pictures a thread decodes at a time
 _FORMAT = 2  # of the cache; another one is not read
-
-
-class Form(NamedTuple):
-    """What images a data set is wanted as."""
-
-    channels: int = 1  # 1 for grey, 3 for colour
-    invert: bool = False  # whether bright becomes dark, and dark bright
-    skip_bad: bool = False  # whether pictures that cannot be read are passed over
 
 
 class Pictures(NamedTuple):
@@ -195,13 +184,13 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
     """
     from tqdm import tqdm
 
-    shape = len(files), *_shape(form)
+    shape = len(files), *image_shape(form)
     if np.prod(shape, dtype=np.int64) > MOST_BYTES:
         fault = f"found {len(files)} pictures, expected {MOST_BYTES} bytes at most of {shorten(list(shape[1:]))}"
         raise DataError(f"{shorten(root, 60)}: {fault}")
     images, bad, unread = np.empty(shape, np.uint8), [], []
 
-    def decode(start: int) -> _Bad:
+    def decode_task(start: int) -> _Bad:
         """Decode the pictures of one task into their places."""
         faults = []
         for index, file in enumerate(files[start : start + _TASK], start):
@@ -212,7 +201,7 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
                     unread.append(index)
                     content = _read(root / file.name, file)
                     unread.remove(index)
-                    images[index] = _decode(content, form)
+                    images[index] = decode(content, form)
             except DataError as error:
                 faults.append((index, str(error).removeprefix(": ")))
         return faults
@@ -223,7 +212,7 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
         tqdm(total=len(files), unit=" pictures", disable=None) as bar,
     ):
         try:
-            for faults in pool.map(decode, range(0, len(files), _TASK)):
+            for faults in pool.map(decode_task, range(0, len(files), _TASK)):
                 bad += faults
                 if bad and not form.skip_bad:
                     return images[:0], bad[:1], bool(unread)
@@ -231,12 +220,6 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
         finally:
             pool.shutdown(cancel_futures=True)
     return np.delete(images, [index for index, _ in bad], 0) if bad else images, bad, bool(unread)
-
-
-def _shape(form: Form) -> tuple[int, ...]:
-    """The shape of an image."""
-    side = _SIDES[form.channels]
-    return (side, side) if form.channels == 1 else (side, side, form.channels)
 
 
 def _read(path: Path, known: _File) -> bytes:
@@ -250,32 +233,6 @@ def _read(path: Path, known: _File) -> bytes:
     if (status.st_size, status.st_mtime_ns) != (known.size, known.changed[0]) or len(content) != known.size:
         raise DataError("found it changed while it was read, expected it to stay; start again")
     return content
-
-
-def _decode(content: bytes, form: Form) -> np.ndarray:
-    """A picture as uint8 [28, 28], or [32, 32, 3]: turned as it was taken, the middle square of it, resized."""
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # a photograph with a preview behind it
-            raise DataError(f"found {frames} frames, expected a still picture")
-        side = _SIDES[form.channels]
-        image.draft(None, (4 * side, 4 * side))  # a large JPEG file is decoded at an eighth, a quarter or half
-        if image.width * image.height > _MOST_PIXELS:
-            raise DataError(f"found {image.width}x{image.height} pixels, expected at most {_MOST_PIXELS} in all")
-        picture = ImageOps.exif_transpose(image)
-        if picture.mode.startswith("I"):  # 16 bits
-            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
-        if picture.has_transparency_data:
-            paper = "white" if form.invert else "black"  # either becomes 0, the background
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, paper), picture)
-        picture = picture.convert("L" if form.channels == 1 else "RGB")
-        if picture.size != (side, side):
-            picture = ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
-        pixels = np.asarray(picture)
-    return 255 - pixels if form.invert else pixels
 
 
 # The cache: an IDX file, whose sha256 is the digest of the images, and beside it a record in JSON
@@ -306,7 +263,7 @@ def _read_cache(
         indices = [index for index, _ in bad]
         if indices != sorted(set(indices).intersection(range(count))):
             raise ValueError("its list of bad pictures does not hold")
-        shape = (count - len(bad), *_shape(form))
+        shape = (count - len(bad), *image_shape(form))
         with open_data_file(path) as file:
             file.seek(len(idx.header(shape)))
             images = np.fromfile(file, np.uint8, math.prod(shape)).reshape(shape)

@@ -15,7 +15,8 @@ import numpy as np
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import idx
 from dcgan_tf1.data.classes import MOST, Classes, check_names, is_name
-from dcgan_tf1.data.folders import Form, read_folder
+from dcgan_tf1.data.decoding import Form
+from dcgan_tf1.data.folders import read_folder
 from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
 from dcgan_tf1.errors import DataError, UsageError
 from dcgan_tf1.tensorflow_import import import_tensorflow
