@@ -1,4 +1,4 @@
-"""A server of TensorFlow that hears what is for its own address alone."""
+"""A server of TensorFlow that hears what is for its own address alone, and whether another one answers."""
 
 import contextlib
 import ctypes
@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.tf_config import split_address
+
+_PATIENCE = 1.5  # in seconds: a server that does not greet for so long hangs, or is cut off
 
 
 def start_server(
@@ -63,3 +65,16 @@ def listen_at(host: str, port: int) -> None:
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
             if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
                 found.setsockopt(socket.SOL_SOCKET, 26, filter_)  # SO_ATTACH_FILTER
+
+
+def why_absent(address: str) -> str | None:
+    """Why nobody greets at HOST:PORT, where a gRPC server greets whoever connects, however busy its process is."""
+    try:
+        with socket.create_connection(split_address(address), _PATIENCE) as connection:
+            return None if connection.recv(1) else "has ended"
+    except TimeoutError:
+        return "does not answer: it hangs or is cut off"
+    except ConnectionError:
+        return "has ended"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"

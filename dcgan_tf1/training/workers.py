@@ -9,7 +9,6 @@ import atexit
 import hashlib
 import itertools
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +20,15 @@ import tensorflow as tf
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import ClusterError, UsageError, one_line
-from dcgan_tf1.tf_config import Task, split_address
+from dcgan_tf1.tf_config import Task
 from dcgan_tf1.training.graph import Gan
-from dcgan_tf1.training.server import start_server
+from dcgan_tf1.training.server import start_server, why_absent
 
 v1 = tf.compat.v1
 
 # In seconds:
 _JOIN = 300.0  # how long workers wait for each other at the start
 _AGREEMENT = 30  # how long the first exchange may take; it takes longer only where the lists of workers differ
-_PATIENCE = 1.5  # a worker that does not greet for so long hangs, or is cut off
 _INTERVAL = 1.0  # how often workers that wait are told that the others are still busy
 _LINGER = 2.0  # how long a process stays after an error, so that the others do not take it for the one that was lost
 _FAREWELL = 0.3  # how long it stays at the end of the run, until the others have its last message
@@ -280,7 +278,7 @@ class Workers:
         """The other workers that do not greet, and why not."""
         others = [worker for worker in range(self.count) if worker != self.index]
         with ThreadPoolExecutor(len(others)) as pool:
-            reasons = pool.map(_why_absent, [self._addresses[worker] for worker in others])
+            reasons = pool.map(why_absent, [self._addresses[worker] for worker in others])
             return {worker: why for worker, why in zip(others, reasons, strict=True) if why}
 
     def _name(self, worker: int) -> str:
@@ -293,16 +291,3 @@ def _do(work: Callable[[], _Result], result: Future[_Result]) -> None:
         result.set_result(work())
     except BaseException as error:
         result.set_exception(error)
-
-
-def _why_absent(address: str) -> str | None:
-    """Why nobody greets at HOST:PORT, where a gRPC server greets whoever connects, however busy its process is."""
-    try:
-        with socket.create_connection(split_address(address), _PATIENCE) as connection:
-            return None if connection.recv(1) else "has ended"
-    except TimeoutError:
-        return "does not answer: it hangs or is cut off"
-    except ConnectionError:
-        return "has ended"
-    except OSError as error:
-        return f"cannot be reached ({error.strerror})"
