@@ -1,5 +1,7 @@
 """One exception for each exit code. A message is one line: the flag or file, what was found, what was expected."""
 
+import os
+
 
 class DcganError(Exception):
     """The base of every error that a user can cause. The process ends with `exit_code`."""
@@ -58,6 +60,7 @@ class ClusterError(DcganError):
 
 SIGNAL_BASE = 128  # a process that a signal ended exits with this number plus the signal's, as in shells
 LINE_WIDTH = 200
+_PATH_END = 100  # how many characters of a path are shown where there is not room for all
 
 
 def printable(text: str) -> str:
@@ -66,6 +69,15 @@ def printable(text: str) -> str:
 
 
 def one_line(message: object) -> str:
-    """`message` as a single printable line of at most 200 characters."""
+    """`message` as a single printable line of at most 200 characters.
+
+    Where there are more, long paths lose their beginnings first, since what follows a path says what is wrong with it.
+    """
     line = printable(" ".join(str(message).split()))
+    if len(line) > LINE_WIDTH:
+        line = " ".join("..." + word[-_PATH_END:] if _is_long_path(word) else word for word in line.split(" "))
     return line if len(line) <= LINE_WIDTH else line[: LINE_WIDTH - 3] + "..."
+
+
+def _is_long_path(word: str) -> bool:
+    return len(word) > _PATH_END and ("/" in word or os.sep in word)

@@ -78,15 +78,15 @@ def sync(path: Path) -> None:
 def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Write `content`, or what it writes to an open file, beside `path`; make it durable, and rename it into place.
 
-    A reader sees the old file or the new one, never half of one.
+    A reader sees the old file or the new one, never half of one. What processes that were killed had begun goes.
 
     Raises OutputError: the file cannot be written. The old one, if any, is intact, and nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+    clean(path.parent)
+    temporary = None
     try:
-        with temporary.open("xb") as file:  # a new file, whatever link or pipe lies there
-            with contextlib.suppress(OSError):  # not all file systems can
-                _hold(file.fileno())
+        with _open_temporary(path) as file:
+            temporary = Path(file.name)
             file.write(content) if isinstance(content, bytes) else content(file)
             file.flush()
             os.fsync(file.fileno())
@@ -95,8 +95,20 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> N
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}; expected room and permission to write it") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _open_temporary(path: Path) -> IO[bytes]:
+    """A new file beside `path`, whatever link or pipe lies there, which is held as long as it is open."""
+    while True:
+        file = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp").open("xb")
+        with contextlib.suppress(OSError):  # not all file systems can
+            _hold(file.fileno())
+        if os.fstat(file.fileno()).st_nlink:  # otherwise another process has just taken it for one of the dead
+            return file
+        file.close()
 
 
 def refuse_existing(folder: Path, names: Iterable[str], force: bool = False) -> None:

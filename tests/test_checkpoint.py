@@ -491,6 +491,13 @@ def hold(folder):
     return subprocess.Popen([sys.executable, "-c", HOLD, folder], cwd=ROOT, env=environment(), text=True, **pipes)
 
 
+SECOND = """
+import sys
+from dcgan_tf1.cli import main
+print(main(sys.argv[1:]), "tensorflow" in sys.modules)
+"""
+
+
 def test_the_second_process_is_refused_at_once(tmp_path):
     folder = tmp_path / "checkpoints"
     with hold(folder) as holder:
@@ -499,6 +506,9 @@ def test_the_second_process_is_refused_at_once(tmp_path):
             with pytest.raises(BusyError, match=rf"held by process {holder.pid};"), checkpoint.lock(folder):
                 pass
         assert_error(run("--out_dir", tmp_path), 75, f"held by process {holder.pid};")
+        command = [sys.executable, "-c", SECOND, "--out_dir", tmp_path]
+        second = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+        assert second.stdout == "75 False\n", second
         holder.kill()
     with checkpoint.lock(folder), hold(folder) as second:
         _, err = second.communicate(timeout=30)

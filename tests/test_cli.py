@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from conftest import ROOT, SHIPPED, TINY, assert_error, environment, idx, output
 from dcgan_tf1 import __version__, cli
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.classes import find_label
-from dcgan_tf1.errors import one_line
+from dcgan_tf1.errors import SIGNAL_BASE, DcganError, one_line
 
 COMPLETE = "_DCGAN_TF1_COMPLETE"
 WRONG_RATE = "error: --lr_g: found 'nan', expected a number from 1e-09 to 1\n"
@@ -137,6 +138,18 @@ def test_help_names_every_flag_and_every_command():
     assert all(f"\n  {command.name} " in out for command in cli.COMMANDS)
 
 
+def test_every_exit_code_is_documented():
+    found, kinds = {0, SIGNAL_BASE + signal.SIGINT, SIGNAL_BASE + signal.SIGTERM}, [DcganError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        found.add(kind.exit_code)
+    found.remove(DcganError.exit_code)  # it is never raised itself
+    table = (ROOT / "docs" / "runs.md").read_text().partition("## Exit codes")[2]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == found
+    told = " ".join(output("--help").partition("Exit codes: ")[2].split())
+    assert {int(code) for code in re.findall(r"(?:^|, )(\d+) ", told)} == found
+
+
 def test_debug_shows_the_traceback():
     code, _, err = run("--lr_g", "nan", "--debug")
     assert code == 2 and err.startswith("Traceback") and "UsageError" in err and err.endswith("\n" + WRONG_RATE)
@@ -238,6 +251,13 @@ def test_data_of_a_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
     assert "resumed at step 3" in output("--out_dir", "../run", "--iterations", 6)
 
 
+def test_dark_ink_on_white_paper_is_told(tmp_path):
+    np.savez(tmp_path / "paper.npz", images=np.full((20, 28, 28), 255, np.uint8))
+    flags, note = ["--dataset", tmp_path / "paper.npz"], "note: the borders of the images are bright"
+    assert note in train(tmp_path / "run", 1, *flags)
+    assert note not in train(tmp_path / "inverted", 1, *flags, "--invert")
+
+
 # Curves
 
 
@@ -252,6 +272,12 @@ def test_curves(finished_copy):
 
 
 # Lines
+
+
+def test_the_reason_is_told_behind_a_long_path():
+    line = one_line(f"/{'a' * 200}/{'b' * 200}/curves.png: found a folder, expected a file")
+    assert line.startswith("...b") and line.endswith("b/curves.png: found a folder, expected a file")
+    assert one_line(f"{'a' * 250}: not a path") == "a" * 197 + "..."
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\tb", "\x1b[2J", "\udcff", "é", "x" * 1000, "", "\u2028a", "\0"])

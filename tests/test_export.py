@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHIPPED, assert_error, contents, environment, numpy_sampler, output, run, train
+from conftest import POSIX, ROOT, SHIPPED, assert_error, contents, environment, numpy_sampler, output, run, train
 from PIL import Image
 
 import dcgan_tf1
@@ -163,6 +163,21 @@ def test_nothing_is_replaced_unless_by_force(form, tmp_path):
     after = contents(tmp_path)
     assert after.keys() == before.keys()
     assert all(content == b"mine" if name.endswith("mine") else len(content) > 10**6 for name, content in after.items())
+
+
+@POSIX
+def test_force_replaces_no_link_in_a_saved_model(tmp_path):
+    target, version = tmp_path / "mine", tmp_path / "it" / "1"
+    target.mkdir()
+    version.parent.mkdir()
+    version.symlink_to(target)
+    refused = run("export", "--out", version.parent, "--force")
+    assert_error(refused, 5, "found a file or a link, expected a folder")
+    version.unlink()
+    version.mkdir()
+    (version / "saved_model.pb").symlink_to(target / "it")
+    assert_error(run("export", "--out", version.parent, "--force"), 5, "saved_model.pb: found a link")
+    assert contents(target) == {}
 
 
 @pytest.mark.parametrize("form", EXACT)

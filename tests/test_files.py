@@ -67,6 +67,26 @@ def test_who_holds_a_run_writes_through_no_link_and_waits_for_no_pipe(tmp_path, 
     assert target.read_bytes() == b"mine"
 
 
+def test_what_the_dead_left_goes_with_the_next_file(tmp_path):
+    (tmp_path / ".a.0123abcd.tmp").write_bytes(b"half")
+    files.write_whole(tmp_path / "b", b"new")
+    assert contents(tmp_path) == {"b": b"new"}
+
+
+def test_a_new_file_that_is_taken_for_one_of_the_dead_is_made_again(tmp_path, monkeypatch):
+    hold, names = files.fcntl.flock, []
+
+    def hold_late(descriptor, how):
+        names.extend(set(os.listdir(tmp_path)) - set(names))
+        if len(names) == 1:
+            (tmp_path / names[0]).unlink()
+        hold(descriptor, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", hold_late)
+    files.write_whole(tmp_path / "b", b"new")
+    assert contents(tmp_path) == {"b": b"new"} and len(names) == 2
+
+
 def test_what_the_dead_left_goes_and_what_the_living_write_stays(tmp_path):
     (tmp_path / ".a.0123abcd.tmp").write_bytes(b"half")
     (tmp_path / ".unfinished-dead").mkdir()

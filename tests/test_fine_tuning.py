@@ -89,6 +89,14 @@ def test_a_run_from_weights_resumes_exactly_and_keeps_its_start(finished, tmp_pa
     assert_error(other, 4, "--init_from: found ")
 
 
+def test_a_resume_does_not_need_the_weights_any_more(finished, tmp_path):
+    start = shutil.copytree(finished / "checkpoints", tmp_path / "start")
+    train(tmp_path / "run", 2, "--init_from", start)
+    shutil.rmtree(start)
+    assert "resumed at step 2" in train(tmp_path / "run", 3, "--init_from", start)  # the same command
+    assert "resumed at step 3" in train(tmp_path / "run", 4)
+
+
 @pytest.mark.slow
 def test_the_weights_that_ship_are_a_start(tmp_path):
     """Their networks are others than today's default ones, and the new run takes them over."""
@@ -198,6 +206,23 @@ def test_augmented_images(change, channels):
     assert np.array_equal(values[0], again) and not np.array_equal(values[0], values[1])
     assert not np.array_equal(values[0], later) and (values[2] == -1).all()
     assert np.isfinite(values[3]).all() and (values[3] != 0).mean() > 0.5
+
+
+def test_how_far_augmentation_changes_an_image():
+    """The farthest shift, by an eighth; the largest scale, 1.2; and a cut of half the side, in a corner but once."""
+    image = np.random.RandomState(0).uniform(-0.9, 1, (16, 16)).astype(np.float32)
+    with tf.Graph().as_default(), v1.Session() as session:
+        drawn = Drawn([1, -1, 0, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 0, 0])
+        shifted, scaled, cut = session.run(augment(tf.constant(np.stack([image] * 3)[..., np.newaxis]), drawn))[..., 0]
+    np.testing.assert_allclose(shifted[2:12, :12], image[:10, 2:14], atol=1e-6)
+    assert (shifted[:2] == -1).all() and (shifted[12:, 12:] == -1).all()
+    pixels, source = np.arange(16), (np.arange(16) - 7.5) / 1.2 + 7.5
+    wider = np.array([np.interp(source, pixels, row) for row in image])
+    expected = np.array([np.interp(source, pixels, column) for column in wider.T]).T
+    np.testing.assert_allclose(scaled[:12, :12], expected[:12, :12], atol=1e-5)
+    black = cut == -1
+    assert black[4:12, 4:12].all() and black.sum() == 64
+    np.testing.assert_allclose(cut[~black], image[~black], atol=1e-6)
 
 
 def test_how_far_jitter_moves_an_image():

@@ -308,6 +308,16 @@ def test_folders_of_splits_share_their_classes(tmp_path):
     assert train.names == test.names == ("cat", "dog") and test.labels.tolist() == [1]
     assert train.indices_of(test).tolist() == [1]
     assert all(read(folder / "train", split=split)[0].digest == train.digest for split in ("train", "test"))
+    make(folder, "other/1.png")
+    assert read(folder)[0].names == ("other", "test", "train")  # classes, where there is anything else
+
+
+def test_splits_may_hold_pictures(tmp_path):
+    folder = make(tmp_path / "pictures", "train/1.png", "train/2.png", "test/3.png")
+    (folder / "README.txt").write_text("no picture")
+    for split, part in (("train", slice(2)), ("test", slice(2, 3))):
+        found, _ = read(folder, split=split)
+        assert np.array_equal(found.images, GREYS[part]) and found.labels is found.names is None
 
 
 INK = np.zeros((28, 28), np.uint8)
@@ -346,6 +356,22 @@ def test_every_kind_of_picture_shows_the_same(tmp_path, kind):
     assert image.shape == (28, 28)
     inner = np.array([2, 5, 10, 17, 22, 25])  # away from edges, which resizing blurs
     np.testing.assert_allclose(image[np.ix_(inner, inner)].astype(int), INK[np.ix_(inner, inner)], atol=4)
+
+
+def test_pictures_are_resized_with_lanczos(tmp_path):
+    large = Image.fromarray(np.random.RandomState(0).randint(0, 256, (80, 80), np.uint8))
+    (image,) = read(make(tmp_path / "pictures", "a.png", content=encoded(large)))[0].images
+    assert np.array_equal(image, large.resize((28, 28), Image.Resampling.LANCZOS))
+
+
+def test_how_large_a_picture_may_be(folder):
+    with (folder / "a.png").open("wb") as file:
+        file.truncate((1 << 28) + 1)
+    assert_refused(folder, "a.png: found 268435457 bytes, expected at most 268435456")
+    (folder / "a.png").write_bytes(BAD_FILES["PNG: 64 million pixels"])
+    assert_refused(folder, "a.png: found 8000x8000 pixels, expected at most 33554432 in all")
+    (folder / "a.png").write_bytes(encoded(Image.new("L", (8000, 8000)), "jpeg"))
+    assert len(read(folder)[0].images) == 3
 
 
 def test_colours(tmp_path):
@@ -434,6 +460,9 @@ def test_a_fault_of_the_moment_is_not_kept(folder, monkeypatch):
         patch.setattr(os, "open", refuse)
         with pytest.raises(DataError, match="a.png: .*Permission denied"):
             read(folder)
+        found, lines = read(folder, 1, False, True)
+        assert len(found.images) == 2 and "passed over 1 of 3 pictures" in lines[0]
+    assert len(read(folder, 1, False, True)[0].images) == 3
     assert len(read(folder)[0].images) == 3
 
 

@@ -68,6 +68,24 @@ def test_random_kills_lose_nothing():
     assert result.returncode == 0 and "5 kills" in result.stdout and "0 losses" in result.stdout, result.stdout
 
 
+BROKEN = """
+import runpy, sys
+import numpy as np
+from dcgan_tf1.data import draws
+
+draws.batch_indices = lambda count, size, seed, step: np.random.default_rng().integers(count, size=size)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_the_fault_injector_sees_a_resume_that_is_not_exact():
+    tool = [sys.executable, "-c", BROKEN, ROOT / "tools" / "kill.py", "--kills", "1"]
+    result = subprocess.run(tool, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert result.returncode == 1 and "0 losses" not in result.stdout and "model-200" in result.stdout, result
+
+
 def test_a_checkpoint_of_other_networks_is_refused(finished_copy):
     """Every hash holds, but the networks are others, as if the program had changed them since."""
     path = finished_copy / "checkpoints" / f"model-{STEPS}.json"

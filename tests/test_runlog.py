@@ -54,7 +54,9 @@ def test_what_is_stale_or_torn_is_dropped(tmp_path, tail):
     assert write_rows(tmp_path, 2, 3) == HEADER + row(1) + row(3)
 
 
-@pytest.mark.parametrize("content", [b"epoch,loss\n1,2\n", HEADER + row(1).replace(b"1", b"x") + row(2)])
+@pytest.mark.parametrize(
+    "content", [b"epoch,loss\n1,2\n", b'{"loss": 1}', HEADER + row(1).replace(b"1", b"x") + row(2)]
+)
 def test_a_foreign_or_damaged_table_is_told_before_the_training_and_left_alone(tmp_path, content):
     (tmp_path / "metrics.csv").write_bytes(content)
     with pytest.raises(OutputError, match="metrics.csv: found (other columns|line 2 damaged)"):

@@ -23,7 +23,7 @@ def assert_same_run(folder, finished):
     assert weights(folder, STEPS) == weights(finished, STEPS)
     found, expected = contents(folder), contents(finished)
     assert found["logs/metrics.csv"] == expected["logs/metrics.csv"]
-    assert pictures(found) == pictures(expected)
+    assert pictures(found) == pictures(expected) and found["logs/curves.png"] == expected["logs/curves.png"]
     assert_events_are_whole(folder, STEPS)
 
 
@@ -139,7 +139,8 @@ def test_resume_from_the_one_before_a_damaged_checkpoint(finished, finished_copy
 def test_distances_are_measured_and_resumed(finished, tmp_path):
     """A run in two parts measures what a whole run measures, and measuring changes no weight."""
     every = ["--eval_every", 20]
-    assert "step 20: Frechet distance" in train(tmp_path / "whole", 50, *every)
+    out = train(tmp_path / "whole", 50, *every)
+    assert "step 20: Frechet distance" in out
     for iterations in (30, 50):
         train(tmp_path / "parts", iterations, *(every if iterations == 30 else []))
     tables = [(tmp_path / run / "logs" / "distance.csv").read_text() for run in ("whole", "parts")]
@@ -147,6 +148,7 @@ def test_distances_are_measured_and_resumed(finished, tmp_path):
     header, *rows = tables[0].splitlines()
     assert header == "step,frechet_distance" and [row.split(",")[0] for row in rows] == ["20", "40"]
     assert all(float(row.split(",")[1]) > 1 for row in rows)
+    assert "Frechet distances are to 355 images" in out
     assert steps_by_tag(tmp_path / "parts")["frechet_distance"] == [20, 40]
     assert weights(tmp_path / "whole", 50) == weights(finished, 50)
     assert not (finished / "logs" / "distance.csv").exists()
@@ -159,38 +161,47 @@ def test_another_machine_is_noted(finished_copy, monkeypatch):
     assert len(notes) == 1 and notes[0].endswith("-> abacus")
 
 
+def test_another_choice_of_kernels_is_noted(finished_copy, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    notes = [line for line in train(finished_copy, STEPS + 1).splitlines() if line.startswith("note:")]
+    assert len(notes) == 1 and "settings {" in notes[0] and "'TF_ENABLE_ONEDNN_OPTS': '1'" in notes[0]
+    assert checkpoint.load(finished_copy / "checkpoints", STEPS + 1).machine["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "1"
+
+
 # Signals
 
 
-def test_a_signal_ends_the_step_and_commits(finished, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_step_and_commits(finished, tmp_path, monkeypatch, number):
     draw = draws.batch_indices
 
     def draw_and_kill(count, batch_size, seed, step):
         if step == 63:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return draw(count, batch_size, seed, step)
 
     monkeypatch.setattr(draws, "batch_indices", draw_and_kill)
     result = run(*TINY, "--out_dir", tmp_path, "--iterations", STEPS)
-    assert result.code == 128 + signal.SIGTERM
+    assert result.code == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     assert result.out.splitlines()[-1] == "committed 64" and result.err == ""
     monkeypatch.undo()
     assert "resumed at step 64" in train(tmp_path, STEPS)
     assert_same_run(tmp_path, finished)
 
 
-def test_the_second_signal_acts_at_once():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_second_signal_acts_at_once(number):
+    before = signal.signal(number, signal.default_int_handler)  # a background job starts with SIGINT ignored
     try:
         with Signals() as signals:
             assert signals.number == 0
-            os.kill(os.getpid(), signal.SIGINT)
-            assert signals.number == signal.SIGINT
+            os.kill(os.getpid(), number)
+            assert signals.number == number
             with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+                os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 # Refusals
@@ -242,12 +253,34 @@ def test_no_good_checkpoint_never_starts_again(finished_copy):
     assert "no good checkpoint left" in assert_refused(finished_copy, 4)
 
 
+def test_where_nothing_was_trained_a_damaged_start_is_made_again(finished_copy):
+    folder = finished_copy / "checkpoints"
+    for path in folder.glob("model-*"):
+        path.unlink() if path.stem != "model-0" else path.write_bytes(b"")
+    out = train(finished_copy, 2)
+    assert "starting again" in out and "trying" not in out and (folder / "model-2.json").exists()
+
+
+TABLES = {
+    "foreign": lambda content: b"epoch,loss\n1,2\n",
+    "damaged before the step": lambda content: content.replace(b"\n100,", b"\nx,"),
+}
+
+
+@pytest.mark.parametrize("change", TABLES)
+def test_a_foreign_or_damaged_table_ends_the_run_before_it_trains(finished_copy, change):
+    path = finished_copy / "logs" / "metrics.csv"
+    path.write_bytes(TABLES[change](path.read_bytes()))
+    assert "metrics.csv: found " in assert_refused(finished_copy, 5)
+
+
 def test_another_learning_rate_is_accepted_and_told(finished_copy):
-    out = train(finished_copy, STEPS + 10, "--lr_g", 0.0005)
+    out = train(finished_copy, STEPS + 10, "--lr_g", 0.0005, "--batch_size", 4)
+    assert f"batch_size: 8 until step {STEPS}, 4 from there\n" in out
     assert f"lr_g: {Config().lr_g} until step {STEPS}, 0.0005 from there\n" in out
     assert "lr_d" not in out
     assert checkpoint.load(finished_copy / "checkpoints", STEPS + 10).config.lr_g == 0.0005
-    assert "lr_g" not in train(finished_copy, STEPS + 20, "--lr_g", 0.0005)
+    assert "lr_g" not in train(finished_copy, STEPS + 20, "--lr_g", 0.0005, "--batch_size", 4)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import POSIX, ROOT, contents, environment, run, weights
 
+from dcgan_tf1.commands import launch as launching
 from dcgan_tf1.commands.launch import free_addresses
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import sources
@@ -105,18 +107,37 @@ def test_an_address_where_a_worker_cannot_listen(address, monkeypatch, tmp_path)
     assert not list(tmp_path.iterdir())  # only the chief writes
 
 
-def test_a_batch_that_cannot_be_shared():
+def test_a_batch_that_cannot_be_shared(monkeypatch):
     three = Workers(devices=["/cpu:0", "/cpu:1", "/cpu:2"])
     three.check_batch(Config(batch_size=12))
     for size in (64, 3):
         with pytest.raises(UsageError, match=f"--batch_size: found {size}, expected a multiple of 3, the number of"):
             three.check_batch(Config(batch_size=size))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * 2)
+    with pytest.raises(UsageError, match="--batch_size: found 63, expected a multiple of 2, the number of devices"):
+        Workers().check_batch(Config(batch_size=63))
 
 
 def test_launch_refuses_what_train_refuses():
     for arguments, found in ((["--", "--lr_g", "x"], "--lr_g"), (["--workers", 0], "--workers"), (["--", "-x"], "-x")):
         result = run("launch", *arguments)
         assert result.code == 2 and found in result.err, result
+
+
+@pytest.mark.parametrize(("code", "runs"), [(76, 3), (2, 1), (0, 1), (143, 1)])
+def test_launch_starts_again_as_often_as_asked_after_a_loss_alone(code, runs, monkeypatch):
+    ran = []
+    monkeypatch.setattr(launching._Launcher, "run", lambda *arguments: ran.append(arguments) or code)
+    result = run("launch", "--restarts", 2, "--", *SMALL)
+    assert (result.code, len(ran)) == (code, runs) and result.out.count("starting again") == runs - 1
+
+
+def test_each_worker_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    gpus = [share["environment"]["CUDA_VISIBLE_DEVICES"] for share in launching._shares(2)]
+    assert gpus == ["3", "5"]
+    result = run("launch", "--workers", 3, "--", *SMALL)
+    assert result.code == 2 and "--workers: found 3, expected at most 2, the number of GPUs" in result.err, result
 
 
 # Who is there
@@ -135,6 +156,11 @@ def test_who_does_not_come_is_named(tmp_path, monkeypatch):
         with pytest.raises(UsageError, match=r"TF_CONFIG: worker 1 \(.*\) did not come within 1 s") as error:
             Workers(task, join_seconds=1)
     assert "expected one process for each worker" in str(error.value)
+    if sys.platform == "linux":  # its server, which the error still holds, hears what is for its own address alone
+        _, port = split_address(own)
+        socket.create_connection(("127.0.0.1", port), 2).close()
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.2", port), 0.3)
 
 
 def greet(server, answer):
@@ -247,8 +273,13 @@ sys.exit(main())
 PATIENT = """
 import sys, time
 from dcgan_tf1.cli import main
+from dcgan_tf1.data import sources
 from dcgan_tf1.training.recorder import Recorder
 
+load = sources.load_for
+if "--reads-for-long" in sys.argv:
+    sys.argv.remove("--reads-for-long")
+    sources.load_for = lambda config: time.sleep(8) or load(config)
 Recorder.grid = lambda recorder, step: time.sleep(8)
 sys.exit(main())
 """
@@ -257,7 +288,8 @@ sys.exit(main())
 @pytest.mark.slow
 def test_a_chief_that_records_for_long_is_not_lost(tmp_path):
     flags = [*SMALL, "--iterations", 2, "--worker_timeout", 3]
-    outputs, codes = end_workers(tmp_path, two_tasks(), *flags, program=("-c", PATIENT))
+    extra = ["--reads-for-long"]  # the other, while the chief waits
+    outputs, codes = end_workers(tmp_path, two_tasks(), *flags, extra=extra, program=("-c", PATIENT))
     assert codes == [0, 0] and "committed 2" in outputs[0], outputs
 
 
@@ -299,6 +331,7 @@ def test_ctrl_c_stops_all_and_commits_once(tmp_path):
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert any("[1] worker 1 of 2, at 127.0.0.1:" in line for line in lines)
+    assert all(re.match(r"\[[01]\] ", line) for line in (*lines, *output.splitlines()))
     committed = re.findall(r"\[(\d)\] committed (\d+)", "".join(lines) + output)
     assert {worker for worker, _ in committed} == {"0"}
     steps = [int(step) for _, step in committed]
@@ -482,16 +515,45 @@ def test_a_worker_that_is_cut_off_is_named(two_hosts, tmp_path):
 # Agreement
 
 
+CHANGED = """
+import sys
+from pathlib import Path
+from dcgan_tf1.cli import main
+
+if "--changed" in sys.argv:
+    sys.argv.remove("--changed")
+    read = Path.read_bytes
+    Path.read_bytes = lambda path: read(path) + (b"# a comment" if path.name == "losses.py" else b"")
+sys.exit(main())
+"""
+DIFFERENCES = {
+    "flags": (["--lr_g", 0.1], "--lr_g: found 0.1 on worker 1"),
+    "data": (["--dataset", "OTHER"], "--dataset: found "),
+    "program": (["--changed"], "the program's code: found "),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("expected", ["--lr_g: found 0.1 on worker 1", "--dataset: found "])
-def test_other_flags_or_data_stop_every_worker(expected, tmp_path):
+@pytest.mark.parametrize("what", DIFFERENCES)
+def test_other_flags_or_data_stop_every_worker(what, tmp_path):
     np.savez(tmp_path / "other.npz", images=sources.load("digits", "").images[::-1])
-    extra = ["--lr_g", 0.1] if "lr_g" in expected else ["--dataset", tmp_path / "other.npz"]
-    outputs, codes = end_workers(tmp_path, two_tasks(), *SMALL, "--iterations", 20, extra=extra)
+    extra, expected = DIFFERENCES[what]
+    extra = [tmp_path / "other.npz" if word == "OTHER" else word for word in extra]
+    options = {"extra": extra, "program": ("-c", CHANGED)}
+    outputs, codes = end_workers(tmp_path, two_tasks(), *SMALL, "--iterations", 20, **options)
     assert codes == [2, 2], outputs
     for output in outputs:
         (error,) = (line for line in output.splitlines() if line.startswith("error:"))
         assert expected in error and "committed" not in output, outputs
+
+
+@pytest.mark.slow
+def test_two_workers_in_bfloat16_whose_data_lies_elsewhere(tmp_path):
+    np.savez(tmp_path / "same.npz", images=sources.load("digits", "").images)
+    extra = ["--dataset", tmp_path / "same.npz"]
+    flags = [*SMALL, "--iterations", 2, "--precision", "bfloat16"]
+    outputs, codes = end_workers(tmp_path, two_tasks(), *flags, extra=extra)
+    assert codes == [0, 0] and "committed 2" in outputs[0], outputs
 
 
 @pytest.mark.slow

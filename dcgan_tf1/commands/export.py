@@ -1,6 +1,7 @@
 """`run.py export`: a trained generator for other programs."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import click
 
 from dcgan_tf1 import tensorflow_import
 from dcgan_tf1.commands.options import WeightsChoice, choice, force, number, option, switch, text, weights_options
-from dcgan_tf1.errors import UsageError
+from dcgan_tf1.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from dcgan_tf1.runs.weights import WeightsSource
@@ -51,7 +52,11 @@ def export(choice: WeightsChoice, form: str, half: bool, z_scale: float, out: st
 
     if form != "saved_model":
         refuse_existing(target.parent, [target.name], force)
-    elif not force:
+    elif force and os.path.lexists(version := target / "1"):
+        if version.is_symlink() or not version.is_dir():
+            raise OutputError(f"{version}: found a file or a link, expected a folder, or none")
+        refuse_existing(version, ["saved_model.pb"], force)
+    else:
         refuse_existing(target, ["1"])
     source = choice.find()
     make_folder(target.parent)

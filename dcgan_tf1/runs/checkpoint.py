@@ -107,7 +107,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
             raise
         except CheckpointError as error:
             problem = problem or error
-            warn(f"{error}; trying the one before it")
+            warn(f"{error}; {'starting again' if found == [0] else 'trying the one before it'}")
     # A first commit that was cut short leaves files of step 0 alone: nothing is lost by starting again.
     if any(step > 0 for step in found):
         raise CheckpointError(f"{folder}: no good checkpoint left; restore its files or use --out_dir ({problem})")

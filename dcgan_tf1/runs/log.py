@@ -44,7 +44,7 @@ class Table:
             self._file = self.path.open("ab+")
             self._file.seek(0)
             first, *lines = self._file.readlines() or [b""]
-            if first.endswith(b"\n") and first != header:
+            if not header.startswith(first):  # it may be torn
                 raise OutputError(f"{self.path}: found other columns than this program's; move the file away")
             kept = list(itertools.takewhile(lambda line: self._step(line) <= step, lines))
             if any(self._step(line) <= step for line in lines[len(kept) :]):
