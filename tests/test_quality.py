@@ -319,8 +319,8 @@ class TestEvaluate:
         assert record["classifier"] == "trained on the data set"
         generated, floor = record["metrics"]["generated"], record["metrics"]["floor"]
         assert generated["label_agreement"] < 0.5 < floor["label_agreement"]
-        drawn, real = record["accuracy_scores"]["drawn"], record["accuracy_scores"]["real"]
-        assert len(drawn) == len(real) == 3 and max(drawn) < min(real) and len(set(real)) > 1
+        generated, real = (record["accuracy_scores"][name] for name in ("generated", "real"))
+        assert len(generated) == len(real) == 3 and max(generated) < min(real) and len(set(real)) > 1
         (cached,) = (tmp_path / "cache").rglob("*.npz")
         out, again = evaluate(tmp_path / "logs", *flags)
         assert "training a classifier" not in out and again["metrics"] == record["metrics"]

@@ -150,7 +150,7 @@ def _accuracy_scores(
     names, indices = train.classes()
     asked = np.searchsorted(labels_of(names), np.concatenate([part.labels for part in parts]))
     sets = {
-        "drawn": (np.concatenate([images.fit(part.digits, SIDE) for part in parts]), asked),
+        "generated": (np.concatenate([images.fit(part.digits, SIDE) for part in parts]), asked),
         "real": (images.fit(train.images, SIDE), indices),
     }
     shape = KINDS["b"]._replace(classes=len(names), channels=1 if train.images.ndim == 3 else 3)
