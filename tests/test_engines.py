@@ -110,7 +110,7 @@ def host():
 
 def wait_until(condition, what):
     """Wait until `condition()` holds, and return its value."""
-    end = time.monotonic() + 300
+    end = time.monotonic() + 600
     while not (value := condition()):
         assert time.monotonic() < end, what()
         time.sleep(0.1)
