@@ -6,12 +6,15 @@ and platformdirs have other code for Windows.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ROOT, TINY, environment
+from conftest import POSIX, ROOT, TINY, environment, output, train
+from PIL import Image
 
 from dcgan_tf1.files import cache_folder
 
@@ -108,6 +111,41 @@ path.unlink()
     assert (result.returncode, result.stdout) == (0, "refused\n"), result.stderr
 
 
+RESERVED = {
+    "CON",
+    "PRN",
+    "AUX",
+    "NUL",
+    "CONIN$",
+    "CONOUT$",
+    *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10)),
+}
+
+
+def windows_takes(name):
+    """Whether a file can have that name on Windows (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
+    odd = re.search(r'[<>:"/\\|?*\x00-\x1f]', name) or name.endswith((" ", "."))
+    return not odd and name.split(".")[0].rstrip().upper() not in RESERVED
+
+
+@POSIX
+def test_windows_can_have_every_name_that_is_written(tmp_path):
+    classes = ["con", 'a:b?"<*>|.', "nul ", "\\"]
+    for i, name in enumerate(classes * 4):
+        path = tmp_path / "pictures" / name / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((28, 28), 10 * i, np.uint8)).save(path)
+    folder = tmp_path / "run"
+    train(folder, 2, "--dataset", tmp_path / "pictures", "--conditional")
+    for name in classes:
+        output("generate", "--out_dir", folder, "--class", name, "--num_digits", 1, "--out", folder / "generated")
+    for form, file in (("saved_model", "it"), ("npz", "it.npz"), ("html", "it.html")):
+        output("export", "--out_dir", folder, "--format", form, "--out", folder / file)
+    written = [path.name for path in folder.rglob("*")]
+    assert len(written) > 20 and all(map(windows_takes, written)), written
+    assert not any(map(windows_takes, classes))
+
+
 @pytest.mark.slow
 def test_a_run_trains_resumes_and_draws(tmp_path):
     code = """
@@ -118,12 +156,16 @@ tiny += ["--checkpoint_every", "1", "--max_to_keep", "1", "--eval_every", "2"]
 codes = [cli.main([*tiny, "--out_dir", folder, "--iterations", steps]) for steps in ("3", "5")]
 codes.append(cli.main(["generate", "--out_dir", folder, "--num_digits", "2", "--out", folder + "/generated"]))
 codes.append(cli.main(["export", "--out_dir", folder, "--out", folder + "/exported"]))
+codes.append(cli.main(["export", "--out_dir", folder, "--format", "html", "--out", folder + "/digits.html"]))
+codes.append(cli.main(["interpolate", "--out_dir", folder, "--rows", "1", "--out", folder + "/paths"]))
+codes.append(cli.main(["animate", "--out_dir", folder]))
+codes.append(cli.main(["curves", "--out_dir", folder]))
+codes.append(cli.main(["generate", "--force", "--out_dir", folder, "--num_digits=2", "--out", folder + "/generated"]))
 print(codes)
 """
     result = run_as_on_windows(code, tmp_path, *TINY)
-    assert result.stdout.endswith("\n[0, 0, 0, 0]\n"), result.stdout + result.stderr
+    assert result.stdout.endswith(f"\n{[0] * 9}\n"), result.stdout + result.stderr
     assert "resumed at step 3" in result.stdout
     assert len(list((tmp_path / "generated").iterdir())) == 2
     assert [path.name for path in (tmp_path / "checkpoints").glob("*.json")] == ["model-5.json"]
-    names = [path.name for path in tmp_path.rglob("*")]
-    assert not [name for name in names if set(name) & set('<>:"|?*\\') or name.endswith((".", " "))]
+    assert all(windows_takes(path.name) for path in tmp_path.rglob("*"))
