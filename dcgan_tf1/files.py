@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import re
@@ -78,11 +79,11 @@ def sync(path: Path) -> None:
 def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Write `content`, or what it writes to an open file, beside `path`; make it durable, and rename it into place.
 
-    A reader sees the old file or the new one, never half of one. What processes that were killed had begun goes.
+    A reader sees the old file or the new one, never half of one. What killed processes had begun of this file goes.
 
     Raises OutputError: the file cannot be written. The old one, if any, is intact, and nothing is left behind.
     """
-    clean(path.parent)
+    _remove_temporaries(path.parent, glob.escape(path.name[:50]))
     temporary = None
     try:
         with _open_temporary(path) as file:
@@ -180,10 +181,7 @@ def _move_in(temporary: Path, names: Sequence[str]) -> None:
 
 def clean(folder: Path) -> None:
     """Remove the temporary files and folders in `folder` of processes that have ended; finish what they had begun."""
-    for path in folder.glob(".*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
-            with contextlib.suppress(OSError), _held(path):
-                path.unlink()
+    _remove_temporaries(folder)
     for path in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError), _held(path):
             if (path / _OLD).is_dir():  # all new files were there
@@ -191,6 +189,14 @@ def clean(folder: Path) -> None:
                 for name in left:
                     (path / name).replace(folder / name)
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_temporaries(folder: Path, name: str = "*") -> None:
+    """Remove temporary files in `folder`, of files that have the pattern `name`, whose processes have ended."""
+    for path in folder.glob(f".{name}.*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            with contextlib.suppress(OSError), _held(path):
+                path.unlink()
 
 
 @contextlib.contextmanager

@@ -67,10 +67,12 @@ def test_who_holds_a_run_writes_through_no_link_and_waits_for_no_pipe(tmp_path, 
     assert target.read_bytes() == b"mine"
 
 
-def test_what_the_dead_left_goes_with_the_next_file(tmp_path):
-    (tmp_path / ".a.0123abcd.tmp").write_bytes(b"half")
-    files.write_whole(tmp_path / "b", b"new")
-    assert contents(tmp_path) == {"b": b"new"}
+def test_what_the_dead_left_of_a_file_goes_with_the_next_one(tmp_path):
+    name = "[a]*" + "x" * 60
+    for begun in (f".{name[:50]}.0123abcd.tmp", ".other.0123abcd.tmp"):
+        (tmp_path / begun).write_bytes(b"half")
+    files.write_whole(tmp_path / name, b"new")
+    assert contents(tmp_path) == {name: b"new", ".other.0123abcd.tmp": b"half"}  # which may be another program's
 
 
 def test_a_new_file_that_is_taken_for_one_of_the_dead_is_made_again(tmp_path, monkeypatch):
