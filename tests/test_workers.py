@@ -279,8 +279,8 @@ from dcgan_tf1.training.recorder import Recorder
 load = sources.load_for
 if "--reads-for-long" in sys.argv:
     sys.argv.remove("--reads-for-long")
-    sources.load_for = lambda config: time.sleep(8) or load(config)
-Recorder.grid = lambda recorder, step: time.sleep(8)
+    sources.load_for = lambda config: time.sleep(5) or load(config)
+Recorder.grid = lambda recorder, step: time.sleep(5)
 sys.exit(main())
 """
 
