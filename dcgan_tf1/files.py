@@ -138,12 +138,13 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
         refuse_existing(folder, names, force)
         temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
         with contextlib.ExitStack() as stack:
-            stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+            stack.callback(_discard, temporary)
             with contextlib.suppress(OSError):  # not all file systems can
                 stack.enter_context(_held(temporary))
             yield temporary
             for name in names:
                 sync(temporary / name)
+            refuse_existing(folder, names, force)  # some may have come meanwhile
             _move_in(temporary, names)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
@@ -171,12 +172,23 @@ def _move_in(temporary: Path, names: Sequence[str]) -> None:
             (temporary / name).replace(folder / name)
             placed.append(name)
     except BaseException:
-        for name in set(placed) - set(replaced):
-            (folder / name).unlink()
-        for name in replaced:
-            (old / name).replace(folder / name)
+        with contextlib.ExitStack() as every:  # each is tried, whatever comes of those before it
+            for name in replaced:
+                every.callback((old / name).replace, folder / name)
+            for name in set(placed) - set(replaced):
+                every.callback((folder / name).unlink)
         raise
+    shutil.rmtree(old, ignore_errors=True)
     sync(folder)
+
+
+def _discard(temporary: Path) -> None:
+    """Remove a temporary folder, unless old files could not leave it: then it is kept under a name that shows it."""
+    with contextlib.suppress(OSError):
+        if os.listdir(temporary / _OLD):
+            temporary.replace(temporary.with_name(f"old-{temporary.name.removeprefix(_UNFINISHED)}"))
+            return
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def clean(folder: Path) -> None:

@@ -159,6 +159,33 @@ def test_a_set_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch, al
     assert contents(tmp_path) == dict.fromkeys(NAMES, b"old") and sorted(os.listdir(tmp_path)) == NAMES
 
 
+def test_old_files_that_cannot_come_back_are_kept(tmp_path, monkeypatch):
+    with written(tmp_path, b"old"):
+        pass
+    replace, calls = Path.replace, []
+
+    def fail(path, target):
+        calls.append(path)
+        if len(calls) in (3, 4):  # the first new file, and the first old one on its way back
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError), written(tmp_path, b"new", force=True):
+        pass
+    files.clean(tmp_path)
+    (kept,) = tmp_path.glob("old-*")
+    back = [tmp_path / name for name in NAMES if (tmp_path / name).exists()]
+    found = contents(kept / ".old") | {path.name: path.read_bytes() for path in back}
+    assert found == dict.fromkeys(NAMES, b"old")
+
+
+def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(OutputError, match="labels: found a file, expected none"), written(tmp_path, b"new"):
+        (tmp_path / NAMES[1]).write_bytes(b"another's")
+    assert contents(tmp_path) == {NAMES[1]: b"another's"}
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_force_replaces_regular_files_alone(tmp_path, kind):
     target = tmp_path / "target"
