@@ -2,7 +2,11 @@
 
 import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 
 def import_tensorflow(keras: bool = False) -> None:
@@ -14,6 +18,7 @@ def import_tensorflow(keras: bool = False) -> None:
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # each session has the threads that it asks for
     with contextlib.ExitStack() as after:
+        after.enter_context(_signals_wait())
         if not keras and not sys.modules.keys() & {"tensorflow", "keras"}:
             # Importing Keras now fails, and TensorFlow goes on without it.
             sys.modules["keras"] = None  # type: ignore[assignment]
@@ -26,3 +31,21 @@ def import_tensorflow(keras: bool = False) -> None:
             with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), 2)
         import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """A block at whose end signals act that came meanwhile: where one interrupts TensorFlow's import, it aborts."""
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not None:
+                before[number] = signal.signal(number, lambda caught, frame: came.append(caught))
+    try:
+        yield
+    finally:
+        for replaced, handler in before.items():
+            signal.signal(replaced, handler)
+        for caught in came[:1]:
+            signal.raise_signal(caught)

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHIPPED, TINY, assert_error, environment, idx, output, run, train
+from conftest import POSIX, ROOT, SHIPPED, TINY, assert_error, environment, idx, output, run, train
 
 from dcgan_tf1 import __version__, cli
 from dcgan_tf1.config import Config
@@ -197,6 +197,19 @@ def test_a_class_is_a_number_only_as_labels_are_written():
         with pytest.raises(ValueError, match="--to: found .*expected a digit"):
             find_label("--to", text, ())
     assert find_label("--to", "01", ("7", "01")) == 1
+
+
+@POSIX
+def test_a_signal_waits_until_tensorflow_is_imported(monkeypatch, tmp_path):
+    """The import aborts where a signal's exception comes into it. A module that takes a while stands in for it."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, signal, sys\nos.kill(os.getpid(), signal.SIGINT)\nprint('whole', flush=True)\n"
+    )
+    code = "from dcgan_tf1 import tensorflow_import\ntry: tensorflow_import.import_tensorflow()\n"
+    code += "except KeyboardInterrupt: print('then')"
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    found = subprocess.run([sys.executable, "-c", code], env=environment() | path, capture_output=True, text=True)
+    assert found.stdout == "whole\nthen\n", found
 
 
 def test_interrupted_early(monkeypatch):
