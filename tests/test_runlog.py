@@ -13,7 +13,7 @@ from PIL import Image
 from dcgan_tf1.errors import DataError, OutputError
 from dcgan_tf1.pictures.figures import plot_curves
 from dcgan_tf1.runs import log as runlog
-from dcgan_tf1.runs.log import TABLES, Events, Progress, Table
+from dcgan_tf1.runs.log import TABLES, Events, Progress, Table, read_table
 
 COLUMNS = TABLES["metrics.csv"]
 HEADER = ",".join(COLUMNS).encode() + b"\n"
@@ -113,6 +113,44 @@ def test_event_files_are_read_in_the_order_of_the_run(tmp_path):
     assert not [path for path in tmp_path.iterdir() if "tfevents" not in path.name]
     Events(tmp_path, 20).close()
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@POSIX
+def test_event_files_are_new_files(tmp_path):
+    target = tmp_path / "target"
+    target.write_bytes(b"mine")
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for _ in range(2):
+        Events(folder, 0).close()
+    first, second = sorted(folder.iterdir())
+    first.unlink()
+    Events(folder, 0).close()
+    assert sorted(folder.iterdir())[0] == second and len(list(folder.iterdir())) == 2
+    (folder / "events.out.tfevents.000000000007.0000").symlink_to(target)
+    Events(folder, 7).close()
+    os.mkfifo(folder / "events.out.tfevents.000000000008.0000")
+    Events(folder, 8).close()
+    assert target.read_bytes() == b"mine"
+
+
+@POSIX
+def test_a_table_is_a_regular_file_that_stays(tmp_path):
+    table = Table(tmp_path, 0)
+    table.path.unlink()
+    with pytest.raises(OutputError, match="found it removed"):
+        table.sync()
+    for make in (lambda: table.path.symlink_to("/dev/zero"), lambda: os.mkfifo(table.path)):
+        make()
+        with pytest.raises(OutputError, match="expected a regular file"):
+            Table(tmp_path, 0)
+        table.path.unlink()
+
+
+def test_values_that_no_figure_shows_are_refused(tmp_path):
+    (tmp_path / "metrics.csv").write_bytes(HEADER + row(1, "1e308") + row(2, "-1e308"))
+    with pytest.raises(DataError, match="beyond float32"):
+        read_table(tmp_path, "metrics.csv")
 
 
 def test_progress_in_a_file_is_a_line_now_and_then(capsys, monkeypatch):

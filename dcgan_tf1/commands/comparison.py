@@ -10,6 +10,7 @@ recorded is trained again.
 
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,7 @@ from dcgan_tf1.data.classes import DIGITS
 from dcgan_tf1.data.readers import open_data_file
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import CheckpointError, DataError, DivergedError
-from dcgan_tf1.files import make_folder, write_whole
+from dcgan_tf1.files import make_folder, refuse_existing, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import ModelHistory, format_seconds, plot_comparison
 from dcgan_tf1.pictures.film import read_snapshot
@@ -176,9 +177,12 @@ class _Model:
             return 0
         stopwatch = Stopwatch(goal - self.seconds, bar.update)
         given = {"data_dir": self._config.data_dir}
+        printed = self._folders.logs / "train.log"
+        if os.path.lexists(printed):
+            refuse_existing(printed.parent, [printed.name], force=True)
         try:
             with (
-                (self._folders.logs / "train.log").open("a", encoding="utf-8", errors="backslashreplace") as log,
+                printed.open("a", encoding="utf-8", errors="backslashreplace") as log,
                 contextlib.redirect_stdout(log),
                 contextlib.redirect_stderr(log),
                 open_run(self._folders, self._config, given, step=self._record["step"]) as run,
@@ -226,7 +230,7 @@ class _Model:
     def history(self, result: dict[str, Any]) -> ModelHistory:
         """What the figure shows of the model that has that `result`."""
         points = result["points"]
-        rows = [row for row in read_table(self._folders.logs, "metrics.csv") if row["step"] <= result["step"]]
+        rows = [row for row in read_table(self._folders.logs, "metrics.csv", least=1) if row["step"] <= result["step"]]
         size = (_STRIP_DIGITS * (SIDE + 1) + 1, SIDE + 2)
         known_steps, known_seconds = ([0.0, *(point[key] for point in points)] for key in ("step", "seconds"))
         return ModelHistory(

@@ -70,7 +70,7 @@ def plot_curves(logs: Path) -> Path:
 
     Raises DataError: there is no metrics.csv with rows; OutputError: the figure cannot be written.
     """
-    rows = read_table(logs, "metrics.csv")
+    rows = read_table(logs, "metrics.csv", least=1)
     measured = read_table(logs, "distance.csv") if (logs / "distance.csv").exists() else []
     count = 3 if measured else 2
     figure = new_figure((8, 2.5 * count))

@@ -2,8 +2,8 @@
 
 import contextlib
 import csv
+import functools
 import io
-import itertools
 import math
 import os
 import re
@@ -29,6 +29,8 @@ TABLES = {
 `d_x` and `d_g_z` are D(x) and D(G(z)): D's mean probabilities that real and that generated images are real.
 """
 _EVENTS = re.compile(r"events\.out\.tfevents\.(\d{12})\.\d{4}")  # other programs' have the time and the host's name
+_LARGEST = 3.5e38  # no finite float32 is larger
+_LONGEST_LINE = 1000  # bytes of a table's line; a longer one is none of its own
 _SECONDS_BETWEEN_LINES = 10  # of progress, where there is no terminal
 
 
@@ -41,16 +43,24 @@ class Table:
         self._columns = TABLES[name]
         header = (",".join(self._columns) + "\n").encode()
         with _writing(self.path):
+            if self.path.exists() and not self.path.is_file():
+                raise OutputError(f"{self.path}: found a folder, pipe or device, expected a regular file, or none")
             self._file = self.path.open("ab+")
             self._file.seek(0)
-            first, *lines = self._file.readlines() or [b""]
+            first = self._file.readline(_LONGEST_LINE)
             if not header.startswith(first):  # it may be torn
                 raise OutputError(f"{self.path}: found other columns than this program's; move the file away")
-            kept = list(itertools.takewhile(lambda line: self._step(line) <= step, lines))
-            if any(self._step(line) <= step for line in lines[len(kept) :]):
-                found = f"found line {len(kept) + 2} damaged, expected numbers"
-                raise OutputError(f"{self.path}: {found}; mend it or move the file away")
-            self._file.truncate(sum(map(len, [first, *kept])) if first == header else 0)
+            end, dropped = len(first), 0
+            lines = iter(functools.partial(self._file.readline, _LONGEST_LINE), b"")
+            for number, line in enumerate(lines, 2):
+                if self._step(line) > step:
+                    dropped = dropped or number
+                elif dropped:
+                    found = f"found line {dropped} damaged, expected numbers"
+                    raise OutputError(f"{self.path}: {found}; mend it or move the file away")
+                else:
+                    end += len(line)
+            self._file.truncate(end if first == header else 0)
             if first != header:
                 self._file.write(header)
 
@@ -73,6 +83,8 @@ class Table:
         with _writing(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
+            if not os.fstat(self._file.fileno()).st_nlink:
+                raise OutputError(f"{self.path}: found it removed, expected it to stay while the run goes on")
 
     def close(self) -> None:
         with _writing(self.path):
@@ -94,7 +106,9 @@ class Events:
                 own = _EVENTS.fullmatch(path.name)
                 if own and int(own[1]) > step:
                     path.unlink()
-            self._path = folder / f"{start}.{sum(path.name.startswith(start) for path in folder.iterdir()):04d}"
+            taken = [int(path.name[-4:]) for path in folder.glob(f"{start}.[0-9][0-9][0-9][0-9]")]
+            self._path = folder / f"{start}.{max(taken, default=-1) + 1:04d}"
+            self._path.open("xb").close()  # a new file, whatever lies there
             self._writer = tf.io.TFRecordWriter(os.fsencode(self._path))
         self._write(v1.Event(file_version="brain.Event:2"))
         self._write(v1.Event(step=step + 1, session_log=v1.SessionLog(status=v1.SessionLog.START)))
@@ -152,8 +166,8 @@ class Progress:
         self._bar.close()
 
 
-def read_table(folder: Path, name: str) -> list[dict[str, float]]:
-    """The rows of the table `name` in `folder`. Raises DataError if it is no such table, or metrics.csv has no rows."""
+def read_table(folder: Path, name: str, least: int = 0) -> list[dict[str, float]]:
+    """The rows of the table `name` in `folder`. Raises DataError if it is no such table, or has fewer than `least`."""
     expected = f"expected the columns {','.join(TABLES[name])}"
     with open_data_file(folder / name, "expected the metrics of a run") as file:
         reader = csv.DictReader(io.TextIOWrapper(file, newline=""))
@@ -161,8 +175,10 @@ def read_table(folder: Path, name: str) -> list[dict[str, float]]:
         header = tuple(reader.fieldnames or ())
         if header != TABLES[name]:
             raise DataError(f"found the columns {','.join(header)[:60]}, {expected}")
-        if not rows and name == "metrics.csv":
+        if len(rows) < least:
             raise DataError(f"found no rows, {expected}")
+        if any(_LARGEST < abs(value) < math.inf for row in rows for value in row.values()):
+            raise DataError(f"found a value beyond float32, {expected}")
     return rows
 
 

@@ -14,6 +14,7 @@ from dcgan_tf1.errors import DivergedError, one_line
 from dcgan_tf1.pictures.figures import plot_curves
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.folder import Run
+from dcgan_tf1.runs.log import read_table
 from dcgan_tf1.training.graph import build_gan
 from dcgan_tf1.training.recorder import Recorder
 from dcgan_tf1.training.session import TrainingSession, fastest_precision
@@ -87,7 +88,7 @@ def train(
                 _check(session.is_finite(), "a weight", step, committed)
                 record(Recorder.commit, step)
                 committed = step
-        if recorder and ended and not number and step >= config.log_every:  # before that there is nothing to plot
+        if recorder and ended and not number and read_table(run.folders.logs, "metrics.csv"):
             print(f"curves: {plot_curves(run.folders.logs)}")
     return number
 
@@ -144,9 +145,9 @@ def _begin(
         _note_other_machine(run.start.machine, machine)
         print(f"resumed at step {run.start.step} of {run.config.iterations}", flush=True)
     else:
-        if initial:
+        if initial is not None:
             session.start_from(initial)
-        how = one_line(f"from the weights of {run.config.init_from}") if initial else "fresh"
+        how = one_line(f"from the weights of {run.config.init_from}") if initial is not None else "fresh"
         print(f"starting {how}, to {run.config.iterations} steps", flush=True)
     session.synchronise()
 
