@@ -55,7 +55,7 @@ class _Launcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._signal(signal.SIGKILL)
+        self._kill()
         self.signals.__exit__()
 
     def run(self, flags: tuple[str, ...], settings: list[dict[str, Any]]) -> int:
@@ -77,7 +77,7 @@ class _Launcher:
                 failed_at, failed = time.monotonic(), next(iter(codes), 0)
             since = time.monotonic() - failed_at if failed_at else 0.0
             if since > _LAST_GRACE:
-                self._signal(signal.SIGKILL)
+                self._kill()
             elif (self._unheard or since > _GRACE) and not told:
                 self._signal(signal.SIGTERM)
                 told = True
@@ -98,6 +98,10 @@ class _Launcher:
                 sys.stdout.flush()
             except OSError as error:
                 self._unheard = error
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()
 
     def _signal(self, number: int) -> None:
         for process in self._processes:

@@ -131,6 +131,7 @@ def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) ->
         config, step = Config.from_json(told["config"] | own), told["step"]
         start = None if step is None else Checkpoint(step, Path(), config, {}, {})  # of which it reads the step alone
         run = run._replace(config=config, start=start)
+    workers.wait_for(run.config.worker_timeout)
     workers.check_batch(run.config)
     return run
 

@@ -123,6 +123,11 @@ class Workers:
             options.graph_options.rewrite_options.remapping = 2  # off
         return v1.Session(self._server.target, graph=graph, config=options)
 
+    def wait_for(self, seconds: int) -> None:
+        """From here on, let a worker keep the others waiting for so many seconds. All workers call this together."""
+        self._timeout = seconds
+        self._sums.clear()  # their sessions have the time of before
+
     def check_batch(self, config: Config) -> None:
         """Raise UsageError unless the batch can be shared evenly between all devices, two images or more for each."""
         replicas = self.count * max(1, len(self._devices))
