@@ -343,6 +343,27 @@ class TestEvaluate:
         assert record["metrics"]["generated"]["neighbour_ratio"] is None or kind != "all black"
         assert (record["frechet_over_floor"] is None) == (kind == "all black") == ("times the reference" not in out)
 
+    def test_data_that_cannot_be_compared(self, tmp_path):
+        digits = sources.load("digits", "")
+        arrays = {"x_train": digits.images[:99], "y_train": digits.labels[:99] % 2}
+        arrays |= {"x_test": digits.images[99:102], "y_test": np.array([0, 1, 0])}
+        np.savez(tmp_path / "few.npz", **arrays)
+        train(tmp_path, 1, "--dataset", tmp_path / "few.npz", "--conditional")
+        flags = ["evaluate", "--out_dir", tmp_path, "--num_digits", 100]
+        assert_error(run(*flags), 3, "--dataset: found 3 test images, expected 10 at least")
+        np.savez(tmp_path / "few.npz", **{**arrays, "y_train": 1 - arrays["y_train"]})
+        assert_error(run(*flags), 3, "--dataset: found other labels in few.npz")
+
+    def test_what_is_infinite_is_null(self, tmp_path):
+        digits = sources.load("digits", "")
+        arrays = {"x_train": digits.images[:300], "y_train": digits.labels[:300] % 2}
+        arrays |= {"x_test": digits.images[300:340], "y_test": np.zeros(40, int)}
+        np.savez(tmp_path / "one.npz", **arrays)
+        train(tmp_path, 1, "--dataset", tmp_path / "one.npz", "--conditional")
+        run("evaluate", "--out_dir", tmp_path, "--num_digits", 100)
+        text = (tmp_path / "logs" / "evaluation.json").read_text()
+        json.loads(text, parse_constant=lambda name: pytest.fail(f"found {name}"))
+
     @pytest.mark.parametrize("folder", ["", "absent"])
     def test_no_run(self, folder, tmp_path):
         result = run("evaluate", "--checkpoint_dir", tmp_path / folder)

@@ -43,6 +43,9 @@ def evaluate(
         found, expected = f"{shorten(train.name)} ({train.digest[:12]})", shorten(source.dataset["name"])
         expected = f"{expected} ({source.dataset['digest'][:12]}), which these weights were trained on"
         raise DataError(one_line(f"--dataset: found {found}, expected {expected}"))
+    record = train.record(source.config.conditional)
+    if any(record.get(what) != source.dataset.get(what) for what in ("classes", "labels_digest")):
+        raise DataError(f"--dataset: found other labels in {shorten(train.name)}, expected those of the weights")
     if cas and not source.config.conditional and (not train.is_mnist or train.labels is None):
         fault = f"found unconditional weights of {shorten(train.name)}, expected mnist's or conditional ones"
         raise DataError(one_line(f"--cas: {fault}"))

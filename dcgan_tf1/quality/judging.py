@@ -122,6 +122,6 @@ def open_measure(data: Dataset) -> Iterator[Measure]:
     with open_judge(part(data, rest), part(data, held_out)) as classifier:
         scorer = Scorer(classifier, images.fit(data.images[held_out], SIDE))
         reference = scorer.distance(images.fit(data.images[others], SIDE))
-        counts = f"{len(held_out)} images; {len(others)} others"
-        print(f"Frechet distances are to {counts} are at {reference:.3f}", flush=True)
+        counts = f"{len(held_out)} images; {len(others)} other real ones"
+        print(f"Frechet distances are measured against {counts} are at {reference:.3f}", flush=True)
         yield Measure(scorer, held_out)

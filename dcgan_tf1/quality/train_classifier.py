@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +37,7 @@ def open_fitted(data: sources.Dataset) -> contextlib.AbstractContextManager[Clas
     path = folder / "classifiers" / f"{digest[:32]}.npz" if folder else None
     classes, channels = int(labels.max()) + 1, 1 if data.images.ndim == 3 else 3
     kind = KINDS["a"]._replace(file=str(path), sha256="", classes=classes, channels=channels)
-    if path and path.exists():
+    if path and os.path.exists(path):  # a folder that may not be searched has nothing
         with contextlib.suppress(DataError), open_data_file(path) as content, np.load(content) as file:
             arrays = dict(file)
             if arrays.pop("sha256") == seal({}, arrays):

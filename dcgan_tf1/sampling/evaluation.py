@@ -6,6 +6,7 @@ pixels is no digit at all. The same digits blurred are right, and only look wors
 """
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from scipy import ndimage
 
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.data.classes import labels_of
+from dcgan_tf1.errors import DataError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import metrics
@@ -28,6 +30,7 @@ from dcgan_tf1.sampling.trained_gan import TrainedGan
 _FULL = 32  # the side of measured digits in pixels; smaller ones get a black margin
 _MARGIN = (_FULL - SIDE) // 2
 _COLUMNS = 20
+_LEAST = 10  # images of each split: the metrics look at the fifth neighbour, and halve the splits
 _SCORES = 3  # how many classifiers are trained for each accuracy score
 _FIRST_SEED = 10  # of their seeds, none of which is that of a published classifier
 _EPOCHS = 4  # of their training
@@ -87,6 +90,9 @@ def evaluate(
         taken = f"{len(held_out)} of the training images take its place, which the GAN has been trained on"
         print(f"note: without a test split, {taken}")
         train, test = part(train, rest), part(train, held_out)
+    for shown, which in ((train.images, "training"), (test.images, "test")):
+        if len(shown) < _LEAST:
+            raise DataError(f"--dataset: found {len(shown)} {which} images, expected {_LEAST} at least to measure by")
     labels = class_indices(train)
     print(f"generating {count} digits of step {source.step}", flush=True)
     chosen = draws.batch_indices(len(train.images), min(count, len(train.images)), seed, 0)
@@ -120,7 +126,7 @@ def evaluate(
         "classifier": judge,
         "frechet_over_floor": _ratio(distance, reference),
         "seconds": round(time.monotonic() - began, 1),
-        "metrics": table,
+        "metrics": {column: _or_null(values) for column, values in table.items()},
     } | ({"accuracy_scores": scores} if scores else {})
     write_whole(logs / "evaluation.json", json.dumps(record, indent=1).encode() + b"\n")
     images.save_png(logs / "evaluation.png", picture, scale=2)
@@ -133,6 +139,12 @@ def evaluate(
             f"a classifier trained on generated digits reads {read} of the test digits; on as many real ones {of_real}"
         )
     print(f"{logs / 'evaluation.json'}, {logs / 'evaluation.png'}")
+
+
+def _or_null(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, with None for what is infinite or no number, which JSON cannot say."""
+    odd = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
+    return values | dict.fromkeys(odd)
 
 
 def _accuracy_scores(
