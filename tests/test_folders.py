@@ -331,6 +331,7 @@ KINDS = {
     "one bit": (encoded(Image.fromarray(INK).convert("1")), ()),
     "palette": (encoded(Image.fromarray(INK).convert("P")), ()),
     "16 bits": (encoded(INK.astype(np.uint16) * 257), ()),
+    "16 bits, transparent": (encoded(np.where(INK, INK, 128).astype(np.uint16) * 257, transparency=128 * 257), ()),
     "RGB": (encoded(Image.fromarray(INK).convert("RGB")), ()),
     "inverted": (encoded(255 - INK), (1, True)),
     "CMYK": (encoded(Image.fromarray(INK).convert("RGB").convert("CMYK"), "jpeg", quality=100), ()),

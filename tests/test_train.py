@@ -148,7 +148,7 @@ def test_distances_are_measured_and_resumed(finished, tmp_path):
     header, *rows = tables[0].splitlines()
     assert header == "step,frechet_distance" and [row.split(",")[0] for row in rows] == ["20", "40"]
     assert all(float(row.split(",")[1]) > 1 for row in rows)
-    assert "Frechet distances are to 355 images" in out
+    assert "Frechet distances are measured against 355 images" in out
     assert steps_by_tag(tmp_path / "parts")["frechet_distance"] == [20, 40]
     assert weights(tmp_path / "whole", 50) == weights(finished, 50)
     assert not (finished / "logs" / "distance.csv").exists()
@@ -272,6 +272,19 @@ def test_a_foreign_or_damaged_table_ends_the_run_before_it_trains(finished_copy,
     path = finished_copy / "logs" / "metrics.csv"
     path.write_bytes(TABLES[change](path.read_bytes()))
     assert "metrics.csv: found " in assert_refused(finished_copy, 5)
+
+
+def test_the_same_data_set_is_no_change(tmp_path, monkeypatch):
+    np.savez(tmp_path / "data.npz", images=np.arange(784 * 20, dtype=np.uint8).reshape(20, 28, 28))
+    monkeypatch.chdir(tmp_path)
+    train(tmp_path / "run", 2, "--dataset", "data.npz")
+    assert "until step" not in train(tmp_path / "run", 3, "--dataset", "data.npz")
+
+
+def test_a_run_that_goes_on_for_less_than_a_row_ends_well(tmp_path):
+    flags = ["--log_every", 5]
+    train(tmp_path, 3, *flags)
+    assert "curves:" not in train(tmp_path, 6, *flags, "--log_every", 7)
 
 
 def test_another_learning_rate_is_accepted_and_told(finished_copy):

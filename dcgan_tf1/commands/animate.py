@@ -20,9 +20,11 @@ def animate(folders: Folders, out: str | None, frames: int, force: bool) -> int:
     if target.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out: found {out!r}, expected a name that ends in .gif or .mp4")
 
-    from dcgan_tf1.files import refuse_existing
+    from dcgan_tf1.files import make_folder, refuse_existing
     from dcgan_tf1.pictures import film
 
     refuse_existing(target.parent, [target.name], force)
+    film.snapshots(folders.samples)  # refuses a run without grids before it makes a folder
+    make_folder(target.parent)
     print(film.animate(folders.samples, target, frames))
     return 0

@@ -21,7 +21,7 @@ _LARGEST_GRID = 10_000
 
 @click.command
 @option("--num_digits", integer(1, 10**7), "how many digits to generate", default=10)
-@option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits; the same seed gives the same digits", default=0)
+@option("--seed", integer(0, LARGEST_SEED), "seed of the digits; the same seed gives the same digits", default=0)
 @option("--digit", integer(0, LARGEST_LABEL), "generate this digit only, 0 to 9; with other data, this label")
 @option("--class", text("NAME"), "generate this class only, by its name, from weights that know it", name="class_name")
 @switch("--balanced", "generate equally many of each digit")
@@ -64,7 +64,7 @@ def generate(
     with open_trained_gan(choice, {asked: wanted}, balanced or labels) as (gan, (label,)):
         if gan.classes and min_confidence is not None:
             reason = "a conditional GAN generates the class it is asked for"
-            raise UsageError(f"--min_confidence: found, expected none: {reason}")
+            raise UsageError(f"--min_confidence: found with a conditional GAN, expected none: {reason}")
         from dcgan_tf1.sampling.files import write_digits
 
         selection = num_digits, seed, label, balanced, labels, min_confidence

@@ -43,7 +43,11 @@ def decode(content: bytes, form: Form) -> np.ndarray:
             raise DataError(f"found {image.width}x{image.height} pixels, expected at most {_MOST_PIXELS} in all")
         picture = ImageOps.exif_transpose(image)
         if picture.mode.startswith("I"):  # 16 bits
-            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
+            clear = picture.info.get("transparency")  # the grey that stands for none
+            levels = np.asarray(picture).clip(0, 65535)
+            picture = Image.fromarray((levels / 257).round().astype(np.uint8))
+            if clear is not None:
+                picture.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
         if picture.has_transparency_data:
             paper = "white" if form.invert else "black"  # either becomes 0, the background
             picture = picture.convert("RGBA")

@@ -254,7 +254,7 @@ def _read_cache(
     path: Path, count: int, form: Form, announce: Callable[[str], object]
 ) -> tuple[np.ndarray, _Bad, str] | None:
     """What `_decoded` kept at `path` of `count` files. None: nothing, or it is not what it was when it was written."""
-    if not path.with_suffix(".json").exists():
+    if not os.path.exists(path.with_suffix(".json")):  # one that may not be searched has nothing either
         return None
     try:
         with open_data_file(path.with_suffix(".json")) as file:

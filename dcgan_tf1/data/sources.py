@@ -175,7 +175,10 @@ def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], obj
     if not os.path.exists(dataset):
         raise DataError(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
     if path.is_dir():
-        return _load_folder(path, split, form, announce)
+        try:
+            return _load_folder(path, split, form, announce)
+        except OSError as error:
+            raise DataError(f"{shorten(path, 80)}: {error.strerror}, expected a folder that can be read") from error
     return _dataset(path.name, *read_images(path, split), form)
 
 

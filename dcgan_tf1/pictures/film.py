@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from dcgan_tf1.data.readers import open_data_file
 from dcgan_tf1.errors import DataError, OutputError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, gif
@@ -42,6 +43,9 @@ def animate(folder: Path, target: Path, frames: int) -> str:
         picture = read_snapshot(paths[i], size)
         size = picture.size
         film.append(_frame(picture, int(paths[i].stem), int(paths[-1].stem)))
+        if film[-1].shape != film[0].shape:
+            found, expected = ("colour", "greys") if picture.mode == "RGB" else ("greys", "colour")
+            raise DataError(f"{paths[i]}: found {found}, expected {expected} as in the grid before it")
     shown = np.array(film)
     if target.suffix == ".mp4":
         content = _mp4(shown)
@@ -69,7 +73,11 @@ def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
     Raises DataError: the file is damaged, of another size, or no sample grid.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            open_data_file(path) as file,
+            Image.open(file, formats=["PNG"]) as image,
+        ):
             if size and image.size != size:
                 found, expected = ("x".join(map(str, pixels)) for pixels in (image.size, size))
                 raise DataError(f"{path}: found {found} pixels, expected {expected} as in the grid before it")

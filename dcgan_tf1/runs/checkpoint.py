@@ -185,7 +185,8 @@ def commit(
         write_whole(folder / "checkpoint", state)
         for later in steps(folder):
             if later > step:  # it is damaged, since restoring passed it over: it must not count as one of those to keep
-                _remove(folder, later)
+                with contextlib.suppress(OSError):
+                    _remove(folder, later)
         rotate(folder, config.max_to_keep)
     except Exception as error:  # the Saver raises types of TensorFlow's
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
@@ -206,7 +207,7 @@ def rotate(folder: Path, keep: int) -> None:
     complete = [step for step in steps(folder) if (folder / f"model-{step}.json").exists()]
     for step in steps(folder):
         if len(complete) > keep and step < complete[keep - 1]:
-            with contextlib.suppress(PermissionError):
+            with contextlib.suppress(OSError):
                 _remove(folder, step)
 
 

@@ -81,6 +81,8 @@ def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str
     for field in dataclasses.fields(Config):
         recorded = getattr(start.config, field.name)
         wanted = given.get(field.name, recorded)
+        if field.name in ("dataset", "data_dir"):
+            wanted = _absolute(wanted)
         if wanted != recorded and field.metadata["identity"]:
             expected = f"expected {recorded}, as {start.prefix.parent} was trained with; use another --out_dir"
             raise CheckpointError(f"--{field.name}: found {wanted}, {expected}")

@@ -86,8 +86,8 @@ def find_weights(
         path /= FILE
     if os.path.exists(path):
         return load_weights(path)
-    if str(path) in SHIPPED_SHA256:
-        return shipped_weights(str(path))
+    if wanted in SHIPPED_SHA256:
+        return shipped_weights(str(wanted))
     raise CheckpointError(
         f"{flag}: found no checkpoint at {str(wanted or here)[-80:]!r}, "
         f"expected a step, a folder of checkpoints, a {FILE}, or {' or '.join(SHIPPED_SHA256)}"
@@ -142,8 +142,8 @@ def scale_z(weights: Weights, scale: float) -> Weights:
     if scale == 1:
         return weights
     name = next((n for n in ("generator/dense/kernel", "generator/dense1/kernel") if n in weights.arrays), None)
-    if name is None:
-        raise CheckpointError(f"{weights.path}: found no generator/dense/kernel, which --z_scale multiplies")
+    if name is None or weights.arrays[name].ndim != 2:
+        raise CheckpointError(f"{weights.path}: found no matrix generator/dense/kernel, which --z_scale multiplies")
     kernel = weights.arrays[name].copy()
     kernel[: weights.config.z_dim] *= np.float32(scale)  # the rows behind them are those of the classes
     return weights._replace(arrays={**weights.arrays, name: kernel})

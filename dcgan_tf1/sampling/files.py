@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dcgan_tf1.data import idx
+from dcgan_tf1.data.classes import are_numbers
 from dcgan_tf1.files import all_or_none
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import MIN_CONFIDENCE
@@ -138,10 +139,10 @@ def _usual_size(gan: TrainedGan) -> int:
 
 
 def _file_name(gan: TrainedGan, label: int) -> str:
-    """How files of the class `label` begin: with its label, or its name without what no file should be named."""
-    if not gan.classes or str(label) in gan.classes:
+    """How files of the class `label` begin: with its label, or its name, with - for what no file should be named."""
+    if not gan.classes or are_numbers(gan.classes):
         return str(label)
-    return re.sub(r"\W+", "-", gan.classes[label])[:40]
+    return re.sub(r"[^\w+=-]+", "-", gan.classes[label])[:40]
 
 
 def _columns(count: int) -> int:

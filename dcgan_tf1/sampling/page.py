@@ -119,7 +119,8 @@ def earlier_grids(weights: Weights) -> list[Grid]:
         for i in closer_early(len(paths), _GRIDS):
             with contextlib.suppress(DataError, ValueError):
                 tiles = images.tiles(film.read_snapshot(paths[i], None), weights.config.image_size)
-                grids.append((int(paths[i].stem), tiles))
+                if tiles.size:
+                    grids.append((int(paths[i].stem), tiles))
     return grids
 
 
