@@ -342,7 +342,7 @@ def test_labels_beyond_a_byte_survive_the_round_trip(tmp_path):
 def test_min_confidence_is_refused(conditional, tmp_path):
     flags = ["--digit", 1, "--min_confidence", 0.5, "--out", tmp_path]
     result = run("generate", "--out_dir", conditional, *flags)
-    assert_error(result, 2, "error: --min_confidence: found, expected none")
+    assert_error(result, 2, "error: --min_confidence: found with a conditional GAN, expected none")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -86,7 +86,7 @@ def find_weights(
         path /= FILE
     if os.path.exists(path):
         return load_weights(path)
-    if wanted in SHIPPED_SHA256:
+    if str(wanted) in SHIPPED_SHA256:
         return shipped_weights(str(wanted))
     raise CheckpointError(
         f"{flag}: found no checkpoint at {str(wanted or here)[-80:]!r}, "
