@@ -104,10 +104,11 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> N
 def _open_temporary(path: Path) -> IO[bytes]:
     """A new file beside `path`, whatever link or pipe lies there, which is held as long as it is open."""
     while True:
-        file = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp").open("xb")
+        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        file = temporary.open("xb")
         with contextlib.suppress(OSError):  # not all file systems can
             _hold(file.fileno())
-        if os.fstat(file.fileno()).st_nlink:  # otherwise another process has just taken it for one of the dead
+        if temporary.exists():  # otherwise another process has just taken it for one of the dead
             return file
         file.close()
 

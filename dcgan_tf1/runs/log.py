@@ -83,7 +83,7 @@ class Table:
         with _writing(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
-            if not os.fstat(self._file.fileno()).st_nlink:
+            if not self.path.exists():
                 raise OutputError(f"{self.path}: found it removed, expected it to stay while the run goes on")
 
     def close(self) -> None:
