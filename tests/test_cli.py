@@ -205,7 +205,8 @@ def test_a_signal_waits_until_tensorflow_is_imported(monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text(
         "import os, signal, sys\nos.kill(os.getpid(), signal.SIGINT)\nprint('whole', flush=True)\n"
     )
-    code = "from dcgan_tf1 import tensorflow_import\ntry: tensorflow_import.import_tensorflow()\n"
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
+    code += "from dcgan_tf1 import tensorflow_import\ntry: tensorflow_import.import_tensorflow()\n"
     code += "except KeyboardInterrupt: print('then')"
     path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     found = subprocess.run([sys.executable, "-c", code], env=environment() | path, capture_output=True, text=True)

@@ -86,8 +86,8 @@ def find_weights(
         path /= FILE
     if os.path.exists(path):
         return load_weights(path)
-    if str(wanted) in SHIPPED_SHA256:
-        return shipped_weights(str(wanted))
+    if str(path) in SHIPPED_SHA256:
+        return shipped_weights(str(path))
     raise CheckpointError(
         f"{flag}: found no checkpoint at {str(wanted or here)[-80:]!r}, "
         f"expected a step, a folder of checkpoints, a {FILE}, or {' or '.join(SHIPPED_SHA256)}"
