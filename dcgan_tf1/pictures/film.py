@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from dcgan_tf1.data.readers import open_data_file
 from dcgan_tf1.errors import DataError, OutputError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, gif
@@ -73,11 +72,9 @@ def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
     Raises DataError: the file is damaged, of another size, or no sample grid.
     """
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            open_data_file(path) as file,
-            Image.open(file, formats=["PNG"]) as image,
-        ):
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: found a pipe, folder or device, expected a sample grid")
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
             if size and image.size != size:
                 found, expected = ("x".join(map(str, pixels)) for pixels in (image.size, size))
                 raise DataError(f"{path}: found {found} pixels, expected {expected} as in the grid before it")
