@@ -179,8 +179,8 @@ def _move_in(temporary: Path, names: Sequence[str]) -> None:
             for name in set(placed) - set(replaced):
                 every.callback((folder / name).unlink)
         raise
-    shutil.rmtree(old, ignore_errors=True)
     sync(folder)
+    shutil.rmtree(old, ignore_errors=True)  # only now that the new ones are durable
 
 
 def _discard(temporary: Path) -> None:

@@ -10,7 +10,6 @@ recorded is trained again.
 
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -178,8 +177,7 @@ class _Model:
         stopwatch = Stopwatch(goal - self.seconds, bar.update)
         given = {"data_dir": self._config.data_dir}
         printed = self._folders.logs / "train.log"
-        if os.path.lexists(printed):
-            refuse_existing(printed.parent, [printed.name], force=True)
+        refuse_existing(printed.parent, [printed.name], force=True)
         try:
             with (
                 printed.open("a", encoding="utf-8", errors="backslashreplace") as log,

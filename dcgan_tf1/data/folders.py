@@ -1,7 +1,7 @@
 """Folders of pictures: PNG, JPEG, BMP and WebP files become images of one size, once, and are kept in a cache.
 
-The files are not trusted: each is decoded on its own, and may have so many bytes and no more. At the next start the
-images are read from the cache.
+The files are not trusted: each is decoded on its own, with a limit to its bytes. At the next start the images are
+read from the cache.
 """
 
 import hashlib
