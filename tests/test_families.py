@@ -123,7 +123,7 @@ def test_keras_defaults_are_those_of_the_tutorial():
         v1.set_random_seed(0)
         forward = ForwardPass(training=True)
         load_family("dcgan28").generator(tf.zeros([2, 100]), None, forward, Config(model="dcgan28"))
-        assert {average.decay for average in forward.averages} == {norm.momentum}
+        assert {average.decay for average in forward.statistics} == {norm.momentum}
         kernels = [v for v in v1.trainable_variables() if v.op.name.endswith("kernel")]
         with v1.Session() as sess:
             sess.run(v1.global_variables_initializer())

@@ -35,8 +35,8 @@ class ForwardPass:
     random: Philox | None = None  # what dropout draws from; None: it drops nothing, as in inference
     synchronised: bool = False
     """Whether batch norm takes the statistics of the whole batch, where several replicas share it."""
-    averages: list[Average] = field(default_factory=list)
-    """The moving averages of batch norm, with the statistics of this pass, in training."""
+    statistics: list[Average] = field(default_factory=list)
+    """The statistics of the batch that batch norm took in training, with the moving averages that follow them."""
 
 
 def dense(x: tf.Tensor, units: int, name: str, use_bias: bool = True, initializer: Initializer = NORMAL) -> tf.Tensor:
@@ -106,7 +106,7 @@ def batch_norm(
 ) -> tf.Tensor:
     """Batch normalisation over all axes but the last, with an offset (Ioffe and Szegedy 2015).
 
-    In training the statistics of the batch normalise it, and are added to `forward.averages`. In inference the moving
+    In training the statistics of the batch normalise it, and are added to `forward.statistics`. In inference the moving
     averages normalise, so that an image does not depend on its neighbours.
 
     Args:
@@ -134,7 +134,7 @@ def batch_norm(
         images = tf.reshape(x, [-1, 1, 1, channels]) if x.shape.rank == 2 else x
         normalise = _whole_batch_norm if forward.synchronised else v1.nn.fused_batch_norm
         y, batch_mean, batch_variance = normalise(images, gamma if scale else tf.ones([channels]), beta, epsilon=1e-3)
-        forward.averages += [Average(mean, batch_mean, decay), Average(variance, batch_variance, decay)]
+        forward.statistics += [Average(mean, batch_mean, decay), Average(variance, batch_variance, decay)]
         y = tf.reshape(y, [-1, *x.shape[1:]])
         return y if classes is None else y * class_scale + class_offset
 

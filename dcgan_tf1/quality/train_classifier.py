@@ -84,7 +84,7 @@ def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=logits))
         weights = {variable.op.name: variable for variable in v1.global_variables()}
         share = v1.placeholder(tf.float32, [])
-        averages = [average.assign_sub((average - value) * share) for average, value, _ in forward.averages]
+        averages = [average.assign_sub((average - value) * share) for average, value, _ in forward.statistics]
         train_op = tf.group(v1.train.AdamOptimizer(rate).minimize(loss), *averages)
         init_op = v1.global_variables_initializer()
     with v1.Session(graph=graph, config=session_options()) as session:

@@ -87,7 +87,7 @@ class Game:
         self.step = v1.train.get_or_create_global_step()
         self.generator = Player("generator", config.lr_g, config)
         self.discriminator = Player("discriminator", config.lr_d, config)
-        self._averages: dict[str, tf.Variable] = {}
+        self._averaged_weights: dict[str, tf.Variable] = {}  # the averages, by their names
 
     def train_step(self, images: tf.Tensor, z: tf.Tensor, labels: tf.Tensor | None) -> Step:
         """Update the discriminator, and after it the generator `g_steps` times.
@@ -105,43 +105,46 @@ class Game:
         config, generator, discriminator = self._config, self.generator, self.discriminator
         real = scale_images(images, config.image_size)
         batch = _Batch(z, self.one_hot(labels), real.shape, config)
-        fake, fake_averages = batch.generate(generator)
-        d_real, real_averages = batch.judge(discriminator, real)
+        fake, g_statistics = batch.generate(generator)
+        d_real, d_statistics = batch.judge(discriminator, real)
         d_fake, _ = batch.judge(discriminator, fake)
+        # D's statistics are those of real images alone: a trained D then says whether an image would pass among these.
+        statistics = [d_statistics, g_statistics]
         _check_owners(generator, discriminator)
 
         d_loss_real, d_loss_fake = self._loss.discriminator(d_real, d_fake)
         d_loss = d_loss_real + d_loss_fake
-        for weight, logits, shown in ((config.r1, d_real, real), (config.r2, d_fake, fake)):
-            d_loss = d_loss + weight * gradient_penalty(logits, shown) if weight else d_loss
-        g_loss = self._loss.generator(d_real, d_fake)
+        if config.r1:
+            d_loss += config.r1 * gradient_penalty(d_real, real)
+        if config.r2:
+            d_loss += config.r2 * gradient_penalty(d_fake, fake)
+        d_gradients = discriminator.gradients(d_loss)
 
         together = config.updates == "simultaneous"
         if together:
-            d_gradients, g_gradients = discriminator.gradients(d_loss), generator.gradients(g_loss)
+            g_loss = self._loss.generator(d_real, d_fake)
+            g_gradients = generator.gradients(g_loss)
             with tf.control_dependencies([gradient for gradient, _ in (*d_gradients, *g_gradients)]):
                 updated = tf.group(discriminator.update(d_gradients), generator.update(g_gradients))
         else:
-            updated = discriminator.update(discriminator.gradients(d_loss))
+            updated = discriminator.update(d_gradients)
 
-        # D's averages are those of real images alone: a trained D then says whether an image would pass among these.
-        averages = [real_averages, fake_averages]
         for update in range(int(together), config.g_steps):
             # Resource variables are read where the read op stands, so each pass sees the update before it.
             with tf.control_dependencies([updated]):
                 if update:  # D's update leaves G as it is, so the first G(z) is the one that D was shown
-                    fake, fake_averages = batch.generate(generator)
-                    averages.append(fake_averages)
+                    fake, g_statistics = batch.generate(generator)
+                    statistics.append(g_statistics)
                 # Most losses of G look at no real image; TensorFlow then leaves that pass out.
                 g_loss = self._loss.generator(*(batch.judge(discriminator, shown)[0] for shown in (real, fake)))
                 updated = generator.update(generator.gradients(g_loss))
 
         metrics = {"d_loss_real": d_loss_real, "d_loss_fake": d_loss_fake, "d_loss": d_loss, "g_loss": g_loss}
         metrics |= {"d_x": tf.reduce_mean(tf.sigmoid(d_real)), "d_g_z": tf.reduce_mean(tf.sigmoid(d_fake))}
-        averages, metrics = _mean_over_replicas(averages, metrics)
+        statistics, metrics = _mean_over_replicas(statistics, metrics)
         with tf.control_dependencies([updated]):
-            averages.append([Average(self._average(v), v.read_value(), config.ema_decay) for v in self._averaged])
-        moved = self._move(averages, after=updated)
+            weights = [Average(self._average(v), v.read_value(), config.ema_decay) for v in self._averaged]
+        moved = self._move([*statistics, weights], after=updated)
         with tf.control_dependencies([moved]):
             return Step(self.step.assign_add(1), metrics)
 
@@ -159,11 +162,11 @@ class Game:
     def _average(self, variable: tf.Variable) -> tf.Variable:
         """The moving average of a weight. Averaged weights generate better samples (Yazici et al. 2019)."""
         name = variable.name.removesuffix(":0") + AVERAGE  # its op has another name on each replica
-        if name not in self._averages:
-            self._averages[name] = moving_average(name, None, variable.initial_value)
-        return self._averages[name]
+        if name not in self._averaged_weights:
+            self._averaged_weights[name] = moving_average(name, None, variable.initial_value)
+        return self._averaged_weights[name]
 
-    def _move(self, averages: list[list[Average]], after: tf.Operation) -> tf.Operation:
+    def _move(self, lists: list[list[Average]], after: tf.Operation) -> tf.Operation:
         """Move the averages of each list towards their values, one list after another.
 
         The decay is warmed up as min(decay, (1 + step) / (10 + step)), so that a young run does not sample with its
@@ -171,10 +174,9 @@ class Game:
         """
         count = tf.cast(self.step, tf.float32)
         warm = (1.0 + count) / (10.0 + count)
-        for each in averages:
+        for averages in lists:
             with tf.control_dependencies([after]):
-                shares = [1.0 - tf.minimum(decay, warm) for _, _, decay in each]
-                moves = [a.assign_sub((a - value) * share) for (a, value, _), share in zip(each, shares, strict=True)]
+                moves = [a.assign_sub((a - value) * (1.0 - tf.minimum(decay, warm))) for a, value, decay in averages]
                 after = tf.group(*moves)
         return after
 
@@ -195,16 +197,16 @@ class Game:
             return []
         forward = ForwardPass(training=True)
         self.generator(z, self.one_hot(labels), forward, self._get_average)
-        return forward.averages
+        return forward.statistics
 
     def _get_average(self, getter: Callable[..., tf.Variable], *arguments: Any, **options: Any) -> tf.Variable:
         """A custom getter for `variable_scope` that puts averages in the place of the variables that have one."""
         variable = getter(*arguments, **options)
-        return self._averages.get(variable.name.removesuffix(":0") + AVERAGE, variable)
+        return self._averaged_weights.get(variable.name.removesuffix(":0") + AVERAGE, variable)
 
 
 class _Batch:
-    """What the passes of one step share."""
+    """What the passes of one step share. Each pass gives batch norm's statistics beside what the network makes."""
 
     def __init__(self, z: tf.Tensor, classes: tf.Tensor | None, shape: Sequence[int], config: Config) -> None:
         """Draw what the discriminator's view of images, of `shape`, is changed by."""
@@ -216,13 +218,13 @@ class _Batch:
         self._z, self._classes, self._config = z, classes, config
 
     def generate(self, generator: Player) -> tuple[tf.Tensor, list[Average]]:
-        """The generator's images of z, and its averages. Where weights are averaged, `Game.calibrate` has those."""
+        """The generator's images of z, and its statistics. Where weights are averaged, `Game.calibrate` has those."""
         forward = self._forward()
         images = generator(self._z, self._classes, forward)
-        return images, [] if self._config.ema_decay else forward.averages
+        return images, [] if self._config.ema_decay else forward.statistics
 
     def judge(self, discriminator: Player, images: tf.Tensor) -> tuple[tf.Tensor, list[Average]]:
-        """The discriminator's logits of its view of the images, and its averages.
+        """The discriminator's logits of its view of the images, and its statistics.
 
         Noise hides from D what no eye sees, such as how near to -1 a background is, and leaves the strokes to be seen
         (Sonderby et al. 2017). All passes share the noise and the jitter, as no pass sees another's images.
@@ -232,20 +234,20 @@ class _Batch:
         seen = augment(images, self._random) if self._config.augment else images
         seen = seen if self._jitter is None else resample(seen, self._jitter)
         seen = seen if self._noise is None else seen + self._noise
-        return discriminator(seen, self._classes, forward), forward.averages
+        return discriminator(seen, self._classes, forward), forward.statistics
 
     def _forward(self) -> ForwardPass:
         return ForwardPass(training=True, random=self._random, synchronised=self._config.sync_batch_norm)
 
 
 def _mean_over_replicas(
-    averages: list[list[Average]], metrics: dict[str, tf.Tensor]
+    statistics: list[list[Average]], metrics: dict[str, tf.Tensor]
 ) -> tuple[list[list[Average]], dict[str, tf.Tensor]]:
-    """The same averages and metrics, whose values are the means over the replicas. They travel together."""
-    values = [average.value for each in averages for average in each]
+    """The same statistics and metrics, whose values are the means over the replicas. They travel together."""
+    values = [average.value for averages in statistics for average in averages]
     means = iter(reduce_over_replicas("MEAN", [*values, *metrics.values()]))
-    averages = [[average._replace(value=next(means)) for average in each] for each in averages]
-    return averages, dict(zip(metrics, means, strict=True))
+    statistics = [[average._replace(value=next(means)) for average in averages] for averages in statistics]
+    return statistics, dict(zip(metrics, means, strict=True))
 
 
 def reduce_over_replicas(operation: str, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
