@@ -49,7 +49,7 @@ def judge(run):
     with open_fitted(rest) as classifier, dcgan_tf1.load(run) as gan:
         accuracy = classifier.accuracy(held_out.images, held_out.labels)
         print(f"the classifier reads {accuracy:.2%} of the {len(held_out.images)} scans that were held out")
-        generated = [images.fit(gan.sample(OF_EACH_CLASS, digit, seed=0), SIDE) for digit in range(len(gan.classes))]
+        generated = [images.fit(gan.sample(OF_EACH_CLASS, name, seed=0), SIDE) for name in gan.classes]
         # Names sort as text, and so are not in the order of the digits.
         meant = [NAMES.index(name) if name in NAMES else int(name) for name in gan.classes]
         shares = [

@@ -14,7 +14,6 @@ from conftest import POSIX, ROOT, SHIPPED, TINY, assert_error, environment, idx,
 
 from dcgan_tf1 import __version__, cli
 from dcgan_tf1.config import Config
-from dcgan_tf1.data.classes import find_label
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, one_line
 
 COMPLETE = "_DCGAN_TF1_COMPLETE"
@@ -89,7 +88,7 @@ def heavy():
     return sorted({"tensorflow", "numpy", "keras", "matplotlib", "PIL", "sklearn", "scipy", "tqdm"} & set(sys.modules))
 for line in ("--help", "train --help", "curves --help", "generate --help", "compare --help",
              "--version", "--lr_g nan", "--unknown",
-             "fly", "train --z_dim 0", "curves --step 1", "generate --digit x", "interpolate --rows 0",
+             "fly", "train --z_dim 0", "curves --step 1", "generate --digit=", "interpolate --rows 0",
              "animate --frames 1", "animate --out film.avi", "export --half", "compare --models fly"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
         try:
@@ -189,14 +188,6 @@ def test_what_turns_completion_on(shell, command, monkeypatch, capsysbinary):
     assert cli.main([]) == 0
     script = capsysbinary.readouterr().out.decode()
     assert re.search(rf"\b{command} .*\bdcgan-tf1\b", script) and f"{COMPLETE}={shell}_complete" in script
-
-
-def test_a_class_is_a_number_only_as_labels_are_written():
-    assert [find_label("--to", text, ()) for text in ("0", "9")] == [0, 9]
-    for text in ("01", "\u0661", "1_0", "+1", "cat"):
-        with pytest.raises(ValueError, match="--to: found .*expected a digit"):
-            find_label("--to", text, ())
-    assert find_label("--to", "01", ("7", "01")) == 1
 
 
 @POSIX

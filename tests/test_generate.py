@@ -26,6 +26,7 @@ from dcgan_tf1.runs import weights
 from dcgan_tf1.sampling import files, search
 from dcgan_tf1.sampling import trained_gan as trained
 from dcgan_tf1.sampling.paths import latent_path
+from dcgan_tf1.sampling.request import Request
 from dcgan_tf1.sampling.search import Selection
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 from dcgan_tf1.training import graph, session
@@ -104,8 +105,8 @@ def test_weights_that_generate_nothing_are_refused(tmp_path):
 
 
 def test_a_digit_of_a_class(shipped):
-    sevens = shipped.sample(20, digit=7, seed=1)
-    assert np.array_equal(shipped.sample(3, digit=7, seed=1), sevens[:3])
+    sevens = shipped.sample(20, label=7, seed=1)
+    assert np.array_equal(shipped.sample(3, label=7, seed=1), sevens[:3])
     with Classifier.load() as classifier:
         everything = shipped.sample(CHUNK, seed=1)
         for digits, of in ((sevens, 20), (everything, CHUNK)):
@@ -116,9 +117,9 @@ def test_a_digit_of_a_class(shipped):
 
 def test_balanced_at_every_length(shipped):
     labels = []
-    for kept in shipped.select(1203, 0, balanced=True):
-        assert len(kept.z) == len(kept.digits) == len(kept.labels)
-        labels.extend(kept.labels)
+    for kept in shipped.select(Request(1203, seed=0, balanced=True)):
+        assert len(kept.z) == len(kept.digits) == len(kept.indices)
+        labels.extend(kept.indices)
         counts = np.bincount(labels, minlength=10)
         assert counts.max() - counts.min() <= 100
     assert len(labels) == 1203 and set(counts) == {120, 121}
@@ -126,7 +127,9 @@ def test_balanced_at_every_length(shipped):
 
 
 def test_confidence(shipped):
-    examined = [list(shipped.select(100, 0, min_confidence=least))[-1].examined for least in (0, 0.9, 0.9999)]
+    examined = [
+        list(shipped.select(Request(100, seed=0, min_confidence=least)))[-1].examined for least in (0, 0.9, 0.9999)
+    ]
     assert examined[0] == 100 and examined == sorted(set(examined))
 
 
@@ -158,7 +161,7 @@ def test_the_first_that_are_wanted_are_kept(seed):
         check(np.flatnonzero(sure)[:n])
         classes = [np.flatnonzero(sure & (labels == digit)) for digit in range(10)]
         for digit in (0, 4, 9):
-            check(classes[digit][:n], label=digit) if n <= len(classes[digit]) else None
+            check(classes[digit][:n], wanted=digit) if n <= len(classes[digit]) else None
         firsts = [members[: n // 10 + (digit < n % 10)] for digit, members in enumerate(classes)]
         check(np.sort(np.concatenate(firsts)), balanced=True)
 
@@ -169,7 +172,7 @@ def test_no_class_of_a_balanced_set_runs_ahead():
     labels[::100] = 9
     counts = np.zeros(10, int)
     for part in searched(labels, np.ones(CHUNK, bool), 3000, balanced=True):
-        counts += np.bincount(part.labels, minlength=10)
+        counts += np.bincount(part.indices, minlength=10)
         assert counts.max() - counts.min() <= 100
     assert counts.tolist() == [300] * 10
 
@@ -185,7 +188,7 @@ def test_only_rejections_in_a_row_end_the_search(monkeypatch):
     monkeypatch.setattr(search, "PATIENCE", 2 * CHUNK)
     sure = np.zeros(2 * CHUNK, bool)
     sure[CHUNK] = True
-    parts = searched(np.zeros(2 * CHUNK, np.uint8), sure, 2, label=0)
+    parts = searched(np.zeros(2 * CHUNK, np.uint8), sure, 2, wanted=0)
     assert [part.examined for part in parts] == [2 * CHUNK, 3 * CHUNK + 1]
 
 
@@ -202,15 +205,15 @@ NO_DIGITS = [
 ]
 MISTAKES = {
     "n": ("sample", {"n": [-1, 2.5, True, None, "3", np.nan, 2**63, [1]]}, {}),
-    "digit": ("sample", {"digit": [10, -1, "3", 3.0, True, (3,)]}, {"n": 1}),
+    "label": ("sample", {"label": [10, -1, "03", 3.0, True, (3,)]}, {"n": 1}),
     "seed": ("sample", {"seed": [-1, 2**63, 1.0, "0", True]}, {"n": 1}),
     "seed of select": ("select", {"seed": [-1, 1.5]}, {"n": 1}),
     "balanced": ("select", {"balanced": ["yes", 1, None]}, {"n": 1, "seed": 0}),
-    "balanced digit": ("select", {"balanced": [True]}, {"n": 1, "seed": 0, "digit": 3}),
+    "balanced label": ("select", {"balanced": [True]}, {"n": 1, "seed": 0, "label": 3}),
     "min_confidence": ("select", {"min_confidence": [-0.1, 1.1, np.nan, "1", True]}, {"n": 1, "seed": 0}),
     "steps": ("interpolate", {"steps": [1, 2.0, None, True]}, {}),
     "rows": ("interpolate", {"rows": [0, 1.0, None]}, {"steps": 3}),
-    "digits": ("interpolate", {"digits": [(3,), (1, 2, 3), 3, "37", (3, 10), (None, "3"), None]}, {"steps": 3}),
+    "labels": ("interpolate", {"labels": [(3,), (1, 2, 3), 3, "37", (3, 10), (None, "x"), None]}, {"steps": 3}),
     "seeds": ("interpolate", {"seeds": [(3,), 3, (0, -1), (0.0, 1), None]}, {"steps": 3}),
     "z": ("generate", {"z": NO_Z}, {}),
     "images": ("discriminate", {"digits": NO_DIGITS}, {}),
@@ -223,7 +226,8 @@ def test_mistakes_are_answered_in_one_line_of_our_own(case, shipped):
     for name, values in mistakes.items():
         for value in values:
             with pytest.raises(ValueError, match=rf"^{name}: found .*, expected ") as caught:
-                getattr(shipped, method)(**others, **{name: value})
+                given = {**others, name: value}
+                shipped.select(Request(**given)) if method == "select" else getattr(shipped, method)(**given)
             assert str(caught.value).isprintable() and len(str(caught.value)) <= 200
 
 
@@ -236,17 +240,17 @@ def test_what_may_be_given_in_place_of_arrays_and_numbers(shipped):
     assert shipped.generate(z[:0]).shape == (0, 32, 32)
     assert np.array_equal(shipped.sample(np.int64(2), seed=np.uint8(0)), digits)
     assert np.array_equal(shipped.discriminate(list(digits)), shipped.discriminate(digits))
-    assert list(shipped.select(0, 0)) == [] and list(shipped.select(0, 0, balanced=True)) == []
+    assert list(shipped.select(Request(0))) == [] and list(shipped.select(Request(0, balanced=True))) == []
 
 
 def test_many_at_once_beside_eager_code_and_from_threads(shipped, finished):
-    expected = shipped.sample(2, digit=3, seed=0)
+    expected = shipped.sample(2, label=3, seed=0)
 
     def work():
         with dcgan_tf1.load("unconditional") as own, dcgan_tf1.load(finished) as other:
             assert tf.executing_eagerly() and float(tf.constant(2.0) * 3) == 6
             for gan in (own, shipped):
-                assert np.array_equal(gan.sample(2, digit=3, seed=0), expected)
+                assert np.array_equal(gan.sample(2, label=3, seed=0), expected)
             assert (other.step, other.config.z_dim, other.dataset["name"]) == (200, 8, "digits")
             assert other.sample(1, seed=0).shape == (1, 32, 32)
 
@@ -308,11 +312,11 @@ def test_a_path_to_the_same_place_stays_there():
 
 
 def test_interpolate(shipped):
-    paths = shipped.interpolate(4, rows=2, digits=(3, None), seeds=(0, 1))
+    paths = shipped.interpolate(4, rows=2, labels=(3, None), seeds=(0, 1))
     assert (paths.shape, paths.dtype) == ((2, 4, 32, 32), np.uint8)
-    assert np.array_equal(paths[:, 0], shipped.sample(2, digit=3, seed=0))
+    assert np.array_equal(paths[:, 0], shipped.sample(2, label=3, seed=0))
     assert np.array_equal(paths[:, -1], shipped.sample(2, seed=1))
-    assert np.array_equal(shipped.interpolate(4, digits=(3, None), seeds=(0, 1))[0], paths[0])
+    assert np.array_equal(shipped.interpolate(4, labels=(3, None), seeds=(0, 1))[0], paths[0])
 
 
 # Files
@@ -329,7 +333,7 @@ def test_pictures(at_hand, tmp_path):
             assert np.array_equal(np.asarray(picture)[::4, ::4], digits[i, 2:-2, 2:-2])
     assert "kept of" in output("generate", "--num_digits", 1, "--digit", 6, "--size", 32, "--scale", 1)
     with Image.open(tmp_path / "generated" / "6_00000.png") as picture:
-        assert np.array_equal(picture, at_hand.sample(1, digit=6, seed=0)[0])
+        assert np.array_equal(picture, at_hand.sample(1, label=6, seed=0)[0])
 
 
 def test_grid(at_hand, tmp_path):
@@ -337,22 +341,22 @@ def test_grid(at_hand, tmp_path):
     with Image.open(tmp_path / "digits.png") as picture:
         assert picture.size == (5 * 29 + 1, 4 * 29 + 1)
     for count, columns in ((1, 1), (2, 2), (7, 3), (10, 5), (36, 6), (64, 8), (100, 10)):
-        files.write_digits(Endless(), tmp_path, "grid", count, 0, scale=1, force=True)
+        files.write_digits(Endless(), tmp_path, "grid", Request(count, seed=0), scale=1, force=True)
         with Image.open(tmp_path / "digits.png") as picture:
             assert picture.width == 29 * columns + 1
 
 
 @pytest.mark.parametrize(
     ("form", "names"),
-    [("npz", ["digits.npz"]), ("idx", ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"])],
+    [("npz", ["digits.npz"]), ("idx", ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "classes.txt"])],
 )
 def test_a_data_set(at_hand, form, names, tmp_path):
     flags = ["generate", "--format", form, "--num_digits", 530, "--labels", "--balanced", "--out", tmp_path / form]
     output(*flags)
-    kept = list(at_hand.select(530, 0, balanced=True))
-    digits, labels = np.concatenate([part.digits for part in kept]), np.concatenate([part.labels for part in kept])
+    kept = list(at_hand.select(Request(530, seed=0, balanced=True)))
+    digits, labels = np.concatenate([part.digits for part in kept]), np.concatenate([part.indices for part in kept])
     before = contents(tmp_path / form)
-    assert sorted(before) == names
+    assert before.keys() == set(names)
     found = sources.load(str(tmp_path / form / names[0]), "")  # the strictest reader there is
     assert np.array_equal(found.images, digits[:, 2:-2, 2:-2])
     written = found.labels if form == "npz" else readers.read_labels(tmp_path / form / names[1], 530)
@@ -383,8 +387,8 @@ class Endless:
     def __init__(self, after=10**9, then=None):
         self.after, self.then = after, then
 
-    def select(self, n, seed, digit=None, balanced=False, min_confidence=None):
-        for done in range(0, n, CHUNK):
+    def select(self, request):
+        for done in range(0, n := request.n, CHUNK):
             if done >= self.after:
                 self.then()
             count = min(CHUNK, n - done)
@@ -397,7 +401,7 @@ def test_memory_does_not_grow_with_the_data_set(form, tmp_path):
     peaks = []
     for count in (5_000, 30_000):
         tracemalloc.start()
-        files.write_digits(Endless(), tmp_path / str(count), form, count, 0, labels=True)
+        files.write_digits(Endless(), tmp_path / str(count), form, Request(count, seed=0), labels=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 2e5  # where the data set grows by 20 MB
@@ -417,12 +421,12 @@ def test_all_or_none(form, tmp_path, monkeypatch):
         at_the_end.setattr(os, "fsync", lambda descriptor: fill_the_disk())
         for gan in (Endless(CHUNK, fill_the_disk), Endless(CHUNK, interrupt), Endless()):
             with pytest.raises((OutputError, KeyboardInterrupt), match="No space left|^$"):
-                files.write_digits(gan, tmp_path / "new", form, 2 * CHUNK, 0, labels=True)
+                files.write_digits(gan, tmp_path / "new", form, Request(2 * CHUNK, seed=0), labels=True)
             assert not (tmp_path / "new").exists()
-    files.write_digits(Endless(), tmp_path, form, 3, 0, labels=True)
+    files.write_digits(Endless(), tmp_path, form, Request(3, seed=0), labels=True)
     before = contents(tmp_path)
     with pytest.raises(OutputError, match="No space left"):
-        files.write_digits(Endless(0, fill_the_disk), tmp_path, form, 3, 0, labels=True, force=True)
+        files.write_digits(Endless(0, fill_the_disk), tmp_path, form, Request(3, seed=0), labels=True, force=True)
     assert contents(tmp_path) == before
 
 
@@ -450,7 +454,6 @@ def test_paths_as_files(at_hand, tmp_path):
 
 FLAGS = {
     "--num_digits": ["0", "-3", "1e3", "10001 --format grid"],
-    "--digit": ["-1", "seven"],
     "--balanced": ["--digit 7"],
     "--seed": ["-1"],
     "--size": ["30"],
@@ -469,6 +472,7 @@ MISUSE = [
         (f"interpolate {flag}", 2, flag.partition("=")[0])
         for flag in ("--from=", "--steps=1", "--rows=0", "--to_seed=-1")
     ),
+    ("generate --class=", 2, "--digit, --class: found ''"),
 ]
 
 
@@ -479,11 +483,12 @@ def test_misuse_ends_in_one_line_without_tensorflow(arguments, code, named, tmp_
     assert os.listdir(tmp_path) == ["foreign.npz"]
 
 
-@pytest.mark.parametrize("arguments", [["generate", "--digit", "10"], ["interpolate", "--to", "10"]], ids=str)
-def test_a_digit_that_the_weights_do_not_know(arguments, tmp_path, no_tensorflow):
-    line = f"error: {arguments[1]}: found 10, expected one of the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
-    for name in ("weights", "unconditional"):
-        assert_error(run(*arguments, "--checkpoint", name), 2, line)
+@pytest.mark.parametrize("name", ["weights", "unconditional"])
+def test_a_digit_that_the_weights_do_not_know(name, tmp_path, no_tensorflow):
+    for digit in ("10", "-1", "01", "\u0661", "1_0", "+1", "seven"):
+        for flags in (["generate", "--digit"], ["generate", "--class"], ["interpolate", "--to"]):
+            line = f"{flags[1]}: found {digit!r}, expected one of the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
+            assert_error(run(*flags, digit, "--checkpoint", name), 2, line.replace("--digit:", "--digit, --class:"))
     assert os.listdir(tmp_path) == []
 
 

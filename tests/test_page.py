@@ -21,6 +21,7 @@ from dcgan_tf1.pictures import images
 from dcgan_tf1.quality.classifier import Classifier
 from dcgan_tf1.runs import weights
 from dcgan_tf1.sampling import page, paths
+from dcgan_tf1.sampling.request import Request
 
 SOURCES = ROOT / "dcgan_tf1" / "page"
 NODE = shutil.which("node")
@@ -115,7 +116,7 @@ def test_exactness(name, tmp_path, shipped_page):
         _, classes = classifier.features_and_probabilities(images.fit(digits, 28))
         corners = np.resize(np.array([-1, 0, 1], np.float32), (3, gan.config.z_dim))
         drawn = gan.generate(corners, labels[:3] if gan.classes else None)
-        nines = gan.sample(3, digit=9, seed=0) if gan.classes else None
+        nines = gan.sample(3, label=9, seed=0) if gan.classes else None
     assert digits.std() > 1 and real.std() > 0
     points = [{"z": z, "classes": share} for z, share in zip(corners.tolist(), shares, strict=False)]
     found, judged, edges, unsure = paint(
@@ -147,9 +148,9 @@ def test_digits_of_a_class(shipped, shipped_page):
         {"kind": "sample", "seed": "3", "digit": 7, "count": 12, "stop": 0},
         {"kind": "sample", "seed": str(2**63 - 1), "digit": 0, "count": 3, "stop": 0},
     )
-    assert np.abs(pixels(found) - shipped.sample(12, digit=7, seed=3)).max() <= 1
-    assert np.abs(pixels(one) - shipped.sample(3, digit=0, seed=2**63 - 1)).max() <= 1
-    (selection,) = shipped.select(12, 3, 7)
+    assert np.abs(pixels(found) - shipped.sample(12, label=7, seed=3)).max() <= 1
+    assert np.abs(pixels(one) - shipped.sample(3, label=0, seed=2**63 - 1)).max() <= 1
+    (selection,) = shipped.select(Request(12, 7, seed=3))
     assert [part["drawn"] for part in found][-1] == selection.examined
     assert np.array_equal(np.array([part["z"] for part in found], np.float32), selection.z)
 
@@ -223,18 +224,18 @@ tell([[hook], [moved], [line], [dot], [hook, line]].map(stroke.pictureOf).concat
     assert np.flatnonzero(dot.sum(0)).size <= 4
 
 
-LIMITS = {"ways": 3, "places": 64, "steps": [0, 1000], "labels": [0, 3]}
+LIMITS = {"ways": 3, "places": 64, "steps": [0, 1000], "names": ["0", "3"]}
 
 
 def test_links():
     code = """
-const state = { seed: 9007199254740993n, digit: 0, place: 12, walk: [0.5, 0, -1], step: 0 };
+const state = { seed: 9007199254740993n, digit: "0", place: 12, walk: [0.5, 0, -1], step: 0 };
 const plain = { seed: 0n, digit: null, place: 0, walk: [0, 0, 0], step: null };
 tell([link.writeLink(state), link.writeLink(plain), link.readLink(link.writeLink(state), limits),
       link.readLink("", limits)]);"""
     address, plain, found, none = javascript(code, limits=LIMITS)
     assert address == "?seed=9007199254740993&class=0&place=13&step=0&walk=0.5,0,-1" and plain == "?seed=0"
-    assert found == {"seed": str(2**53 + 1), "digit": 0, "place": 12, "walk": [0.5, 0, -1], "step": 0, "problems": []}
+    assert found == {"seed": str(2**53 + 1), "digit": "0", "place": 12, "walk": [0.5, 0, -1], "step": 0, "problems": []}
     assert none == {"seed": None, "digit": None, "place": 0, "walk": [0, 0, 0], "step": None, "problems": []}
 
 
@@ -264,16 +265,16 @@ def test_a_link_that_asks_for_what_there_is_not(query):
 )
 def test_the_sentence_below_the_sheet(state, sentence):
     code = """
-const called = new words.Words({ classes: [], labels: [0, 7], dataset: "mnist", config: {} });
+const called = new words.Words({ classes: [], names: ["0", "7"], dataset: "mnist", config: {} });
 tell(called.caption({ seed: 3n, digit: 7, step: "5,000", ...state }, { count: 64, drawn: 20000, ...state }));"""
     assert javascript(code, state=state) == sentence
 
 
 def test_a_data_set_may_have_any_name():
     code = """
-const model = { classes: ["toString", "2"], labels: [0, 1], dataset: "constructor", config: { z_dim: 3 } };
+const model = { classes: ["toString", "2"], names: ["toString", "2"], dataset: "constructor", config: { z_dim: 3 } };
 const named = new words.Words(model);
-tell([named.intro, named.nameOf(0)]);"""
+tell([named.intro, named.nameOf("toString")]);"""
     intro, name = javascript(code)
     assert "looked at the images of constructor until" in intro and name == "pictures of “toString”"
 

@@ -193,7 +193,7 @@ def test_it_draws_the_digits_of_a_seed(browser, shipped, shipped_page):
 
 def test_a_link_shows_the_same_again(browser, shipped, shipped_page):
     browser.open(shipped_page, "?seed=9007199254740993&class=7&place=2&walk=0.25,-0.5")
-    assert near(browser.sheet(), shipped.sample(64, digit=7, seed=2**53 + 1))
+    assert near(browser.sheet(), shipped.sample(64, label=7, seed=2**53 + 1))
     walked = browser.levels("#digit")
     assert not near(walked, browser.sheet()[1])
     browser.open(shipped_page, browser.ask("location.search"))
@@ -219,7 +219,7 @@ def test_a_class_may_be_changed_while_it_is_looked_for(browser, shipped, shipped
     for digit in (4, 8, 1):
         browser.click(f"#classes [value='{digit}']")
     browser.says("caption", "64 ones, found among")
-    assert near(browser.sheet()[:20], shipped.sample(20, digit=1, seed=3))
+    assert near(browser.sheet()[:20], shipped.sample(20, label=1, seed=3))
     assert "class=1" in browser.ask("location.search")
 
 
@@ -333,7 +333,7 @@ def test_a_conditional_gan(browser, last_of_conditional, tmp_path):
         assert np.abs(browser.sheet() - gan.sample(64, seed=3).astype(int)).max() <= 8  # float16, and few steps
         browser.click("#classes [value='7']")
         browser.says("caption", "Seed 3: its first 64 sevens. ")
-        assert np.abs(browser.sheet() - gan.sample(64, digit=7, seed=3).astype(int)).max() <= 8
+        assert np.abs(browser.sheet() - gan.sample(64, label=7, seed=3).astype(int)).max() <= 8
     browser.click("#tab-hand")
     browser.drag("#paper", (0.5, 0.1), (0.5, 0.5), (0.5, 0.9))
     browser.says("real-answer", "real as “")
@@ -356,7 +356,7 @@ def test_saved_pictures(browser, shipped, shipped_page):
     with browser.downloaded("digit-seed-3-class-5.png") as picture:
         assert picture.size == (400, 400)
         levels = np.asarray(picture.convert("L"))[40:-40:10, 40:-40:10].astype(float)
-    expected = shipped.sample(1, digit=5, seed=3)[0]
+    expected = shipped.sample(1, label=5, seed=3)[0]
     assert np.corrcoef(levels.ravel(), expected.ravel())[0, 1] < -0.999  # dark ink on light paper
     browser.click("#save-sheet")
     with browser.downloaded("digits-seed-3-class-5.png") as picture:

@@ -331,7 +331,7 @@ print(new_threads(ONE_THREAD_PER_OP), new_threads(others))
 
 def test_every_session_shares_the_gpu_and_has_threads_of_its_own(session_settings):
     with TrainedGan(shipped_weights("unconditional")) as gan:  # a session for the GAN, and one for the classifier
-        gan.sample(1, digit=3, seed=0)
+        gan.sample(1, label=3, seed=0)
     open_session(build_gan(TINY), TINY).close()
     found = [(each.gpu_options.allow_growth, each.use_per_session_threads) for each in session_settings]
     assert found == [(True, True)] * 3

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from dcgan_tf1.commands.options import WeightsChoice, choice, integer, number, option, switch, text
-from dcgan_tf1.commands.sampling import DEFAULT_SCALE, LARGEST_LABEL, open_trained_gan, sampling_options
+from dcgan_tf1.commands.options import WeightsChoice, choice, integer, number, option, switch
+from dcgan_tf1.commands.sampling import CLASS, DEFAULT_SCALE, open_trained_gan, sampling_options
 from dcgan_tf1.config import LARGEST_SEED
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.quality import MIN_CONFIDENCE
@@ -22,8 +22,7 @@ _LARGEST_GRID = 10_000
 @click.command
 @option("--num_digits", integer(1, 10**7), "how many digits to generate", default=10)
 @option("--seed", integer(0, LARGEST_SEED), "seed of the digits; the same seed gives the same digits", default=0)
-@option("--digit", integer(0, LARGEST_LABEL), "generate this digit only, 0 to 9; with other data, this label")
-@option("--class", text("NAME"), "generate this class only, by its name, from weights that know it", name="class_name")
+@option("--digit --class", CLASS, "generate this digit only, or another class, by its name", name="label")
 @switch("--balanced", "generate equally many of each digit")
 @switch("--labels", "write labels too, in a data set")
 @option("--min_confidence", number(0, 1), "how sure of a digit the classifier must be", shown=str(MIN_CONFIDENCE))
@@ -33,8 +32,7 @@ def generate(
     choice: WeightsChoice,
     num_digits: int,
     seed: int,
-    digit: int | None,
-    class_name: str | None,
+    label: str | None,
     balanced: bool,
     labels: bool,
     min_confidence: float | None,
@@ -45,28 +43,25 @@ def generate(
     force: bool,
 ) -> int:
     """Generate digits: pictures, or a data set like MNIST."""
-    asked = "--digit" if class_name is None else "--class"
-    wanted = digit if class_name is None else class_name
-    if digit is not None and class_name is not None:
-        raise UsageError("--class: found with --digit, expected one of the two")
-    if wanted is not None and balanced:
-        raise UsageError(f"--balanced: found with {asked}, expected one of the two")
+    if label is not None and balanced:
+        raise UsageError("--balanced: found with --digit or --class, expected one of the two")
     pictures = form in ("png", "grid")
     if labels and pictures:
         raise UsageError(f"--labels: found with --format {form}, expected npz or idx")
     if scale is not None and not pictures:
         raise UsageError(f"--scale: found with --format {form}, expected png or grid")
-    if min_confidence is not None and wanted is None and not balanced and not labels:
+    if min_confidence is not None and label is None and not balanced and not labels:
         raise UsageError("--min_confidence: found alone, expected --digit, --balanced or --labels too")
     if form == "grid" and num_digits > _LARGEST_GRID:
         raise UsageError(f"--num_digits: found {num_digits}, expected at most {_LARGEST_GRID} in a grid")
 
-    with open_trained_gan(choice, {asked: wanted}, balanced or labels) as (gan, (label,)):
+    with open_trained_gan(choice, {"--digit, --class": label}, balanced or labels) as gan:
         if gan.classes and min_confidence is not None:
             reason = "a conditional GAN generates the class it is asked for"
             raise UsageError(f"--min_confidence: found with a conditional GAN, expected none: {reason}")
         from dcgan_tf1.sampling.files import write_digits
+        from dcgan_tf1.sampling.request import Request
 
-        selection = num_digits, seed, label, balanced, labels, min_confidence
-        write_digits(gan, Path(out), form, *selection, size, scale or DEFAULT_SCALE, force)
+        request = Request(num_digits, label, seed, balanced, min_confidence)
+        write_digits(gan, Path(out), form, request, labels, size, scale or DEFAULT_SCALE, force)
     return 0

@@ -10,8 +10,8 @@ from dcgan_tf1.config import LARGEST_SEED
 
 
 @click.command
-@option("--from", CLASS, "digit to start from, or the name of a class", name="start", shown="any")
-@option("--to", CLASS, "digit to end at, or the name of a class", name="end", shown="any")
+@option("--from", CLASS, "class to start from, by its name", name="start", shown="any")
+@option("--to", CLASS, "class to end at, by its name", name="end", shown="any")
 @option("--rows", integer(1, 32), "how many paths to generate", default=8)
 @option("--steps", integer(2, 32), "how many digits make a path", default=12)
 @option("--seed", integer(0, LARGEST_SEED - 1), "seed of the digits to start from", default=0)
@@ -19,8 +19,8 @@ from dcgan_tf1.config import LARGEST_SEED
 @sampling_options
 def interpolate(
     choice: WeightsChoice,
-    start: int | str | None,
-    end: int | str | None,
+    start: str | None,
+    end: str | None,
     rows: int,
     steps: int,
     seed: int,
@@ -32,8 +32,8 @@ def interpolate(
 ) -> int:
     """Generate paths from digits to other digits: a grid and a GIF."""
     seeds = seed, seed + 1 if to_seed is None else to_seed
-    with open_trained_gan(choice, {"--from": start, "--to": end}) as (gan, (first, last)):
+    with open_trained_gan(choice, {"--from": start, "--to": end}) as gan:
         from dcgan_tf1.sampling.files import write_paths
 
-        write_paths(gan, Path(out), rows, steps, (first, last), seeds, size, scale or DEFAULT_SCALE, force)
+        write_paths(gan, Path(out), rows, steps, (start, end), seeds, size, scale or DEFAULT_SCALE, force)
     return 0

@@ -71,7 +71,7 @@ class _Option(click.Option):
                 raise click.BadParameter(value)
             return super().type_cast_value(ctx, value)
         except click.BadParameter:
-            raise UsageError(f"{self.opts[0]}: found {value[:60]!r}, expected {self._expected}") from None
+            raise UsageError(f"{', '.join(self.opts)}: found {value[:60]!r}, expected {self._expected}") from None
 
     def get_help_extra(self, ctx: click.Context) -> "click.types.OptionHelpExtra":
         """What the help says at the end: the default, and the range unless an integer may be a million and more."""
@@ -84,15 +84,16 @@ class _Option(click.Option):
 
 
 def option(
-    flag: str, kind: Kind, help: str, default: Any = None, name: str | None = None, shown: str | None = None
+    flags: str, kind: Kind, help: str, default: Any = None, name: str | None = None, shown: str | None = None
 ) -> Callable:
     """An option whose help ends with its default.
 
     Args:
+        flags: the flag, or several that mean the same, with spaces between.
         name: the parameter that it is given to; None: named as the flag.
         shown: what the help says of a default that is found out later.
     """
-    names = (flag, name) if name else (flag,)
+    names = flags.split() + ([name] if name else [])
     return click.option(*names, cls=_Option, help=help, default=default, show_default=shown or True, **kind._asdict())
 
 

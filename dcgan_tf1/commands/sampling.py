@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 DEFAULT_SCALE = 4  # pixels of a picture for each pixel of a digit
-LARGEST_LABEL = 10**9  # that can be asked for; which classes there are depends on the GAN
 
 
 def _read_class(text: str) -> str:
@@ -23,7 +22,7 @@ def _read_class(text: str) -> str:
     return text
 
 
-CLASS = Kind(_read_class, "CLASS", "a digit or a name")  # a class, by its label or by its name
+CLASS = Kind(_read_class, "NAME", "the name of a class")
 
 
 def sampling_options(command: Callable) -> Callable:
@@ -38,31 +37,33 @@ def sampling_options(command: Callable) -> Callable:
 
 @contextlib.contextmanager
 def open_trained_gan(
-    choice: WeightsChoice, classes: Mapping[str, int | str | None], by_class: bool = False
-) -> Iterator[tuple["TrainedGan", list[int | None]]]:
-    """The GAN that the user chose, and the labels of the classes that were asked for.
+    choice: WeightsChoice, classes: Mapping[str, str | None], by_class: bool = False
+) -> Iterator["TrainedGan"]:
+    """The GAN that the user chose.
 
     From here on SIGTERM ends the process after cleaning up, with exit code 143.
 
     Args:
-        classes: the labels or names of classes that it must be able to generate, by the flags that ask; None: any.
+        classes: the names of classes that it must be able to generate, by the flags that ask; None: any.
         by_class: whether classes are asked for in another way too.
 
     Raises:
         CheckpointError: there is no such GAN, or it is damaged.
         UsageError: it does not generate one of `classes`.
     """
-    from dcgan_tf1.data.classes import find_label  # takes NumPy
+    from dcgan_tf1.data.classes import find_class  # takes NumPy
 
     source = choice.find()
-    names = source.dataset.get("classes", ())
+    names = tuple(source.dataset.get("classes", ()))
     try:
-        labels = [find_label(flag, label, names) for flag, label in classes.items()]
+        for flag, label in classes.items():
+            find_class(flag, label, names)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    asked = next((flag for flag, label in classes.items() if label is not None), "--balanced, --labels")
-    if source.config.channels > 1 and not names and (by_class or any(label is not None for label in labels)):
-        raise UsageError(f"{asked}: found, expected none: these weights are of images in colour and know no classes")
+    asked = next((flag for flag, label in classes.items() if label is not None), None)
+    if source.config.channels > 1 and not names and (by_class or asked):
+        flags = asked or "--balanced, --labels"
+        raise UsageError(f"{flags}: found, expected none: these weights are of images in colour and know no classes")
     with contextlib.suppress(ValueError):  # signals can only be set in the main thread
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(SIGNAL_BASE + number))
 
@@ -71,4 +72,4 @@ def open_trained_gan(
     from dcgan_tf1.sampling import trained_gan
 
     with trained_gan.TrainedGan(weights.read_weights(source)) as gan:
-        yield gan, labels
+        yield gan

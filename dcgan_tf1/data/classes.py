@@ -50,52 +50,50 @@ def labels_of(names: Sequence[str]) -> np.ndarray:
     return np.array(numbers, np.uint8 if max(numbers, default=0) < 256 else np.int32)
 
 
-def find_label(flag: str, value: int | str | None, names: Sequence[str]) -> int | None:
-    """The label of the class that `value` is: its name, or its label, as text too. None, which means any class, stays.
+def find_class(argument: str, value: Any, names: Sequence[str]) -> int | None:
+    """The place among `names` of the class that `value` names. None, which means any class, stays.
 
-    Raises ValueError, which calls it `flag`, if it is no class that a GAN can generate; see `check_label`.
+    A class is named by text. Where the names of all classes are integers, the integer will do as well. An unconditional
+    GAN, which has no names, is asked for DIGITS. Raises ValueError, which calls the value `argument`, if it names none.
     """
-    if isinstance(value, str):
-        if value in names:
-            return int(labels_of(names)[list(names).index(value)])
-        if re.fullmatch("0|[1-9][0-9]{0,8}", value):  # as labels are written: 01 is no label
-            value = int(value)
-        elif not names:
-            raise argument_error(flag, repr(value), "a digit: these weights know no names")
-    check_label(flag, value, names)
-    return value  # type: ignore[return-value]
-
-
-def check_label(name: str, value: Any, names: Sequence[str]) -> None:
-    """Raise ValueError, which calls it `name`, unless `value` is None or the label of a class that a GAN can generate.
-
-    Those have `names`; an unconditional GAN, which has none, is asked for DIGITS.
-    """
+    if value is None:
+        return None
     known = names or DIGITS
-    if value is not None and not (is_integer(value) and value in labels_of(known)):
-        raise argument_error(name, repr(value), f"one of the classes {_listed(known)}")
+    numbers = all(re.fullmatch("0|-?[1-9][0-9]*", name) for name in known)
+    name = str(value) if isinstance(value, str) or (numbers and is_integer(value)) else None
+    if name not in known:
+        raise argument_error(
+            argument, value if is_integer(value) else repr(value), f"one of the classes {_listed(known)}"
+        )
+    return known.index(name)
 
 
-def one_hot(labels: npt.ArrayLike | None, count: int, names: Sequence[str]) -> np.ndarray:
-    """The classes of `count` images, by their `labels`, as the networks take them: float32 [count, len(names)].
+def find_classes(labels: npt.ArrayLike | None, count: int, names: Sequence[str]) -> np.ndarray | None:
+    """The places among `names` of the classes of `count` images, int64 [count]; None for an unconditional GAN.
 
-    The labels are integers [count], and None for an unconditional GAN, which has no `names`. Raises ValueError if they
-    are something else, or are not the labels of these classes.
+    The labels name classes as `find_class` takes them; an unconditional GAN, which has no names, takes None. Raises
+    ValueError if they are something else, or of another number.
     """
     if not names:
         if labels is not None:
             raise argument_error("labels", "some", "None, since this GAN is unconditional")
-        return np.zeros((count, 0), np.float32)
+        return None
     expected = f"{count} of the classes {_listed(names)}"
     if labels is None:
         raise argument_error("labels", "none", expected)
     given = as_array("labels", labels)
-    if given.shape != (count,) or (count and given.dtype.kind not in "iu"):
+    if given.shape != (count,) or (count and given.dtype.kind not in "iuU"):
         raise argument_error("labels", describe(given), expected)
-    classes = given[:, np.newaxis] == labels_of(names)
-    if not classes.any(1).all():
-        raise argument_error("labels", given[~classes.any(1)][0], expected)
-    return classes.astype(np.float32)
+    different, places = np.unique(given, return_inverse=True)
+    return np.array([find_class("labels", label, names) for label in different], int)[places]
+
+
+def one_hot(indices: np.ndarray | None, count: int, names: Sequence[str]) -> np.ndarray:
+    """The classes of images, by their places among `names`, as the networks take them: float32 [count, len(names)].
+
+    For an unconditional GAN, which has no names, `indices` are None.
+    """
+    return np.zeros((count, 0), np.float32) if indices is None else np.eye(len(names), dtype=np.float32)[indices]
 
 
 def _listed(names: Sequence[str]) -> str:

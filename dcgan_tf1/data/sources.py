@@ -192,18 +192,18 @@ def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], o
             found = f"--dataset: found no {missing}(.gz) in the folder {shorten(path, 40)!r}"
             raise DataError(f"{found}, expected four IDX files named like MNIST's")
         images, _ = read_images(images_path, split)
-        return _dataset(name, images, read_labels(labels_path, len(images)), form)
+        labels = read_labels(labels_path, len(images))
+        return _dataset(name, images, labels, form)._replace(names=_read_names(path / "classes.txt", labels))
     batches = sorted(path.glob(_CIFAR_FILES[split]))
     if batches:
         images, labels = read_cifar(batches)
-        return _dataset(name, images, labels, form)._replace(names=_cifar_names(path, labels))
+        return _dataset(name, images, labels, form)._replace(names=_read_names(path / "batches.meta.txt", labels))
     pictures = read_folder(path, split, form, announce)
     return Dataset(name, pictures.images, pictures.labels, pictures.digest, pictures.names)
 
 
-def _cifar_names(folder: Path, labels: np.ndarray) -> tuple[str, ...] | None:
-    """The names in CIFAR-10's file of names; None: there is no such file."""
-    path = folder / "batches.meta.txt"
+def _read_names(path: Path, labels: np.ndarray) -> tuple[str, ...] | None:
+    """The names of the labels 0, 1, ... in a file with one on each line; None: there is no such file."""
     if not path.exists():
         return None
     with open_data_file(path, "expected a name on each line") as file:

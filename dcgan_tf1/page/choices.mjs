@@ -6,16 +6,16 @@ import { readSeed } from "./link.mjs";
 
 export class Choices {
   // `chosen(changes)` is called with the new class, { digit }, or with the new seed, { seed }.
-  constructor({ labels }, { names, ofDigits }, chosen) {
-    for (const [index, digit] of labels.entries()) {
+  constructor({ names }, { ofDigits }, chosen) {
+    for (const digit of names) {
       const [label, input, name] = ["label", "input", "span"].map((tag) => document.createElement(tag));
       Object.assign(input, { type: "radio", name: "class", value: digit });
-      name.textContent = names[index];
+      name.textContent = digit;
       label.append(input, name);
       byId("classes").append(label);
     }
     if (!ofDigits) byId("new").textContent = "New pictures";
-    byId("classes").onchange = ({ target }) => chosen({ digit: target.value === "" ? null : Number(target.value) });
+    byId("classes").onchange = ({ target }) => chosen({ digit: target.value || null });
     byId("new").onclick = () => chosen({ seed: BigInt(crypto.getRandomValues(new Uint32Array(1))[0] % 1000000) });
     byId("seed").onchange = () => {
       const text = byId("seed").value, seed = readSeed(text.trim());
@@ -27,6 +27,6 @@ export class Choices {
 
   show({ seed, digit }) {
     byId("seed").value = seed;
-    for (const input of document.querySelectorAll("[name=class]")) input.checked = input.value === String(digit ?? "");
+    for (const input of document.querySelectorAll("[name=class]")) input.checked = input.value === (digit ?? "");
   }
 }

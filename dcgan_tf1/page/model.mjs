@@ -17,6 +17,8 @@ export function readPage() {
 export class Model {
   constructor(record, pictures) {
     Object.assign(this, record);
+    // Of the classes. A GAN that knows none is asked for digits.
+    this.names = record.classes.length ? record.classes : Array.from({ length: 10 }, (_, digit) => String(digit));
     this.pictures = pictures; // for each stop its digits, a list of grey levels [side * side], or null
     this.pictured = record.stops.length - record.weighed; // so many stops have pictures alone
     this.steps = record.stops.map((stop) => stop.step);

@@ -83,7 +83,7 @@ export class Sheet {
     } else if (state.fixed) {
       painter.ask("grid", { kind: "snapshot" }, took);
     } else {
-      const asked = { seed, digit: digit === null ? null : model.labels.indexOf(digit), count: model.digits };
+      const asked = { seed, digit: digit === null ? null : model.names.indexOf(digit), count: model.digits };
       painter.ask("grid", { kind: "sample", ...asked, stop: state.weights }, took);
     }
   }

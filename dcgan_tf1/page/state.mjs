@@ -5,7 +5,7 @@ import { readLink, writeLink } from "./link.mjs";
 export class State {
   #model;
   seed = 0n;
-  digit = null; // the label of the class on the sheet, or null for all
+  digit = null; // the name of the class on the sheet, or null for all
   place = 0; // of the chosen digit on the sheet
   other = 1; // of the digit at the other end of the path
   fixed = false; // whether the sheet shows the points of the sample grids
@@ -43,8 +43,8 @@ export class State {
 
   // Show what the query of an address asks for. Returns a sentence for each thing that it asks for in vain.
   follow(query) {
-    const { directions, digits: places, steps, labels, newest, pictured } = this.#model;
-    const { problems, seed, step, ...rest } = readLink(query, { ways: directions.length, places, steps, labels });
+    const { directions, digits: places, steps, names, newest, pictured } = this.#model;
+    const { problems, seed, step, ...rest } = readLink(query, { ways: directions.length, places, steps, names });
     Object.assign(this, rest, { seed: seed ?? 0n, stop: step === null ? newest : steps.indexOf(step) });
     this.fixed = step !== null && pictured > 0;
     this.other = (this.place + 1) % places;
@@ -53,6 +53,7 @@ export class State {
 
   // The name of a file, such as digit-seed-3-class-7.png.
   fileName(what, ending) {
-    return `${what}-seed-${this.seed}${this.digit === null ? "" : `-class-${this.digit}`}.${ending}`;
+    const name = this.digit?.replace(/[^\p{L}\p{N}_+=-]+/gu, "-").slice(0, 40); // of what no file should be named
+    return `${what}-seed-${this.seed}${name ? `-class-${name}` : ""}.${ending}`;
   }
 }

@@ -7,11 +7,11 @@ export class Words {
   #model;
 
   constructor(model) {
-    const { classes, dataset } = model, digits = NUMERALS.map((_, digit) => String(digit));
+    const { classes, dataset } = model;
     this.#model = model;
-    this.names = classes.length ? classes : digits; // of the classes
+    this.names = model.names;
     // Whether all is digits: other classes may have numbers for names.
-    this.ofDigits = !classes.length || (DATASETS.has(dataset) && classes.join() === digits.join());
+    this.ofDigits = !classes.length || (DATASETS.has(dataset) && classes.join() === [...NUMERALS.keys()].join());
   }
 
   get intro() {
@@ -20,10 +20,10 @@ export class Words {
       `It makes each one out of ${config.z_dim} random numbers, here in your browser.`;
   }
 
-  // What digits of a label are called, or all of them.
-  nameOf(label) {
-    if (label === null) return this.ofDigits ? "digits" : "pictures";
-    return this.ofDigits ? NUMERALS[label] : `pictures of “${this.names[this.#model.labels.indexOf(label)]}”`;
+  // What digits of the class `name` are called, or all of them.
+  nameOf(name) {
+    if (name === null) return this.ofDigits ? "digits" : "pictures";
+    return this.ofDigits ? NUMERALS[name] : `pictures of “${name}”`;
   }
 
   // The sentence below the sheet of a state, of whose `count` digits `found` are there, among `drawn` ones. They are

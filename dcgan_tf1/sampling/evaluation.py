@@ -15,7 +15,6 @@ import numpy as np
 from scipy import ndimage
 
 from dcgan_tf1.data import draws, sources
-from dcgan_tf1.data.classes import labels_of
 from dcgan_tf1.errors import DataError
 from dcgan_tf1.files import make_folder, write_whole
 from dcgan_tf1.pictures import images
@@ -25,6 +24,7 @@ from dcgan_tf1.quality.judging import class_indices, hold_out, open_judge, part
 from dcgan_tf1.quality.scorer import Scorer
 from dcgan_tf1.quality.train_classifier import fit
 from dcgan_tf1.runs import weights
+from dcgan_tf1.sampling.request import Request
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 _FULL = 32  # the side of measured digits in pixels; smaller ones get a black margin
@@ -100,7 +100,7 @@ def evaluate(
     with TrainedGan(weights.read_weights(source)) as gan:
         # The classes are as frequent as in the data.
         wanted = np.resize(labels[chosen], count) if gan.classes and labels is not None else None
-        asked = None if wanted is None else labels_of(gan.classes)[wanted]
+        asked = None if wanted is None else np.array(gan.classes)[wanted]
         generated = gan.generate(gan.latent(count, seed), asked)
         scores = _accuracy_scores(gan, train, test, seed) if with_cas else None
     columns = {"generated": generated, "floor": real, "noise": _noise(real, seed), "blurred": _blurred(real)}
@@ -158,9 +158,9 @@ def _accuracy_scores(
     """
     count = len(train.images)
     print(f"generating {count} digits, and training {2 * _SCORES} classifiers", flush=True)
-    parts = list(gan.select(count, seed, balanced=True))
+    parts = list(gan.select(Request(count, seed=seed, balanced=True)))
     names, indices = train.classes()
-    asked = np.searchsorted(labels_of(names), np.concatenate([part.labels for part in parts]))
+    asked = np.concatenate([part.indices for part in parts])
     sets = {
         "generated": (np.concatenate([images.fit(part.digits, SIDE) for part in parts]), asked),
         "real": (images.fit(train.images, SIDE), indices),

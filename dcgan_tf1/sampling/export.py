@@ -1,5 +1,6 @@
 """A trained generator for other programs, as a SavedModel or an ONNX file; `weights.save_weights` is for NumPy."""
 
+import json
 from pathlib import Path
 
 import tensorflow as tf
@@ -20,7 +21,7 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
     """Write the generator of `weights` to `folder` as a SavedModel: one frozen graph of TensorFlow's own ops.
 
     Its signature `serving_default` takes `z`, float32 [n, z_dim] (see `Config.z_distribution`), and for a conditional
-    GAN `label`, int32 [n], the number of each class in the list of classes. It returns `images`, uint8 [n, 32, 32]
+    GAN `label`, int32 [n], the place of each class in its list of names. It returns `images`, uint8 [n, 32, 32]
     (28x28 for some families, and with 3 channels behind in colour), and `pixels`, the same as float32 in [0, 1], for
     any n.
 
@@ -45,7 +46,7 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
 
 
 def write_onnx(weights: Weights, path: Path) -> None:
-    """Write the generator of `weights` to the ONNX file `path`, like `write_saved_model`."""
+    """Write the generator of `weights` to the ONNX file `path`, like `write_saved_model`, with the names of classes."""
     import tf2onnx
 
     tf.get_logger().setLevel("ERROR")  # tf2onnx calls what TensorFlow warns of
@@ -59,6 +60,8 @@ def write_onnx(weights: Weights, path: Path) -> None:
         opset=_OPSET,
         tensors_to_rename=names,
     )
+    if inputs[1:]:
+        model.metadata_props.add(key="classes", value=json.dumps(weights.dataset["classes"]))
     write_whole(path, model.SerializeToString())
 
 

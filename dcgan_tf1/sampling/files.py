@@ -1,5 +1,6 @@
 """Files of what a trained GAN generates: pictures, data sets in MNIST's formats, and paths between digits."""
 
+import dataclasses
 import math
 import re
 import time
@@ -11,13 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from dcgan_tf1.data import idx
-from dcgan_tf1.data.classes import are_numbers
+from dcgan_tf1.data.classes import DIGITS
 from dcgan_tf1.files import all_or_none
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import MIN_CONFIDENCE
+from dcgan_tf1.sampling.request import Request
 from dcgan_tf1.sampling.trained_gan import TrainedGan
 
-_IDX_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+_IDX_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "classes.txt")
 _FRAMES_PER_STEP = 4  # of the film, for one step of the picture beside it
 _FRAME_SECONDS = 0.05
 _PAUSE = 10  # frames for which a film stands still at either end
@@ -27,49 +29,48 @@ def write_digits(
     gan: TrainedGan,
     out: Path,
     format: str,
-    count: int,
-    seed: int,
-    digit: int | None = None,
-    balanced: bool = False,
+    request: Request,
     labels: bool = False,
-    min_confidence: float | None = None,
     size: int | None = None,
     scale: int = 4,
     force: bool = False,
 ) -> None:
-    """Write `count` generated digits of `size` x `size` pixels to files in `out`: all of them, or none.
+    """Write generated digits of `size` x `size` pixels to files in `out`: all of them, or none.
 
     Args:
+        format: `png` (a file for each digit), `grid` (one PNG), `npz` (an array `images`) or `idx` (files like
+            MNIST's).
+        request: which digits.
+        labels: whether a data set gets labels: for each digit the place of its class, from 0, in a list of names, which
+            is the array `classes`, or classes.txt beside IDX files. The classes are those that a conditional GAN was
+            asked for, or else the classifier's, which must then be sure of each digit.
         size: 28 or 32; None: 28, and in colour the size that the networks generate.
-        format: `png` (a file for each digit), `grid` (one PNG), `npz` (arrays `images` and `labels`) or `idx` (files
-            like MNIST's).
-        seed, digit, balanced, min_confidence: see `TrainedGan.select`.
-        labels: whether a data set gets labels. They are those that a conditional GAN was asked for, or else the
-            classifier's, which must then be sure of each digit.
         scale: the pixels of a picture for each pixel of a digit.
 
     Raises:
         CheckpointError: the generator makes no such digits.
         OutputError: a file cannot be written, or is there already and `force` is not given.
     """
-    if labels and min_confidence is None and not gan.classes:
-        min_confidence = MIN_CONFIDENCE
+    if labels and request.min_confidence is None and not gan.classes:
+        request = dataclasses.replace(request, min_confidence=MIN_CONFIDENCE)
     began = time.monotonic()
     size = size or _usual_size(gan)
-    shape = (count, *gan.config.image_shape(size))
+    count, shape = request.n, (request.n, *gan.config.image_shape(size))
+    classes = gan.classes or DIGITS
+    label_type = np.uint8 if len(classes) <= 256 else np.int32
     known: list[np.ndarray] = []  # the labels of the parts so far, where they have some
     examined = 0
 
     def parts() -> Iterator[np.ndarray]:
         nonlocal examined
         with tqdm(total=count, unit=" digits", disable=None) as bar:
-            for selection in gan.select(count, seed, digit, balanced, min_confidence):
-                known.extend([] if selection.labels is None else [selection.labels])
+            for selection in gan.select(request):
+                known.extend([] if selection.indices is None else [selection.indices.astype(label_type)])
                 examined = selection.examined
                 bar.update(len(selection.digits))
                 yield images.fit(selection.digits, size)
 
-    prefix = "" if digit is None else f"{_file_name(gan, digit)}_"
+    prefix = "" if request.label is None else f"{_file_name(request.label)}_"
     names = {
         "png": [f"{prefix}{i:05d}.png" for i in range(count)] if format == "png" else [],
         "grid": ["digits.png"],
@@ -84,7 +85,7 @@ def write_digits(
                 path.write_bytes(images.png(picture, scale))
         elif format == "grid":
             tiles = np.concatenate(list(parts()))
-            if balanced:  # class by class
+            if request.balanced:  # class by class
                 tiles = tiles[np.concatenate(known).argsort(kind="stable")]
             paths[0].write_bytes(images.png(images.grid(tiles, _columns(count)), scale))
         elif format == "npz":
@@ -92,14 +93,16 @@ def write_digits(
                 _write_npy(archive, "images", shape, parts())
                 if labels:
                     _write_npy(archive, "labels", (count,), known)
+                    _write_npy(archive, "classes", (len(classes),), [np.array(classes)])
         else:
             idx.write_gzipped(paths[0], shape, parts())
             if labels:
                 idx.write_gzipped(paths[1], (count,), known)
+                paths[2].write_text("".join(f"{name}\n" for name in classes), "utf-8")
     share = f", kept of {examined} generated" if known and not gan.classes else ""
     noun = "digits" if count > 1 else "digit"
     print(f"{count} {noun}{share}, in {time.monotonic() - began:.1f} s")
-    print(", ".join(str(out / name) for name in (names if len(names) < 3 else [names[0], "...", names[-1]])))
+    print(", ".join(str(out / name) for name in (names if len(names) < 4 else [names[0], "...", names[-1]])))
 
 
 def write_paths(
@@ -107,7 +110,7 @@ def write_paths(
     out: Path,
     rows: int,
     steps: int,
-    digits: tuple[int | None, int | None],
+    labels: tuple[str | int | None, str | int | None],
     seeds: tuple[int, int],
     size: int | None = None,
     scale: int = 4,
@@ -117,11 +120,11 @@ def write_paths(
 
     interpolation.png has a row for each path. interpolation.gif goes along all paths, there and back.
 
-    For `rows`, `steps`, `digits` and `seeds` see `paths.interpolate`, for the others and what is raised `write_digits`.
+    For `rows`, `steps`, `labels` and `seeds` see `paths.interpolate`, for the others and what is raised `write_digits`.
     """
     names = ["interpolation.gif", "interpolation.png"]
     with all_or_none(out, names, force) as folder:
-        paths = gan.interpolate((steps - 1) * _FRAMES_PER_STEP + 1, rows, digits, seeds)
+        paths = gan.interpolate((steps - 1) * _FRAMES_PER_STEP + 1, rows, labels, seeds)
         size = size or _usual_size(gan)
         shape = gan.config.image_shape(size)
         paths = images.fit(paths.reshape(-1, *paths.shape[2:]), size).reshape(rows, -1, *shape)
@@ -138,11 +141,9 @@ def _usual_size(gan: TrainedGan) -> int:
     return 28 if gan.config.channels == 1 else gan.config.image_size
 
 
-def _file_name(gan: TrainedGan, label: int) -> str:
-    """How files of the class `label` begin: with its label, or its name, with - for what no file should be named."""
-    if not gan.classes or are_numbers(gan.classes):
-        return str(label)
-    return re.sub(r"[^\w+=-]+", "-", gan.classes[label])[:40]
+def _file_name(label: str | int) -> str:
+    """How files of a class begin: with its name, with - for what no file should be named."""
+    return re.sub(r"[^\w+=-]+", "-", str(label))[:40]
 
 
 def _columns(count: int) -> int:

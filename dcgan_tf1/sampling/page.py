@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import linalg
 
-from dcgan_tf1.data import classes, draws
+from dcgan_tf1.data import draws
 from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.files import write_whole
 from dcgan_tf1.networks.frozen import session_options
@@ -94,7 +94,6 @@ def _record(weights: Weights, earlier: Sequence[Weights], grids: Sequence[Grid])
         "digits": DIGITS,
         "snapshots": {"rows": rows, "columns": columns},
         "classes": list(names),
-        "labels": classes.labels_of(names or classes.DIGITS).tolist(),
     }
     numbers = b"".join(array.tobytes() for arrays in (*stops, judging) for array in arrays.values())
     return record | {"bytes": len(numbers)}, numbers

@@ -8,7 +8,8 @@ import numpy as np
 
 from dcgan_tf1.arguments import argument_error, check_integer
 from dcgan_tf1.config import LARGEST_SEED
-from dcgan_tf1.data.classes import check_label, one_hot
+from dcgan_tf1.data.classes import find_class, one_hot
+from dcgan_tf1.sampling.request import Request
 
 if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
@@ -20,7 +21,7 @@ def interpolate(
     gan: "TrainedGan",
     steps: int,
     rows: int = 1,
-    digits: tuple[int | None, int | None] = (None, None),
+    labels: tuple[str | int | None, str | int | None] = (None, None),
     seeds: tuple[int | None, int | None] = (None, None),
 ) -> np.ndarray:
     """Generate paths from the first digits of one seed to the first digits of another: uint8 [rows, steps, 32, 32].
@@ -28,30 +29,30 @@ def interpolate(
     Args:
         steps: how many digits make a path, its two ends included; 2 or more.
         rows: 1 or more.
-        digits: the classes of the digits at the start and at the end, as `sample` takes them; None: any.
+        labels: the classes of the digits at the start and at the end, as `sample` takes them; None: any.
         seeds: of the digits at the start and at the end, 0 to 2**63 - 1; None: another one on each call.
 
     Raises:
         ValueError: an argument is of the wrong type or out of range.
-        CheckpointError: the generator makes no digit of one of `digits`.
+        CheckpointError: the generator makes no digit of one of `labels`.
     """
     check_integer("steps", steps, 2, 2**31)
     check_integer("rows", rows, 1, 2**31)
-    for name, pair in (("digits", digits), ("seeds", seeds)):
+    for name, pair in (("labels", labels), ("seeds", seeds)):
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
             raise argument_error(name, repr(pair), "two, for the start and the end")
-    for digit, seed in zip(digits, seeds, strict=True):
-        check_label("digits", digit, gan.classes)
+    for label, seed in zip(labels, seeds, strict=True):
+        find_class("labels", label, gan.classes)
         if seed is not None:
             check_integer("seeds", seed, 0, LARGEST_SEED)
-    ends = [list(gan.select(rows, seed, digit)) for digit, seed in zip(digits, seeds, strict=True)]
+    ends = [list(gan.select(Request(rows, label, seed))) for label, seed in zip(labels, seeds, strict=True)]
     start, stop = (np.concatenate([part.z for part in parts]) for parts in ends)
     z = latent_path(start, stop, steps, gan.config.z_distribution)
-    labels = [np.concatenate([part.labels for part in parts]) if gan.classes else None for parts in ends]
-    first, last = (one_hot(each, rows, gan.classes)[:, np.newaxis] for each in labels)
+    classes = [np.concatenate([part.indices for part in parts]) if gan.classes else None for parts in ends]
+    first, last = (one_hot(each, rows, gan.classes)[:, np.newaxis] for each in classes)
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
-    classes = (1 - share) * first + share * last  # they change evenly along the path
-    images = gan.generate_mixed(z.reshape(rows * steps, -1), classes.reshape(rows * steps, -1))
+    mixed = (1 - share) * first + share * last  # they change evenly along the path
+    images = gan.generate_mixed(z.reshape(rows * steps, -1), mixed.reshape(rows * steps, -1))
     return images.reshape(rows, steps, *images.shape[1:])
 
 

@@ -21,7 +21,7 @@ class Selection(NamedTuple):
 
     z: np.ndarray  # the images' latent vectors, float32 [n, z_dim]
     digits: np.ndarray  # uint8 [n, size, size]
-    labels: np.ndarray | None  # the classes of the images, integers [n]; None: nobody knows them, or asks
+    indices: np.ndarray | None  # the places of their classes in the list of names, int64 [n]; None: nobody asks
     examined: int  # the number of candidates in this chunk and all before it, as far as they have been examined
 
 
@@ -29,41 +29,41 @@ Chunk = tuple[Selection, np.ndarray]  # candidates, and for each of them whether
 
 
 def search(
-    compute: Callable[[int], Chunk], n: int, label: int | None = None, balanced: bool = False
+    compute: Callable[[int], Chunk], n: int, wanted: int | None = None, balanced: bool = False
 ) -> Iterator[Selection]:
     """The first `n` candidates that are wanted, chunk by chunk and in their order.
 
     Args:
         compute: gives chunk number 0, 1, 2, ... of the candidates; it is called in another thread.
-        label: the only class wanted, one of ten; None: any.
+        wanted: the only class that is wanted, 0 to 9; None: any.
         balanced: whether equally many of each of ten classes are wanted; the first classes get what is left over.
 
     Raises CheckpointError: PATIENCE candidates in a row were rejected.
     """
     classes = np.arange(len(DIGITS))
-    wanted = n // len(DIGITS) + (classes < n % len(DIGITS)) if balanced else np.where(classes == label, n, 0)
-    any_class = label is None and not balanced
+    goal = n // len(DIGITS) + (classes < n % len(DIGITS)) if balanced else np.where(classes == wanted, n, 0)
+    any_class = wanted is None and not balanced
     kept, missing, fruitless = np.zeros(len(DIGITS), int), n, 0
     for candidates, sure in _computed_ahead(compute) if n else ():
-        chosen, labels = np.flatnonzero(sure), candidates.labels
-        if any_class or labels is None:
+        chosen, indices = np.flatnonzero(sure), candidates.indices
+        if any_class or indices is None:
             chosen = chosen[:missing]
         else:
-            limit = np.minimum(wanted, kept.min() + _MAX_LEAD) if balanced else wanted
-            room, of_class = (limit - kept).clip(0), labels[chosen]
-            firsts = [chosen[of_class == label][: room[label]] for label in classes]
+            limit = np.minimum(goal, kept.min() + _MAX_LEAD) if balanced else goal
+            room, of_class = (limit - kept).clip(0), indices[chosen]
+            firsts = [chosen[of_class == index][: room[index]] for index in classes]
             kept += [len(first) for first in firsts]
             chosen = np.sort(np.concatenate(firsts))
         missing -= len(chosen)
         if len(chosen):
-            labels = None if labels is None else labels[chosen]
+            indices = None if indices is None else indices[chosen]
             ignored = 0 if missing else len(sure) - 1 - int(chosen[-1])
-            yield Selection(candidates.z[chosen], candidates.digits[chosen], labels, candidates.examined - ignored)
+            yield Selection(candidates.z[chosen], candidates.digits[chosen], indices, candidates.examined - ignored)
         if not missing:
             return
         fruitless = 0 if len(chosen) else fruitless + len(sure)
         if fruitless >= PATIENCE:
-            what = "any digit" if any_class else f"digit {(wanted - kept).argmax()}"
+            what = "any digit" if any_class else f"digit {(goal - kept).argmax()}"
             expected = "one that the classifier is sure of; train further, or lower --min_confidence"
             raise CheckpointError(f"{what}: found none in {fruitless} digits of these weights, expected {expected}")
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Iterator
 
@@ -10,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from dcgan_tf1.arguments import argument_error, as_array, check_integer, check_number, describe
+from dcgan_tf1.arguments import argument_error, as_array, check_integer, describe
 from dcgan_tf1.config import LARGEST_SEED
 from dcgan_tf1.data import draws
-from dcgan_tf1.data.classes import check_label, labels_of, one_hot
+from dcgan_tf1.data.classes import find_class, find_classes, one_hot
 from dcgan_tf1.data.draws import CHUNK
 from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.networks import inference
 from dcgan_tf1.networks.frozen import call_in_batches, constant_getter, session_options
 from dcgan_tf1.pictures import images
-from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.quality.classifier import SIDE, Classifier
 from dcgan_tf1.runs.weights import Weights
 from dcgan_tf1.sampling import paths
+from dcgan_tf1.sampling.request import Request
 from dcgan_tf1.sampling.search import Chunk, Selection, search
 
 v1 = tf.compat.v1
@@ -81,7 +80,8 @@ class TrainedGan:
 
         Args:
             z: [n, z_dim], finite numbers; training's lie in [-1, 1) or are standard normal (`Config.z_distribution`).
-            labels: the classes to generate, integers [n]; only a conditional GAN takes them, and it needs them.
+            labels: the classes to generate, [n], as `sample` takes them; only a conditional GAN takes them, and it
+                needs them.
 
         Raises ValueError: `z` or `labels` are something else.
         """
@@ -93,7 +93,7 @@ class TrainedGan:
             vectors = vectors.astype(np.float32)
         if not np.isfinite(vectors).all():
             raise argument_error("z", "NaN, infinity or a number beyond float32", expected)
-        return self.generate_mixed(vectors, one_hot(labels, len(vectors), self.classes))
+        return self.generate_mixed(vectors, self._one_hot(labels, len(vectors)))
 
     def generate_mixed(self, z: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """The digits of float32 [n, z_dim] and of shares of classes, float32 [n, classes], which are not checked.
@@ -105,8 +105,8 @@ class TrainedGan:
             raise CheckpointError(f"{self._path}: the generator makes NaN, expected numbers; use other weights")
         return digits
 
-    def sample(self, n: int, digit: int | None = None, seed: int | None = None) -> np.ndarray:
-        """Generate the first `n` digits of `seed`, or its first `n` of the class `digit`: uint8 [n, 32, 32].
+    def sample(self, n: int, label: str | int | None = None, seed: int | None = None) -> np.ndarray:
+        """Generate the first `n` digits of `seed`, or its first `n` of the class `label`: uint8 [n, 32, 32].
 
         A digit depends on the weights, the seed, its index and the class asked for, and on nothing else. A conditional
         GAN generates that class; asked for any, it generates its classes in turns. An unconditional GAN knows no
@@ -114,7 +114,8 @@ class TrainedGan:
 
         Args:
             n: 0 or more.
-            digit: the class wanted, one of `classes`, or 0 to 9 for an unconditional GAN; None: any.
+            label: the class wanted, by its name, one of `classes`, or "0" to "9" for an unconditional GAN; None: any.
+                Where all names are integers, it may be the integer.
             seed: 0 to 2**63 - 1; None: another one on each call.
 
         Raises:
@@ -122,53 +123,25 @@ class TrainedGan:
             CheckpointError: the generator makes no such digit.
         """
         nothing = np.zeros((0, *self.config.image_shape(self.config.image_size)), np.uint8)
-        return np.concatenate([nothing, *(part.digits for part in self.select(n, seed, digit))])
+        return np.concatenate([nothing, *(part.digits for part in self.select(Request(n, label, seed)))])
 
-    def select(
-        self,
-        n: int,
-        seed: int | None,
-        digit: int | None = None,
-        balanced: bool = False,
-        min_confidence: float | None = None,
-    ) -> Iterator[Selection]:
-        """Generate the first `n` digits of `seed` that are wanted, chunk by chunk and in their order.
+    def select(self, request: Request) -> Iterator[Selection]:
+        """Generate the digits that are wanted, chunk by chunk and in their order.
 
-        The labels of the selections are the classes that a conditional GAN was asked for, or else those that the
-        classifier sees.
-
-        Args:
-            n, seed, digit: as `sample` takes them.
-            balanced: whether all classes shall have the same number of digits, give or take one. A conditional GAN
-                generates as many of each in any case.
-            min_confidence: the probability, 0 to 1, that the classifier must give a digit's class. None stands for
-                MIN_CONFIDENCE if a class or balance is wanted; otherwise all digits are kept, without labels. A
-                conditional GAN asks no classifier, and takes None alone.
+        The classes of the selections are those that a conditional GAN was asked for, or else those that the classifier
+        sees; without a `min_confidence` an unconditional GAN asks none.
 
         Raises:
-            ValueError: an argument is of the wrong type or out of range, or both `digit` and `balanced` are given.
+            ValueError: a value of the request is of the wrong type or out of range.
             CheckpointError: the generator makes no wanted digit, or the classifier's weights are damaged.
         """
-        check_integer("n", n, 0, 2**63 - 1)
-        seed = int.from_bytes(os.urandom(7), "little") if seed is None else seed
-        check_integer("seed", seed, 0, LARGEST_SEED)
-        check_label("digit", digit, self.classes)
-        if not isinstance(balanced, bool | np.bool_):
-            raise argument_error("balanced", repr(balanced), "True or False")
-        if balanced and digit is not None:
-            raise argument_error("balanced", f"True and digit {digit}", "one of the two")
-        turns = None
-        if min_confidence is not None:
-            check_number("min_confidence", min_confidence, 0, 1)
-            if self.classes:
-                raise argument_error("min_confidence", min_confidence, "None for a conditional GAN")
-        elif self.classes:  # it generates what is wanted, so there is nothing to search for
-            labels = labels_of(self.classes)
-            turns, digit, balanced = labels if digit is None else np.array([digit], labels.dtype), None, False
-        elif digit is not None or balanced:
-            min_confidence = MIN_CONFIDENCE
-        compute = functools.partial(self._candidates, int(seed), turns, min_confidence)
-        return search(compute, int(n), digit, bool(balanced))
+        request = request.resolve(self.classes)
+        wanted = find_class("label", request.label, self.classes)
+        if not self.classes:
+            return search(functools.partial(self._candidates, request, None), request.n, wanted, request.balanced)
+        # It generates what is wanted, so there is nothing to search for.
+        turns = np.arange(len(self.classes)) if wanted is None else np.array([wanted])
+        return search(functools.partial(self._candidates, request, turns), request.n)
 
     def discriminate(self, digits: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> np.ndarray:
         """Compute the probability, as the discriminator sees it, that each digit is real: float32 [n].
@@ -187,7 +160,7 @@ class TrainedGan:
         if shown.dtype != np.uint8 or shown.shape[1:] not in shapes:
             expected = " or ".join(f"[{', '.join(map(str, ('n', *shape)))}]" for shape in shapes)
             raise argument_error("digits", describe(shown), f"uint8 {expected}")
-        classes = one_hot(labels, len(shown), self.classes)
+        classes = self._one_hot(labels, len(shown))
         shown = images.fit(shown, self.config.image_size)
         (probabilities,) = call_in_batches(self._run_discriminator, CHUNK, shown, classes)
         return probabilities
@@ -200,21 +173,24 @@ class TrainedGan:
         check_integer("seed", seed, 0, LARGEST_SEED)
         return np.concatenate([self._latent(seed, chunk) for chunk in range(n // CHUNK + 1)])[:n]
 
+    def _one_hot(self, labels: npt.ArrayLike | None, count: int) -> np.ndarray:
+        return one_hot(find_classes(labels, count, self.classes), count, self.classes)
+
     def _latent(self, seed: int, chunk: int) -> np.ndarray:
         """The latent vectors of one chunk of the digits of `seed`, float32 [CHUNK, z_dim]."""
         shape = (CHUNK, self.config.z_dim)
         return draws.latent(seed, draws.Stream.SAMPLE, chunk, shape, self.config.z_distribution)
 
-    def _candidates(self, seed: int, turns: np.ndarray | None, min_confidence: float | None, chunk: int) -> Chunk:
-        """One chunk of the digits of `seed`, of the labels `turns` in turns; without `min_confidence`, all are sure."""
-        z = self._latent(seed, chunk)
-        labels = None if turns is None else turns[(chunk * CHUNK + np.arange(CHUNK)) % len(turns)]
-        digits = self.generate_mixed(z, one_hot(labels, CHUNK, self.classes))
+    def _candidates(self, request: Request, turns: np.ndarray | None, chunk: int) -> Chunk:
+        """One chunk of the digits of a resolved request, of the classes `turns` in turns, and which are sure enough."""
+        z = self._latent(request.seed or 0, chunk)
+        indices = None if turns is None else turns[(chunk * CHUNK + np.arange(CHUNK)) % len(turns)]
+        digits = self.generate_mixed(z, one_hot(indices, CHUNK, self.classes))
         sure = np.ones(CHUNK, bool)
-        if min_confidence is not None:
+        if request.min_confidence is not None:
             with self._classifier_lock:
                 if self._classifier is None:
                     self._classifier = self._resources.enter_context(Classifier.load())
             _, probabilities = self._classifier.features_and_probabilities(images.fit(digits, SIDE))
-            labels, sure = probabilities.argmax(1).astype(np.uint8), probabilities.max(1) >= min_confidence
-        return Selection(z, digits, labels, (chunk + 1) * CHUNK), sure
+            indices, sure = probabilities.argmax(1), probabilities.max(1) >= request.min_confidence
+        return Selection(z, digits, indices, (chunk + 1) * CHUNK), sure
