@@ -6,7 +6,6 @@ import os
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.data.readers import open_data_file
@@ -15,6 +14,7 @@ from dcgan_tf1.files import cache_folder, make_folder, write_whole
 from dcgan_tf1.networks.frozen import session_options
 from dcgan_tf1.networks.layers import ForwardPass
 from dcgan_tf1.quality.classifier import KINDS, SCOPE, SIDE, Classifier, Kind, network
+from dcgan_tf1.runs.log import Progress
 from dcgan_tf1.runs.weights import seal
 
 v1 = tf.compat.v1
@@ -87,16 +87,18 @@ def fit(kind: Kind, images: np.ndarray, labels: np.ndarray, epochs: int) -> dict
         averages = [average.assign_sub((average - value) * share) for average, value, _ in forward.statistics]
         train_op = tf.group(v1.train.AdamOptimizer(rate).minimize(loss), *averages)
         init_op = v1.global_variables_initializer()
-    with v1.Session(graph=graph, config=session_options()) as session:
+    with (
+        v1.Session(graph=graph, config=session_options()) as session,
+        contextlib.closing(Progress(0, steps)) as progress,
+    ):
         session.run(init_op)
         train_step = session.make_callable((loss, train_op), [image, label, transform, rate, share])
-        for step in (progress := tqdm(range(steps), mininterval=5, disable=None)):
+        for step in range(steps):
             chosen = draws.batch_indices(len(images), batch, kind.seed, step)
             moves = _transforms(np.random.default_rng([kind.seed, step]), batch)
             latest = max(0.01, 1 / (1 + step))  # the share of the batch in the moving averages
             found, _ = train_step(images[chosen], labels[chosen], moves, _RATE * (1 - step / steps), latest)
-            if step % 100 == 0:
-                progress.set_postfix(loss=f"{found:.3f}")
+            progress.update(step + 1, f"loss {found:.3f}")
         return {name: value.astype(np.float16) for name, value in session.run(weights).items()}
 
 

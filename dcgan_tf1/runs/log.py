@@ -144,8 +144,8 @@ class Progress:
         self._iterations = iterations
         self._since = (time.monotonic(), step)
 
-    def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        shown = "d_loss {d_loss:.2f}, g_loss {g_loss:.2f}, D(x) {d_x:.2f}, D(G(z)) {d_g_z:.2f}".format(**metrics)
+    def update(self, step: int, shown: str) -> None:
+        """Say that `step` is taken, and beside it what is `shown`."""
         if not self._bar.disable:
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(step - self._bar.n)

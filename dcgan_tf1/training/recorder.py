@@ -20,6 +20,7 @@ from dcgan_tf1.runs.log import Events, Progress, Table
 from dcgan_tf1.training.collapse import CollapseDetector
 from dcgan_tf1.training.session import TrainingSession
 
+_SHOWN = "d_loss {d_loss:.2f}, g_loss {g_loss:.2f}, D(x) {d_x:.2f}, D(G(z)) {d_g_z:.2f}"
 _MOST_COLUMNS = 32  # how many classes the grids of a conditional GAN show at most
 
 
@@ -72,7 +73,7 @@ class Recorder:
         """Write a row of metrics, and warn of a collapse."""
         self._metrics.write(step, metrics)
         self._events.scalars(step, metrics)
-        self._progress.update(step, metrics)
+        self._progress.update(step, _SHOWN.format(**metrics))
         for warning in self._collapse.check(metrics) if self._collapse else ():
             self._progress.say(warning)
 
