@@ -18,6 +18,7 @@ from dcgan_tf1 import __version__
 from dcgan_tf1.commands.animate import animate
 from dcgan_tf1.commands.compare import compare
 from dcgan_tf1.commands.curves import curves
+from dcgan_tf1.commands.data import data
 from dcgan_tf1.commands.evaluate import evaluate
 from dcgan_tf1.commands.explore import explore
 from dcgan_tf1.commands.export import export
@@ -27,8 +28,26 @@ from dcgan_tf1.commands.launch import launch
 from dcgan_tf1.commands.train import train
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line, printable
 
-COMMANDS = (train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
+COMMANDS = (data, train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
 COMPLETION = "_DCGAN_TF1_COMPLETE"  # a shell sets it to ask what a command line could go on with; click says how
+
+_USUAL = {
+    "lr learning_rate lrate g_lr d_lr": "use --lr_g and --lr_d",
+    "batch batchsize bs minibatch": "use --batch_size",
+    "epoch n_epochs num_epochs nepochs max_epochs niter": "use --epochs",
+    "steps num_steps n_steps max_steps train_steps iters num_iterations max_iter": "use --iterations",
+    "data dataroot data_root data_path dataset_path input input_dir": "use --dataset",
+    "output output_dir outdir save_dir results_dir": "use --out_dir",
+    "num_images num_samples n_samples samples n_images": "use --num_digits, of generate",
+    "image_size img_size imsize size resolution": "pictures of any size are resized",
+    "nz latent_dim latent_size z_size noise_dim": "use --z_dim",
+    "nc num_channels n_channels c_dim": "use --channels",
+    "resume continue restore load": "the same command goes on with a run",
+    "checkpoint ckpt model_path load_model": "use --init_from for training, --checkpoint elsewhere",
+    "gpu gpus device cuda": "TensorFlow takes the GPU that it finds",
+    "random_seed manual_seed manualseed": "use --seed",
+}
+"""The usual names of other programs' flags, and what to do here."""
 
 
 class _Commands(click.Group):
@@ -138,5 +157,13 @@ def _run(arguments: list[str]) -> int:
             return run.invoke(context)
     except click.exceptions.Exit as stopped:  # after --help and --version
         return stopped.exit_code
+    except click.NoSuchOption as error:
+        name = error.option_name.lstrip("-").replace("-", "_").lower()
+        own = [
+            f"use --{name}" for option in (error.ctx.command.params if error.ctx else ()) if f"--{name}" in option.opts
+        ]
+        hint = next(iter(own + [hint for names, hint in _USUAL.items() if name in names.split()]), None)
+        told = f"No such option {error.option_name[:60]!r}: {hint}" if hint else error.format_message()
+        raise UsageError(f"{told.rstrip('.')}; see --help") from error
     except click.ClickException as error:
         raise UsageError(f"{error.format_message().rstrip('.')}; see --help") from error

@@ -5,7 +5,7 @@ flag of the same name, the check of its value, and the record in every checkpoin
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,11 +103,12 @@ def _setting(
     high: float | None = None,
     choices: Iterable[Any] | None = None,  # the values allowed; None: any
     length: tuple[int, int] | None = None,  # how many numbers a list may have, at least and at most
+    separator: str = ",",  # what stands between the numbers of a list
     identity: bool = False,  # whether the setting stays the same for the life of a run
     model: str | None = None,  # the only family that has this setting; None: all families have it
 ) -> Any:
     """A field of `Config`."""
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length, "separator": separator}
     return dataclasses.field(default=default, metadata={**metadata, "identity": identity, "model": model})
 
 
@@ -142,6 +143,25 @@ class Config:
     )
     invert: bool = _setting(
         False, "turn bright into dark and dark into bright, for dark ink on white paper", identity=True
+    )
+    stretch: bool = _setting(
+        False, "let the darkest pixel of each image become black and its brightest one white", identity=True
+    )
+    fit: str = _setting(
+        "pad",
+        "pad: a picture that is not square is filled up with the grey of its border; crop: it loses what lies outside "
+        "the square in its middle, which is the default in colour",
+        choices=("pad", "crop"),
+        identity=True,
+    )
+    grid: tuple[int, ...] = _setting(
+        (1, 1),
+        "rows and columns of equal parts that each picture is cut into, for sheets of many digits",
+        low=1,
+        high=4096,
+        length=(2, 2),
+        separator="x",
+        identity=True,
     )
     skip_bad: bool = _setting(False, "pass over pictures of a folder that cannot be read, and count them")
     conditional: bool = _setting(
@@ -278,6 +298,7 @@ class Config:
                 f"--model: found {model!r}, expected {settings['model']}, to which --preset {preset} belongs"
             )
         defaults = {name: field.default for name, field in fields.items()}
+        defaults["fit"] = "crop" if given.get("channels") == 3 else "pad"
         family = MODELS[model]
         conditional = family.conditional_defaults if given.get("conditional") else {}
         for name, value in {**defaults, **family.defaults, **conditional, **settings, **given}.items():
@@ -300,7 +321,7 @@ class Config:
         if record.keys() - known:
             raise UsageError(f"config: found {_short(min(record.keys() - known))}, which is no setting")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        return cls(**values)
+        return cls(**{"fit": "crop"} | values)  # which is all that earlier versions did
 
     @property
     def image_size(self) -> int:
@@ -335,12 +356,19 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         shortest, longest = rule["length"]
         good = isinstance(value, tuple) and shortest <= len(value) <= longest
         good = good and all(type(number) is int and low <= number <= high for number in value)
-        expected = f"{shortest} to {longest} integers from {low} to {high}, comma-separated"
+        expected = expected_list(rule)
     else:
         good = type(value) in (int, kind) and low <= value <= high  # which NaN is not
         expected = f"{'an integer' if kind is int else 'a number'} from {low} to {high}"
     if not good:
         raise UsageError(f"--{field.name}: found {_short(value)}, expected {expected}")
+
+
+def expected_list(rule: Mapping[str, Any]) -> str:
+    """What a field with the metadata `rule` takes, if that is a list of integers."""
+    shortest, longest = rule["length"]
+    count = shortest if shortest == longest else f"{shortest} to {longest}"
+    return f"{count} integers from {rule['low']} to {rule['high']}, separated by {rule['separator']!r}"
 
 
 def _short(value: Any) -> str:

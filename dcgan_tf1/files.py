@@ -37,6 +37,23 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def made_folders(*folders: Path) -> Iterator[None]:
+    """Create `folders` and their parents for a block. Those that were missing go again if they are empty after it.
+
+    Raises OutputError if one of them cannot be written.
+    """
+    missing = [path for folder in folders for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        for folder in folders:
+            make_folder(folder)
+        yield
+    finally:
+        for path in sorted(missing, key=lambda path: -len(path.parts)):
+            with contextlib.suppress(OSError):  # it is not empty, or has gone
+                path.rmdir()
+
+
 def cache_folder() -> Path | None:
     """The folder of what can be computed again, as `~/.cache/dcgan-tf1` on Linux. None: the user has no folder."""
     with contextlib.suppress(RuntimeError):

@@ -70,6 +70,15 @@ BAD = [
     (["--model", "mlp", "--g_batch_norm", "first"], "--g_batch_norm"),
     (["--model", "dcgan28", "--output_kernel", "9"], "--output_kernel"),
     (["--preset", "reference", "--model", "mlp"], "--model"),
+    (["--epochs", "2", "--iterations", "9"], "--epochs: found with --iterations"),
+    (["--grid", "4"], "--grid: found (4,), expected 2 integers from 1 to 4096, separated by 'x'"),
+    (["--grid", "4,5"], "--grid: found '4,5', expected 2 integers"),
+    (["--learning_rate", "1e-3"], "'--learning_rate': use --lr_g and --lr_d; see --help"),
+    (["--num-epochs", "5"], "use --epochs"),
+    (["--batch-size=5"], "use --batch_size"),
+    (["--image_size", "32"], "pictures of any size are resized"),
+    (["--resume"], "the same command goes on with a run"),
+    (["generate", "--num_images", "5"], "use --num_digits"),
 ]
 
 
@@ -243,6 +252,14 @@ def test_a_picture_that_cannot_be_written(tmp_path):
     assert_error(run(*TINY, "--out_dir", tmp_path, "--iterations", 2), 5, "0000000.png")
 
 
+def test_a_refused_start_leaves_no_empty_folders(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for flags in (["--dataset", tmp_path / "none"], ["--dataset", tmp_path / "mine"], ["--init_from", tmp_path]):
+        for folder in ("mine", "new/deep"):
+            assert run(*TINY, *flags, "--out_dir", tmp_path / folder).code in (3, 4)
+            assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
 # Data
 
 
@@ -254,10 +271,34 @@ def test_data_of_a_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert "resumed at step 3" in output("--out_dir", "../run", "--iterations", 6)
+    (tmp_path / "own.gz").rename(tmp_path / "moved.gz")
+    recorded = "/run/checkpoints recorded; give its new place by this flag"
+    assert_error(run("--out_dir", tmp_path / "run", "--iterations", 9), 3, "--dataset: found no ", recorded)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "resumed at step 6" in output("--out_dir", "../run", "--iterations", 9, "--dataset=~/moved.gz")
+
+
+def test_few_images_shrink_the_batch_and_more_make_another_run(tmp_path):
+    def few(count, *flags):
+        images = np.random.RandomState(0).randint(0, 128, (count, 28, 28), np.uint8)
+        np.savez(tmp_path / "few.npz", images=images)
+        return run(*TINY, "--batch_size", 64, "--dataset", tmp_path / "few.npz", "--out_dir", tmp_path / "run", *flags)
+
+    out = few(10, "--epochs", 3).out
+    assert "fewer images than a batch of 64: a batch has 10\n" in out and "epochs: 3 of 1 steps, to step 3\n" in out
+    out = few(10, "--epochs", 3).out
+    assert "already trained: step 3 of 3" in out and "batch" not in out
+    assert "resumed at step 3 of 4" in few(10, "--epochs", 2, "--batch_size", 5).out
+    grown = "found 12 images in few.npz, which has grown, expected 10, which "
+    assert_error(few(12, "--iterations", 9), 4, grown, "with --init_from that folder")
+    assert_error(few(1, "--out_dir", tmp_path / "other"), 3, "found 1 image, expected 2 at least; --grid ")
 
 
 def test_dark_ink_on_white_paper_is_told(tmp_path):
-    np.savez(tmp_path / "paper.npz", images=np.full((20, 28, 28), 255, np.uint8))
+    np.savez(
+        tmp_path / "paper.npz",
+        images=np.pad(np.zeros((20, 8, 8), np.uint8), [(0, 0), *[(10, 10)] * 2], constant_values=255),
+    )
     flags, note = ["--dataset", tmp_path / "paper.npz"], "note: the borders of the images are bright"
     assert note in train(tmp_path / "run", 1, *flags)
     assert note not in train(tmp_path / "inverted", 1, *flags, "--invert")

@@ -75,7 +75,7 @@ def test_what_a_conditional_gan_cannot_learn_is_refused(labels, found):
     with pytest.raises(DataError, match=found) as refused:
         data.classes()
     assert str(refused.value).startswith("--conditional: ")
-    assert data.record(conditional=False) == {"name": "mine", "digest": "0" * 64}
+    assert data.record(conditional=False) == {"name": "mine", "digest": "0" * 64, "images": len(data.images)}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,7 @@ def test_what_a_conditional_gan_cannot_learn_is_refused(labels, found):
         {"classes": ["0", "1" * 101]},
         {"labels_digest": 5},
         {"name": None},
+        {"images": "4"},
     ],
     ids=lambda change: str(change)[:40],
 )

@@ -14,7 +14,7 @@ import pytest
 from conftest import POSIX, assert_error, at_most, run
 from PIL import Image
 
-from dcgan_tf1.data import folders, sources
+from dcgan_tf1.data import folders, pictures, sources
 from dcgan_tf1.data.decoding import Form
 from dcgan_tf1.errors import DataError, OutputError
 
@@ -150,7 +150,7 @@ def make(folder, *names, content=None):
 ODD_FOLDERS = {
     "empty": ([], "found no picture"),
     "hidden files alone": ([".a.png", "._b.jpg"], "found no picture"),
-    "other files alone": (["a.heic", "b.heic", "c.txt"], "found no picture beside 2 other files (.heic)"),
+    "other files alone": (["a.heic", "b.heic", "c.txt"], "found no picture beside 3 files, .heic (2), .txt (1)"),
     "a hundred folders and nothing in them": (["/".join("d" * 100) + "/.keep"], "found no picture"),
     "pictures beside classes": (["a.png", "b/c.png"], "'a.png' beside the folder 'b'"),
     "a class whose name is no UTF-8": ([b"\xff/a.png", b"b/b.png"], "found a class named"),
@@ -345,8 +345,13 @@ KINDS = {
     "a transparent palette": (encoded(Image.fromarray(INK).convert("P"), transparency=0), ()),
     "large": (encoded(INK.repeat(20, 0).repeat(20, 1)), ()),
     "large JPEG": (encoded(INK.repeat(64, 0).repeat(64, 1), "jpeg", quality=100), ()),
-    "wide": (encoded(np.pad(INK, [(0, 0), (30, 30)])), ()),
-    "high": (encoded(np.pad(INK, [(9, 9), (0, 0)], constant_values=255)), ()),
+    "wide, cropped": (encoded(np.pad(INK, [(0, 0), (30, 30)])), (1, False, False, "crop")),
+    "high, cropped": (encoded(np.pad(INK, [(9, 9), (0, 0)], constant_values=255)), (1, False, False, "crop")),
+    "wide, padded": (encoded(np.pad(INK, [(0, 28), (0, 0)])[:28]), ()),
+    "12 bits in 16, stretched": (encoded(INK.astype(np.uint16) * 16), (1, False, False, "pad", True)),
+    "12 bits in 16, black on white": (encoded((255 - INK).astype(np.uint16) * 16), (1, True, False, "pad", True)),
+    "black ink in the alpha channel": (encoded(ALPHA), ()),
+    "white ink in the alpha channel": (encoded(Image.merge("LA", [Image.fromarray(INK)] * 2)), (1, True)),
 }
 
 
@@ -386,10 +391,40 @@ def test_colours(tmp_path):
     assert read(folder)[0].images.shape == (3, 28, 28)  # in grey
 
 
-def test_bright_borders_are_told(tmp_path):
-    assert sources.bright_border(GREYS) == pytest.approx(0.5, abs=0.05)
-    assert sources.bright_border(np.pad(GREYS, [(0, 0), (1, 1), (1, 1)])) == 0
-    assert sources.bright_border(np.pad(GREYS, [(0, 0), (1, 1), (1, 1)], constant_values=255)) == 1
+@pytest.mark.parametrize(
+    ("border", "paper", "form"),
+    [
+        (200, 200, ()),
+        (np.random.RandomState(0).randint(195, 206, (112, 28)), 200, ()),  # paper has a grain
+        (np.repeat([0, 250], [40, 72])[:, np.newaxis], 0, ()),  # strokes reach the border
+        (np.repeat([255, 5], [40, 72])[:, np.newaxis], 255, (1, True)),
+        ((250, 100, 0), (250, 100, 0), (3, False, False, "pad")),
+    ],
+    ids=["grey", "grain", "bright strokes", "dark strokes", "colour"],
+)
+def test_what_is_padded_has_the_grey_of_the_paper(tmp_path, border, paper, form):
+    """A high picture becomes the middle of a square."""
+    picture = np.empty((112, 28, *np.shape(paper)), np.uint8)
+    picture[:] = border
+    (image,) = read(make(tmp_path / "pictures", "a.png", content=encoded(picture)), *form)[0].images
+    if form[1:2] == (True,):
+        image = 255 - image
+    sides = np.concatenate([image[:, : len(image) * 3 // 8], image[:, -len(image) * 3 // 8 :]], 1)
+    assert abs(sides - np.array(paper, int)).max() <= 2
+
+
+def test_a_sheet_is_cut(tmp_path):
+    sheet = np.concatenate([np.concatenate(GREYS[i : i + 4], 1) for i in (0, 4, 8)])
+    folder = make(tmp_path / "pictures", "a.png", "b.png", content=encoded(sheet))
+    for _ in range(2):  # decoded, and from the cache
+        found, lines = read(folder, 1, False, False, "pad", False, (3, 4))
+        assert np.array_equal(found.images, [*GREYS, *GREYS]) and lines == []
+        assert found.files == ("a.png",) * 12 + ("b.png",) * 12
+    single = sources.load(str(folder / "a.png"), "", form=Form(grid=(3, 4)))
+    assert np.array_equal(single.images, GREYS) and single.labels is None and single.name == "a.png"
+    assert_refused(folder, "a.png: found 112x84 pixels, expected 200x1 at least", "--grid", "1x200")
+    np.savez(tmp_path / "a.npz", images=GREYS)
+    assert_error(run("data", tmp_path / "a.npz", "--grid", "2x2"), 3, "--grid: found images in a.npz that are apart")
 
 
 # The cache
@@ -411,7 +446,9 @@ SPOILT = {
     "a folder": lambda images, record: (images.unlink(), images.mkdir()),
     "a pipe": lambda images, record: (images.unlink(), os.mkfifo(images)),
     "a record cut short": lambda images, record: cut(record),
-    "a record of another version": lambda images, record: rewrite(record, format=3),
+    "a record of another version": lambda images, record: rewrite(record, format=0),
+    "a record of an odd one beyond all": lambda images, record: rewrite(record, odd={"not square": [3]}),
+    "a record of odd ones of no kind": lambda images, record: rewrite(record, odd=[0]),
     "a record of infinity": lambda images, record: rewrite(record, bad=[[float("inf"), "it is not liked"]]),
     "a record of one beyond all": lambda images, record: rewrite(record, bad=[[999_999, "it is not liked"]]),
     "a record of bad ones": lambda images, record: rewrite(record, bad=[[0, "it is not liked"]]),
@@ -472,12 +509,12 @@ def test_without_a_cache_it_goes_on(folder, cache, monkeypatch):
         raise OutputError(f"{path}: No space left on device; expected room and permission to write it")
 
     with monkeypatch.context() as full_disk:
-        full_disk.setattr(folders, "write_whole", fail)
+        full_disk.setattr(pictures, "write_whole", fail)
         found, lines = read(folder)
     assert len(found.images) == 3 and len(lines) == 1 and "No space left" in lines[0]
     (cache / "dcgan-tf1").rename(cache.with_name("moved"))
     (cache / "dcgan-tf1").write_text("a file")
     found, lines = read(folder)
     assert len(found.images) == 3 and len(lines) == 1 and lines[0].startswith("warning: ")
-    monkeypatch.setattr(folders, "cache_folder", lambda: None)
+    monkeypatch.setattr(pictures, "cache_folder", lambda: None)
     assert read(folder)[1] == []

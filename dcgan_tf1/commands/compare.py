@@ -49,11 +49,11 @@ def compare(
     configs = {name: _config(name, seed, data_dir or "") for name in models}
 
     from dcgan_tf1.data import sources
-    from dcgan_tf1.files import make_folder
+    from dcgan_tf1.files import made_folders
     from dcgan_tf1.runs import checkpoint
 
-    out = make_folder(Path(out_dir))
-    with checkpoint.lock(out):
+    out = Path(out_dir)
+    with made_folders(out), checkpoint.lock(out):
         checkpoint.clean(out)
         train, test = (sources.load("mnist", data_dir or "", split) for split in ("train", "test"))
 

@@ -35,10 +35,12 @@ def evaluate(
 
     from dcgan_tf1.data import sources
     from dcgan_tf1.data.readers import shorten
+    from dcgan_tf1.files import made_folders
 
     given = {"data_dir": data_dir, "dataset": dataset}
     config = source.config.replace(**{name: value for name, value in given.items() if value is not None})
-    train, test = (sources.load_for(config, split) for split in ("train", "test"))
+    recorded = "" if data_dir or dataset else "the run of these weights"
+    train, test = (sources.load_for(config, split, recorded=recorded) for split in ("train", "test"))
     if train.digest != source.dataset["digest"]:
         found, expected = f"{shorten(train.name)} ({train.digest[:12]})", shorten(source.dataset["name"])
         expected = f"{expected} ({source.dataset['digest'][:12]}), which these weights were trained on"
@@ -54,5 +56,6 @@ def evaluate(
     from dcgan_tf1.sampling import evaluation
 
     logs = Folders.of(choice.out_dir or ".", log_dir=log_dir).logs
-    evaluation.evaluate(source, train, test, logs, num_digits, seed, classifier, cas)
+    with made_folders(logs):
+        evaluation.evaluate(source, train, test, logs, num_digits, seed, classifier, cas)
     return 0

@@ -3,14 +3,17 @@
 A value that cannot be read is a UsageError of one line that names the option, the value found and what was expected.
 """
 
+import dataclasses
 import functools
+import os
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
-from dcgan_tf1.config import Folders
+from dcgan_tf1.config import Config, Folders, expected_list
 from dcgan_tf1.errors import UsageError, one_line
 
 if TYPE_CHECKING:
@@ -49,7 +52,11 @@ def text(metavar: str) -> Kind:
 
 
 class _Path(click.types.StringParamType):
-    """The path of a file or a folder."""
+    """The path of a file or a folder, in which a ~ at its beginning is the user's home."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The path without the ~, which shells leave in --flag=~/path."""
+        return os.path.expanduser(super().convert(value, param, ctx))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Leave it to the shell, which completes the names of files, or of folders alone."""
@@ -130,6 +137,48 @@ def folder_options(*names: str) -> Callable:
     return decorate
 
 
+def config_options(*names: str) -> Callable:
+    """Options for the settings of Config called `names`. One that is not given is None, so that a run keeps its value.
+
+    The command gets each under its name.
+    """
+
+    def decorate(command: Callable) -> Callable:
+        for field in (Config.__dataclass_fields__[name] for name in reversed(names)):
+            help, default = field.metadata["help"], field.default
+            shown = field.metadata["separator"].join(map(str, default)) if isinstance(default, tuple) else str(default)
+            if field.type is bool:
+                command = click.option(f"--{field.name}/--no-{field.name}", default=None, help=help)(command)
+            else:
+                command = option(f"--{field.name}", _kind(field), help, shown=shown)(command)
+        return command
+
+    return decorate
+
+
+def _kind(field: dataclasses.Field) -> Kind:
+    """What the option of `field` takes."""
+    rule = field.metadata
+    if rule["choices"]:
+        return choice(rule["choices"])
+    if rule["length"]:
+        return Kind(*_integers(rule["separator"]), expected_list(rule))
+    if field.type is str:
+        return text("PATH")
+    return (integer if field.type is int else number)(rule["low"], rule["high"])
+
+
+def _integers(separator: str) -> tuple[Callable[[str], tuple[int, ...]], str]:
+    """A function that reads integers with a `separator` between them, and how the help shows such a list."""
+
+    def read(value: str) -> tuple[int, ...]:
+        if not re.fullmatch(f"[0-9]+({separator}[0-9]+)*", value):
+            raise ValueError
+        return tuple(map(int, value.split(separator)))
+
+    return read, "N,N,..." if separator == "," else "ROWSxCOLUMNS"
+
+
 class WeightsChoice(NamedTuple):
     """The options that say which weights a command uses, as the user gave them."""
 
@@ -156,8 +205,8 @@ def weights_options(command: Callable) -> Callable:
         return command(choice=WeightsChoice(checkpoint, checkpoint_dir, out_dir), **values)
 
     which = (
-        "a step of the run, a folder of checkpoints, a weights.npz, or the name of weights that ship: unconditional or "
-        "fashion"
+        "a step of the run, a folder of checkpoints, a path such as checkpoints/model-300, a weights.npz, or the name "
+        "of weights that ship: unconditional or fashion"
     )
     newest = "the run's newest; without a run, the weights that ship"
     decorated: Callable = with_choice

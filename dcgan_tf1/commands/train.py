@@ -4,64 +4,34 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcgan_tf1 import tensorflow_import
-from dcgan_tf1.commands.options import Kind, choice, folder_options, integer, number, option, text
+from dcgan_tf1.commands.data import describe
+from dcgan_tf1.commands.options import config_options, folder_options, integer, option
 from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.errors import SIGNAL_BASE, one_line
+from dcgan_tf1.errors import SIGNAL_BASE, UsageError, one_line
 from dcgan_tf1.tf_config import Task, read_task
 
 if TYPE_CHECKING:
+    from dcgan_tf1.data.sources import Dataset
     from dcgan_tf1.runs.folder import Run
     from dcgan_tf1.training.workers import Workers
 
-_BRIGHT = 0.5  # from this mean grey of the borders on, from 0 to 1, the background is taken to be white
-
-
-def _config_options(command: Callable) -> Callable:
-    """An option for each field of Config. An option that is not given is None, so that a run keeps its value."""
-    for field in reversed(dataclasses.fields(Config)):
-        help, default = field.metadata["help"], field.default
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-        if field.type is bool:
-            command = click.option(f"--{field.name}/--no-{field.name}", default=None, help=help)(command)
-        else:
-            command = option(f"--{field.name}", _kind(field), help, shown=shown)(command)
-    return command
-
-
-def _kind(field: dataclasses.Field) -> Kind:
-    """What the option of `field` takes."""
-    rule = field.metadata
-    if rule["choices"]:
-        return choice(rule["choices"])
-    if rule["length"]:
-        shortest, longest = rule["length"]
-        limits = f"from {rule['low']} to {rule['high']}"
-        return Kind(_read_integers, "N,N,...", f"{shortest} to {longest} integers {limits}, comma-separated")
-    if field.type is str:
-        return text("PATH")
-    return (integer if field.type is int else number)(rule["low"], rule["high"])
-
-
-def _read_integers(value: str) -> tuple[int, ...]:
-    if not re.fullmatch("[0-9]+(,[0-9]+)*", value):
-        raise ValueError
-    return tuple(map(int, value.split(",")))
-
 
 @click.command
-@_config_options
+@config_options(*Config.__dataclass_fields__)
+@option("--epochs", integer(1, 10**6), "passes over the images, in place of --iterations", shown="none")
 @folder_options("out_dir", "sample_dir", "checkpoint_dir", "log_dir")
-def train(folders: Folders, **settings: Any) -> int:
+def train(folders: Folders, epochs: int | None, **settings: Any) -> int:
     """Train a GAN, or go on with its training."""
     given = {name: value for name, value in settings.items() if value is not None}
+    if epochs and "iterations" in given:
+        raise UsageError("--epochs: found with --iterations, expected one of the two")
     config = Config(**given)
     if config.init_from:  # a resume finds the same, from any working directory
         from dcgan_tf1.sampling.fine_tuning import absolute
@@ -72,18 +42,15 @@ def train(folders: Folders, **settings: Any) -> int:
     from dcgan_tf1.runs.folder import Run, open_run
 
     if task and task.worker:  # the first worker, the chief, alone holds the run and writes to it
-        return _train(Run(folders, config, None), given, task)
+        return _train(Run(folders, config, None), given, epochs, task)
     with open_run(folders, config, given) as run:
-        if run.finished and not task:  # other workers would have to be told
+        if run.finished and not epochs and not task:  # other workers would have to be told
             return _say_finished(run)
-        return _train(run, given, task)
+        return _train(run, given, epochs, task)
 
 
-def _train(run: "Run", given: dict[str, Any], task: Task | None) -> int:
+def _train(run: "Run", given: dict[str, Any], epochs: int | None, task: Task | None) -> int:
     """Train `run`, alone or as one of the workers that train it together. Returns the exit code."""
-    from dcgan_tf1.data import sources
-    from dcgan_tf1.runs.folder import with_dataset
-
     chief, start, workers = not (task and task.worker), None, None
     if run.config.init_from and not run.start and chief:
         from dcgan_tf1.sampling import fine_tuning
@@ -96,17 +63,12 @@ def _train(run: "Run", given: dict[str, Any], task: Task | None) -> int:
             from dcgan_tf1.training.workers import Workers
 
             workers = stack.enter_context(Workers(task, run.config.worker_timeout))
-            run = _agree(workers, task, run, given)
-            if run.finished:
+            run = _agree(workers, task, run, given | {"epochs": epochs})
+            if run.finished and not epochs:
                 return _say_finished(run)
-        dataset = workers.together(lambda: sources.load_for(run.config)) if workers else sources.load_for(run.config)
-        run = with_dataset(run, dataset) if chief else run
-        if workers:
-            record = dataset.record(run.config.conditional)
-            workers.agree({"--dataset": record["digest"], "labels of --dataset": record.get("labels_digest")})
-        print(one_line(f"data: {dataset.name}, {len(dataset.images)} images"), flush=True)
-        if run.config.channels == 1 and not run.config.invert and sources.bright_border(dataset.images) > _BRIGHT:
-            print("note: the borders of the images are bright; for dark ink on white paper, start with --invert")
+        run, dataset = _with_dataset(run, given, epochs, workers, chief)
+        if run.finished:
+            return _say_finished(run)
 
         tensorflow_import.import_tensorflow()
         from dcgan_tf1.training import loop
@@ -114,6 +76,40 @@ def _train(run: "Run", given: dict[str, Any], task: Task | None) -> int:
         initial = fine_tuning.read_start(start, run.config, dataset) if start else None
         number = loop.train(run, dataset, initial=initial, workers=workers)
         return SIGNAL_BASE + number if number else 0
+
+
+def _with_dataset(
+    run: "Run", given: dict[str, Any], epochs: int | None, workers: "Workers | None", chief: bool
+) -> tuple["Run", "Dataset"]:
+    """The run with the settings that depend on its data set, and the data set, which is told in a few lines."""
+    from dcgan_tf1.data import sources
+    from dcgan_tf1.runs.folder import fit_batch, with_dataset
+
+    moved = run.start and chief and {"dataset", "data_dir"}.isdisjoint(given)
+    recorded = str(run.folders.checkpoints) if moved else ""
+
+    def load() -> sources.Dataset:
+        return sources.load_for(run.config, recorded=recorded)
+
+    dataset = workers.together(load) if workers else load()
+    run = with_dataset(run, dataset) if chief else run
+    if workers:
+        record = dataset.record(run.config.conditional)
+        workers.agree({"--dataset": record["digest"], "labels of --dataset": record.get("labels_digest")})
+    for line in describe(dataset, run.config) if chief else ():
+        print(one_line(line), flush=True)
+    config, count = run.config, len(dataset.images)
+    config = fit_batch(config, count, workers.count if workers else 1)
+    if epochs:
+        steps = count // config.batch_size
+        config = config.replace(iterations=epochs * steps)
+        print(f"epochs: {epochs} of {steps} steps, to step {config.iterations}")
+    run = run._replace(config=config)
+    if run.start and config.lr_decay == "linear" and not run.finished:
+        end, planned = config.iterations, run.start.config.iterations
+        if end != planned:
+            print(f"learning rates: they fall to zero at step {end} now, and no longer at step {planned}")
+    return run, dataset
 
 
 def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) -> "Run":

@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import io
 import itertools
+import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,8 @@ import numpy as np
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import idx
 from dcgan_tf1.data.classes import MOST, Classes, check_names, is_name
-from dcgan_tf1.data.decoding import Form
-from dcgan_tf1.data.folders import read_folder
+from dcgan_tf1.data.decoding import Form, form_of, stretched
+from dcgan_tf1.data.folders import SUFFIXES, Pictures, read_folder, read_picture
 from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
 from dcgan_tf1.errors import DataError, UsageError
 from dcgan_tf1.tensorflow_import import import_tensorflow
@@ -48,6 +49,9 @@ class Dataset(NamedTuple):
     """The sha256, in hex, that the images have as an IDX file. It is the same from every kind of file."""
     names: tuple[str, ...] | None = None
     """The names of the labels 0, 1, ...; None: labels are numbers, and have no other names."""
+    files: tuple[str, ...] = ()  # the file of each image; nothing where one file holds them all
+    notes: Sequence[str] = ()  # what was odd about the files, in lines
+    tests: int | None = None  # how many images the test split has; None: that takes to read it
 
     @property
     def is_mnist(self) -> bool:
@@ -87,6 +91,12 @@ class Dataset(NamedTuple):
         return indices
 
     @property
+    def counts(self) -> dict[str, int]:
+        """The number of images of each class, by its name; nothing where there are no labels."""
+        values, counts = np.unique([] if self.labels is None else self.labels, return_counts=True)
+        return dict(zip(map(self._name, values), counts.tolist(), strict=True))
+
+    @property
     def labels_in_order(self) -> np.ndarray:
         """The different labels, in ascending order; nothing where there are none."""
         return np.unique([] if self.labels is None else self.labels)
@@ -95,9 +105,9 @@ class Dataset(NamedTuple):
         return self.names[label] if self.names else str(label)
 
     def record(self, conditional: bool) -> dict[str, Any]:
-        """What a checkpoint records of the data set: `name`, `digest` and, for a conditional GAN, the `classes` by
-        their names and the `labels_digest`. Raises DataError as `classes` does."""
-        record: dict[str, Any] = {"name": self.name, "digest": self.digest}
+        """What a checkpoint records of the data set: `name`, `digest`, the number of `images` and, for a conditional
+        GAN, the `classes` by their names and the `labels_digest`. Raises DataError as `classes` does."""
+        record: dict[str, Any] = {"name": self.name, "digest": self.digest, "images": len(self.images)}
         if conditional:
             names, indices = self.classes()
             record["classes"] = list(names)
@@ -108,15 +118,24 @@ class Dataset(NamedTuple):
 def check_dataset_record(record: Any, conditional: bool) -> None:
     """Raise ValueError unless `record`, read from a file, is one that `Dataset.record` could have made."""
     keys = ("name", "digest", "labels_digest") if conditional else ("name", "digest")
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in keys):
+    good = isinstance(record, dict) and all(isinstance(record.get(key), str) for key in keys)
+    if not good or not isinstance(record.get("images", 0), int):  # earlier versions did not count them
         raise ValueError("found no record of the data set")
     check_names(record.get("classes", []), conditional)
 
 
-def load_for(config: Config, split: str = "train", announce: Callable[[str], object] = print) -> Dataset:
-    """The data set of a run; see `load`."""
-    form = Form(config.channels, config.invert, config.skip_bad)
-    return load(config.dataset, config.data_dir, split, announce, form)
+def load_for(
+    config: Config, split: str = "train", announce: Callable[[str], object] = print, recorded: str = ""
+) -> Dataset:
+    """The data set of a run; see `load`.
+
+    Raises DataError also if it is no longer where `recorded`, if that is not empty, says that it was.
+    """
+    for name, path in (("dataset", config.dataset), ("data_dir", config.data_dir)) if recorded else ():
+        if os.path.isabs(path) and not os.path.exists(path):
+            fault = f"found no {shorten(path, 60)!r}, which {shorten(recorded)} recorded"
+            raise DataError(f"--{name}: {fault}; give its new place by this flag")
+    return load(config.dataset, config.data_dir, split, announce, form_of(config))
 
 
 def load(
@@ -136,23 +155,18 @@ def load(
     Raises:
         DataError: the data is missing or malformed, has no such split or not the channels that are wanted, or is called
             MNIST and is not MNIST.
-        UsageError: MNIST, or scikit-learn's digits, are wanted inverted.
+        UsageError: MNIST, or scikit-learn's digits, are wanted inverted, stretched or cut.
     """
-    if form.invert and dataset in ("auto", "mnist", "digits"):
-        fault = f"found with --dataset {dataset}, expected a PATH: its digits are bright on black already"
-        raise UsageError(f"--invert: {fault}")
+    changed = next((name for name in ("invert", "stretch", "grid") if getattr(form, name) != getattr(_PLAIN, name)), "")
+    if changed and dataset in ("auto", "mnist", "digits"):
+        fault = f"found with --dataset {dataset}, expected a PATH: its digits are single, and bright on black, already"
+        raise UsageError(f"--{changed}: {fault}")
     found = _load(dataset, data_dir, split, announce, form)
     channels = 1 if found.images.ndim == 3 else 3
     if channels != form.channels:
         images = f"the images of {shorten(found.name)} are {'grey' if channels == 1 else 'in colour'}"
         raise DataError(f"--channels: found {form.channels}, expected {channels}: {images}")
     return found
-
-
-def bright_border(images: np.ndarray) -> float:
-    """The mean grey, from 0 to 1, of the outermost pixels of some of the images, uint8 [N, side, side]."""
-    some = images[:: max(1, len(images) // 1000)]
-    return float(np.concatenate([some[:, [0, -1]], some[:, :, [0, -1]].swapaxes(1, 2)], 1).mean() / 255)
 
 
 def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], object], form: Form) -> Dataset:
@@ -179,6 +193,8 @@ def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], obj
             return _load_folder(path, split, form, announce)
         except OSError as error:
             raise DataError(f"{shorten(path, 80)}: {error.strerror}, expected a folder that can be read") from error
+    if path.suffix.lower() in SUFFIXES:
+        return _of_pictures(path.name, read_picture(path, form, announce))
     return _dataset(path.name, *read_images(path, split), form)
 
 
@@ -198,8 +214,13 @@ def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], o
     if batches:
         images, labels = read_cifar(batches)
         return _dataset(name, images, labels, form)._replace(names=_read_names(path / "batches.meta.txt", labels))
-    pictures = read_folder(path, split, form, announce)
-    return Dataset(name, pictures.images, pictures.labels, pictures.digest, pictures.names)
+    return _of_pictures(name, read_folder(path, split, form, announce))
+
+
+def _of_pictures(name: str, pictures: Pictures) -> Dataset:
+    """A data set of picture files."""
+    images, labels, names, digest, files, tests, notes = pictures
+    return Dataset(name, images, labels, digest, names, files, notes, tests)
 
 
 def _read_names(path: Path, labels: np.ndarray) -> tuple[str, ...] | None:
@@ -216,7 +237,11 @@ def _read_names(path: Path, labels: np.ndarray) -> tuple[str, ...] | None:
 
 
 def _dataset(name: str, images: np.ndarray, labels: np.ndarray | None, form: Form = _PLAIN) -> Dataset:
-    """A data set, with bright and dark exchanged where `form` says so."""
+    """A data set of images in one file, stretched and inverted where `form` says so."""
+    if math.prod(form.grid) > 1:
+        raise DataError(f"--grid: found images in {shorten(name)} that are apart already, expected pictures")
+    if form.stretch:
+        images = np.stack([stretched(image) for image in images])
     if form.invert:
         images = 255 - images
     return Dataset(name, images, labels, idx.digest(images))
@@ -289,4 +314,4 @@ def _digits() -> Dataset:
         # Values run from 0 to 16. The middle half is stretched to the full range, which gives about MNIST's shares of
         # black, grey and white. Enlarging alone would leave everything grey and blurred.
         strokes = np.clip((scans - 4) * 255 / 8, 0, 255).round().astype(np.uint8)
-        return _dataset("digits", np.pad(strokes, ((0, 0), (4, 4), (4, 4))), labels.astype(np.uint8))
+        return _dataset("digits", np.pad(strokes, ((0, 0), (4, 4), (4, 4))), labels.astype(np.uint8))._replace(tests=0)

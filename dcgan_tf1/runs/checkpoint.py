@@ -76,6 +76,8 @@ def lock(folder: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             holder.unlink()
+            if os.listdir(folder) == [path.name]:  # nothing was begun
+                path.unlink()
         held.release()
 
 
@@ -234,6 +236,12 @@ def steps(folder: Path) -> list[int]:
     """The steps that have any file in `folder`, newest first."""
     matches = (_MODEL_FILE.fullmatch(name) for name in os.listdir(folder))
     return sorted({int(match[1]) for match in matches if match}, reverse=True)
+
+
+def step_of(path: Path) -> int | None:
+    """The step of a checkpoint of which `path` is a file, or the prefix of its files; None: it is none by its name."""
+    match = _MODEL_FILE.fullmatch(path.name) or _MODEL_FILE.fullmatch(f"{path.name}.json")
+    return int(match[1]) if match else None
 
 
 def _remove(folder: Path, step: int) -> None:

@@ -2,15 +2,16 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dcgan_tf1.config import Config, Folders
-from dcgan_tf1.data import draws
+from dcgan_tf1.data.readers import shorten
 from dcgan_tf1.data.sources import Dataset
 from dcgan_tf1.errors import CheckpointError, DataError, one_line
-from dcgan_tf1.files import make_folder
+from dcgan_tf1.files import made_folders
 from dcgan_tf1.runs import checkpoint
 
 
@@ -33,9 +34,9 @@ def open_run(
 ) -> Iterator[Run]:
     """Hold the run in `folders` for this process until the block ends.
 
-    The folders are made where they are missing, and what a killed process left half-written in them is removed. A run
-    that is there keeps its settings, except for those in `given`. Damaged checkpoints that are passed over are printed,
-    and so are settings that change.
+    Folders that are missing are made, and go again where nothing is written to them. What a killed process left
+    half-written is removed. A run that is there keeps its settings, except for those in `given`. Damaged checkpoints
+    that are passed over are printed, and so are settings that change.
 
     Args:
         config: the settings of a new run.
@@ -47,9 +48,7 @@ def open_run(
         CheckpointError: the run has no good checkpoint left, or `given` changes what a run cannot change.
         OutputError: a folder cannot be written.
     """
-    for folder in folders:
-        make_folder(folder)
-    with checkpoint.lock(folders.checkpoints):
+    with made_folders(*folders), checkpoint.lock(folders.checkpoints):
         for folder in folders:
             checkpoint.clean(folder)
         if step is None:
@@ -62,13 +61,12 @@ def open_run(
         given = dict(config.to_json() if given is None else given)
         if given.get("precision") == "auto":  # what a run began with is kept
             del given["precision"]
+        if given.get("batch_size", 0) > start.dataset.get("images", math.inf):  # as `fit_batch` would
+            given["batch_size"] = start.config.batch_size
         changed = _changed(start, given)
         run = Run(folders, start.config.replace(**given), start)
         for name in changed if not run.finished else ():
             print(f"{name}: {getattr(start.config, name)} until step {start.step}, {given[name]} from there")
-        end, planned = run.config.iterations, start.config.iterations
-        if run.config.lr_decay == "linear" and end != planned and not run.finished:
-            print(f"learning rates: they fall to zero at step {end} now, and no longer at step {planned}")
         yield run
 
 
@@ -95,22 +93,37 @@ def with_dataset(run: Run, dataset: Dataset) -> Run:
     """The same run with its data set recorded in the settings, so that a resume finds it from any working directory.
 
     Raises CheckpointError: the run was trained on other data; DataError: the images are too large, or have no labels
-    that a conditional GAN can learn; UsageError: the batch is larger than the data set.
+    that a conditional GAN can learn.
     """
     config, start = run.config, run.start
     record = dataset.record(config.conditional)
     for digest in ("digest", "labels_digest"):
         if start and start.dataset.get(digest) != record.get(digest):
             found, trained = (f"{each['name']} ({digest} {each.get(digest)!s:.12})" for each in (record, start.dataset))
-            expected = f"expected {trained}, which {run.folders.checkpoints} was trained on; use another --out_dir"
+            advice = "use another --out_dir"
+            before, now = start.dataset.get("images", math.inf), record["images"]
+            if before < now and start.dataset["name"] == record["name"]:
+                found, trained = f"{now} images in {shorten(record['name'])}, which has grown", str(before)
+                advice += ", with --init_from that folder to start from its weights"
+            expected = f"expected {trained}, which {shorten(run.folders.checkpoints)} was trained on; {advice}"
             raise CheckpointError(f"--dataset: found {found}, {expected}")
     side = dataset.images.shape[1]
     if side > config.image_size:
         expected = f"{config.image_size}x{config.image_size}, which --model {config.model} makes"
         raise DataError(f"--dataset: found images of {side}x{side}, expected {expected}")
-    draws.batch_indices(len(dataset.images), config.batch_size, config.seed, 0)  # refuses a batch beyond the data
     name = dataset.name if config.dataset == "auto" else _absolute(config.dataset)
     return run._replace(config=config.replace(dataset=name, data_dir=_absolute(config.data_dir)))
+
+
+def fit_batch(config: Config, count: int, workers: int = 1) -> Config:
+    """The settings with a batch that `count` images can make, in equal shares for the workers.
+
+    Raises DataError if there are fewer than two images for each of them.
+    """
+    if count < 2 * workers:
+        expected = f"expected {2 * workers} at least; --grid ROWSxCOLUMNS cuts a sheet of many digits"
+        raise DataError(f"--dataset: found {count} image{'s' * (count > 1)}, {expected}")
+    return config.replace(batch_size=min(config.batch_size, count - count % workers))
 
 
 def _absolute(path: str) -> str:

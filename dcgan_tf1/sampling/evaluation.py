@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from dcgan_tf1.data import draws, sources
 from dcgan_tf1.errors import DataError
-from dcgan_tf1.files import make_folder, write_whole
+from dcgan_tf1.files import write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import metrics
 from dcgan_tf1.quality.classifier import KINDS, SIDE, Classifier
@@ -81,10 +81,9 @@ def evaluate(
     Raises:
         CheckpointError: the weights of the GAN, or the classifier's, are not what they should be.
         DataError: there are too few images, or a test image has a label that no training image has.
-        OutputError: `logs` cannot be written.
+        OutputError: `logs`, which must be there, cannot be written.
     """
     began = time.monotonic()
-    make_folder(logs)
     if train.digest == test.digest:
         rest, held_out = hold_out(train)
         taken = f"{len(held_out)} of the training images take its place, which the GAN has been trained on"

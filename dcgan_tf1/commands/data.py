@@ -1,0 +1,79 @@
+"""`run.py data`: what a data set is understood to be, before anything is trained on it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcgan_tf1.commands.options import config_options, force, option, text
+from dcgan_tf1.config import Config
+from dcgan_tf1.errors import DataError, one_line
+
+if TYPE_CHECKING:
+    from dcgan_tf1.data.sources import Dataset
+
+_SHEET = "contact_sheet.png"
+_SHOWN = 10  # images of a class; of images without classes, rows of as many
+_MOST_ROWS = 200
+
+
+@click.command
+@click.argument("dataset", type=text("PATH").type, metavar="PATH", default="auto")
+@config_options("data_dir", "channels", "invert", "stretch", "fit", "grid", "skip_bad")
+@option("--out", text("FILE"), "PNG file of ten images of each class, as the networks will see them", shown=_SHEET)
+@force
+def data(out: str | None, force: bool, **settings: Any) -> int:
+    """Say and show what a data set holds.
+
+    PATH is what --dataset of train takes. Without --out, the contact sheet replaces the one before it.
+    """
+    config = Config(**{name: value for name, value in settings.items() if value is not None})
+    path = Path(out or _SHEET)
+
+    from dcgan_tf1.data import sources
+    from dcgan_tf1.files import make_folder, refuse_existing
+
+    refuse_existing(path.parent, [path.name], force or out is None)
+    dataset = sources.load_for(config)
+    for line in describe(dataset, config):
+        print(one_line(line))
+    make_folder(path.parent)
+    _write_sheet(dataset, config, path)
+    print(path)
+    return 0
+
+
+def describe(dataset: "Dataset", config: Config) -> list[str]:
+    """Lines of what the training images of a run were understood to be."""
+    from dcgan_tf1.data import notes, sources
+    from dcgan_tf1.data.decoding import form_of
+
+    tests, faults = dataset.tests, []
+    if tests is None:
+        try:
+            test = sources.load_for(config, "test", announce=lambda line: None)
+            tests = 0 if test.digest == dataset.digest else len(test.images)
+        except DataError as error:
+            tests, faults = 0, [f"note: there are no test images: {error}"]
+    return notes.describe(dataset, form_of(config), config.batch_size, tests) + faults
+
+
+def _write_sheet(dataset: "Dataset", config: Config, path: Path) -> None:
+    """Write the contact sheet of a data set. Raises OutputError if it cannot be written."""
+    import numpy as np
+
+    from dcgan_tf1.pictures import images
+    from dcgan_tf1.pictures.contact_sheet import contact_sheet
+
+    def some(chosen: np.ndarray, count: int) -> np.ndarray:
+        """At most `count` of those that were chosen, evenly spaced."""
+        return chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)]
+
+    members = [np.flatnonzero(dataset.labels == label) for label in dataset.labels_in_order[:_MOST_ROWS]]
+    rows = [some(each, _SHOWN) for each in members]
+    titles = [(name, f"{count} image{'s' * (count > 1)}") for name, count in dataset.counts.items()]
+    if not rows:
+        chosen = some(np.arange(len(dataset.images)), _SHOWN * _SHOWN)
+        rows = [chosen[i : i + _SHOWN] for i in range(0, len(chosen), _SHOWN)]
+    shown = images.fit(dataset.images, config.image_size)
+    images.save_png(path, contact_sheet(shown, rows, titles[:_MOST_ROWS]))
