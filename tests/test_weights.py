@@ -231,6 +231,17 @@ def test_ways_to_name_a_checkpoint(finished, path, tmp_path, monkeypatch):
     monkeypatch.chdir(finished)
     assert weights.find_weights(None, None, pytest.fail).step == 200
     assert weights.find_weights("50", None, pytest.fail).step == 50
+    for name in ("model-50", "model-50.index", "model-50.data-00000-of-00001", "model-50.json"):
+        assert weights.find_weights(f"checkpoints/{name}", None, pytest.fail).step == 50
+
+
+@pytest.mark.parametrize("wanted", ["", "model-5", "model-5.index", "model.ckpt-5", "model.ckpt-5.meta"])
+def test_a_checkpoint_of_another_program_is_called_that(finished, wanted, tmp_path):
+    shutil.copy(finished / "checkpoints" / "model-50.index", tmp_path / "model-5.index")
+    for suffix in ("index", "meta"):
+        shutil.copy(finished / "checkpoints" / "model-50.index", tmp_path / f"model.ckpt-5.{suffix}")
+    with pytest.raises(CheckpointError, match="found a TensorFlow checkpoint of another program at "):
+        weights.find_weights(tmp_path / wanted, None, pytest.fail)
 
 
 def test_the_weights_that_ship(tmp_path, monkeypatch):
@@ -241,7 +252,14 @@ def test_the_weights_that_ship(tmp_path, monkeypatch):
     assert found.path.stat().st_size < 6e6
     recipe = Config(preset="long", conditional=True)
     differs = {name for name, value in recipe.to_json().items() if value != getattr(found.config, name)}
-    assert differs == {"preset", "dataset", "precision", "sample_every", "max_to_keep"}  # nothing that the weights owe
+    assert differs == {
+        "preset",
+        "dataset",
+        "precision",
+        "sample_every",
+        "max_to_keep",
+        "fit",
+    }  # nothing that the weights owe
     for name, data, classes in (("weights", "mnist", 10), ("unconditional", "mnist", 0), ("fashion", "fashion", 10)):
         found = weights.find_weights(name, None, pytest.fail)
         assert found.dataset["name"] == data and len(found.dataset.get("classes", ())) == classes
