@@ -145,8 +145,8 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
 
     They move in the order of `names`, so that all are there when the last one is. Old ones move out of the way before,
     since old files beside new ones would be worse than none. A process that is killed meanwhile loses neither: the next
-    one that writes to `folder` finds both in the temporary folder, and moves the new ones. A single name may be a
-    folder's.
+    one that writes to `folder` finds both in the temporary folder, and moves the new ones. A name may be that of a
+    folder, which replaces none.
 
     Raises OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
     """
@@ -160,8 +160,8 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
             with contextlib.suppress(OSError):  # not all file systems can
                 stack.enter_context(_held(temporary))
             yield temporary
-            for name in names:
-                sync(temporary / name)
+            for path in (path for name in names for path in ((temporary / name), *(temporary / name).rglob("*"))):
+                sync(path)
             refuse_existing(folder, names, force)  # some may have come meanwhile
             _move_in(temporary, names)
     except OSError as error:

@@ -368,11 +368,13 @@ def test_a_class_has_one_name_everywhere(names, numbers, tmp_path):
             output("interpolate", "--from", name, "--to", name, "--rows", 2, "--steps", 2, *made, "--force")
             with Image.open(tmp_path / "made" / "interpolation.png") as picture:
                 assert np.array_equal(np.asarray(picture)[1:33, 1:33], expected[0])
-        for form in ("npz", "idx"):
+        for form in ("npz", "idx", "png"):
             flags = ["generate", "--labels", "--num_digits", 30, "--out_dir", tmp_path / "run"]
             output(*flags, "--format", form, "--out", tmp_path / form)
-        found = sources.load(str(tmp_path / "idx"), "").classes()
-        assert [found.names[i] for i in found.indices] == [gan.classes[i % len(names)] for i in range(30)]
+        shown, folders = (sources.load(str(tmp_path / form), "") for form in ("idx", "png"))
+        assert folders.digest == shown.digest
+        for found in (shown.classes(), folders.classes()):
+            assert [found.names[i] for i in found.indices] == [gan.classes[i % len(names)] for i in range(30)]
         with np.load(tmp_path / "npz" / "digits.npz") as arrays:
             assert arrays["classes"][arrays["labels"]].tolist() == [gan.classes[i % len(names)] for i in range(30)]
         for label in (np.int64(8), *((1, 2) if not numbers else ())):

@@ -369,12 +369,18 @@ def test_a_data_set(at_hand, form, names, tmp_path):
     assert found.labels is None and np.array_equal(found.images, at_hand.sample(5, seed=0))
 
 
-def test_files_that_are_there(at_hand, tmp_path):
-    for name in ("digits.png", "interpolation.png"):
+def test_files_that_are_there_are_found_at_once(tmp_path, no_tensorflow):
+    names = ("digits.png", "interpolation.png", "3_00009.png", "7")
+    for name in names:
         (tmp_path / name).write_bytes(b"mine")
-    for command in (["generate", "--format", "grid"], ["interpolate", "--rows", 1]):
-        assert_error(run(*command, "--out", tmp_path), 5, "--force")
-        assert contents(tmp_path) == {"digits.png": b"mine", "interpolation.png": b"mine"}
+    commands = ("generate --format grid", "interpolate", "generate --digit 3", "generate --labels")
+    for command, name in zip(commands, names, strict=True):
+        assert_error(run(*command.split(), "--out", tmp_path), 5, f"{name}: found a file", "--force")
+    assert contents(tmp_path) == dict.fromkeys(names, b"mine")
+
+
+def test_files_that_are_there_are_replaced_by_force(at_hand, tmp_path):
+    (tmp_path / "digits.png").write_bytes(b"mine")
     output("generate", "--format", "grid", "--out", tmp_path, "--force")
     assert (tmp_path / "digits.png").read_bytes() != b"mine"
 
@@ -459,7 +465,7 @@ FLAGS = {
     "--size": ["30"],
     "--scale": ["0", "2 --format npz"],
     "--format": ["bmp"],
-    "--labels": [""],
+    "--labels": ["--format grid"],
     "--min_confidence": ["0.5", "nan --digit 1", "1.5 --digit 1"],
 }
 MISUSE = [

@@ -1,5 +1,6 @@
 """`run.py generate`: digits of a trained GAN, as pictures or as a data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ _LARGEST_GRID = 10_000
 @option("--seed", integer(0, LARGEST_SEED), "seed of the digits; the same seed gives the same digits", default=0)
 @option("--digit --class", CLASS, "generate this digit only, or another class, by its name", name="label")
 @switch("--balanced", "generate equally many of each digit")
-@switch("--labels", "write labels too, in a data set")
+@switch("--labels", "write labels too, in a data set; pictures go to a folder for each class")
 @option("--min_confidence", number(0, 1), "how sure of a digit the classifier must be", shown=str(MIN_CONFIDENCE))
 @option("--format", choice(_FORMATS), "; ".join(map(": ".join, _FORMATS.items())), name="form", default="png")
 @sampling_options
@@ -46,8 +47,8 @@ def generate(
     if label is not None and balanced:
         raise UsageError("--balanced: found with --digit or --class, expected one of the two")
     pictures = form in ("png", "grid")
-    if labels and pictures:
-        raise UsageError(f"--labels: found with --format {form}, expected npz or idx")
+    if labels and form == "grid":
+        raise UsageError("--labels: found with --format grid, expected png, npz or idx")
     if scale is not None and not pictures:
         raise UsageError(f"--scale: found with --format {form}, expected png or grid")
     if min_confidence is not None and label is None and not balanced and not labels:
@@ -55,13 +56,19 @@ def generate(
     if form == "grid" and num_digits > _LARGEST_GRID:
         raise UsageError(f"--num_digits: found {num_digits}, expected at most {_LARGEST_GRID} in a grid")
 
-    with open_trained_gan(choice, {"--digit, --class": label}, balanced or labels) as gan:
-        if gan.classes and min_confidence is not None:
+    from dcgan_tf1.data.classes import DIGITS
+    from dcgan_tf1.files import refuse_existing
+    from dcgan_tf1.sampling.files import file_names, write_digits
+    from dcgan_tf1.sampling.request import Request
+
+    request = Request(num_digits, label, seed, balanced, min_confidence)
+
+    def check(classes: Sequence[str]) -> None:
+        if classes and min_confidence is not None:
             reason = "a conditional GAN generates the class it is asked for"
             raise UsageError(f"--min_confidence: found with a conditional GAN, expected none: {reason}")
-        from dcgan_tf1.sampling.files import write_digits
-        from dcgan_tf1.sampling.request import Request
+        refuse_existing(Path(out), file_names(form, request, labels, classes or DIGITS), force)
 
-        request = Request(num_digits, label, seed, balanced, min_confidence)
-        write_digits(gan, Path(out), form, request, labels, size, scale or DEFAULT_SCALE, force)
+    with open_trained_gan(choice, {"--digit, --class": label}, check, balanced or labels) as gan:
+        write_digits(gan, Path(out), form, request, labels, size, scale or (1 if labels else DEFAULT_SCALE), force)
     return 0

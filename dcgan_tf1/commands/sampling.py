@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dcgan_tf1 import tensorflow_import
@@ -31,13 +31,16 @@ def sampling_options(command: Callable) -> Callable:
     size, usual = "side of a digit in pixels", "28; in colour, that of the networks"
     command = force(weights_options(command))
     command = option("--out", text("DIR"), "folder to write to", default="generated")(command)
-    command = option("--scale", integer(1, 32), scale, shown=str(DEFAULT_SCALE))(command)
+    command = option("--scale", integer(1, 32), scale, shown=f"{DEFAULT_SCALE}, and 1 with labels")(command)
     return option("--size", choice((28, 32)), size, shown=usual)(command)
 
 
 @contextlib.contextmanager
 def open_trained_gan(
-    choice: WeightsChoice, classes: Mapping[str, str | None], by_class: bool = False
+    choice: WeightsChoice,
+    classes: Mapping[str, str | None],
+    check: Callable[[Sequence[str]], object],
+    by_class: bool = False,
 ) -> Iterator["TrainedGan"]:
     """The GAN that the user chose.
 
@@ -45,6 +48,7 @@ def open_trained_gan(
 
     Args:
         classes: the names of classes that it must be able to generate, by the flags that ask; None: any.
+        check: is given the names of the classes that it knows, or none, before TensorFlow is imported.
         by_class: whether classes are asked for in another way too.
 
     Raises:
@@ -64,6 +68,7 @@ def open_trained_gan(
     if source.config.channels > 1 and not names and (by_class or asked):
         flags = asked or "--balanced, --labels"
         raise UsageError(f"{flags}: found, expected none: these weights are of images in colour and know no classes")
+    check(names)
     with contextlib.suppress(ValueError):  # signals can only be set in the main thread
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(SIGNAL_BASE + number))
 

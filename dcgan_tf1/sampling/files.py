@@ -5,8 +5,9 @@ import math
 import re
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -17,16 +18,19 @@ from dcgan_tf1.files import all_or_none
 from dcgan_tf1.pictures import images
 from dcgan_tf1.quality import MIN_CONFIDENCE
 from dcgan_tf1.sampling.request import Request
-from dcgan_tf1.sampling.trained_gan import TrainedGan
+
+if TYPE_CHECKING:
+    from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 _IDX_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "classes.txt")
+PATHS = ("interpolation.gif", "interpolation.png")  # what `write_paths` writes
 _FRAMES_PER_STEP = 4  # of the film, for one step of the picture beside it
 _FRAME_SECONDS = 0.05
 _PAUSE = 10  # frames for which a film stands still at either end
 
 
 def write_digits(
-    gan: TrainedGan,
+    gan: "TrainedGan",
     out: Path,
     format: str,
     request: Request,
@@ -42,8 +46,9 @@ def write_digits(
             MNIST's).
         request: which digits.
         labels: whether a data set gets labels: for each digit the place of its class, from 0, in a list of names, which
-            is the array `classes`, or classes.txt beside IDX files. The classes are those that a conditional GAN was
-            asked for, or else the classifier's, which must then be sure of each digit.
+            is the array `classes`, or classes.txt beside IDX files. PNG files lie in folders of these names. The
+            classes are those that a conditional GAN was asked for, or else the classifier's, which must then be sure of
+            each digit.
         size: 28 or 32; None: 28, and in colour the size that the networks generate.
         scale: the pixels of a picture for each pixel of a digit.
 
@@ -70,16 +75,19 @@ def write_digits(
                 bar.update(len(selection.digits))
                 yield images.fit(selection.digits, size)
 
-    prefix = "" if request.label is None else f"{_file_name(request.label)}_"
-    names = {
-        "png": [f"{prefix}{i:05d}.png" for i in range(count)] if format == "png" else [],
-        "grid": ["digits.png"],
-        "npz": ["digits.npz"],
-        "idx": list(_IDX_FILES if labels else _IDX_FILES[:1]),
-    }[format]
+    names = file_names(format, request, labels, classes)
     with all_or_none(out, names, force) as folder:
         paths = [folder / name for name in names]
-        if format == "png":
+        if format == "png" and labels:
+            for path in paths:
+                path.mkdir()
+            labelled = (pair for part in parts() for pair in zip(part, known[-1], strict=True))
+            for i, (picture, index) in enumerate(labelled):
+                (paths[index] / f"{i:05d}.png").write_bytes(images.png(picture, scale))
+            for path in (path for path in paths if not any(path.iterdir())):
+                path.rmdir()
+                names.remove(path.name)
+        elif format == "png":
             pictures = (picture for part in parts() for picture in part)
             for path, picture in zip(paths, pictures, strict=True):
                 path.write_bytes(images.png(picture, scale))
@@ -105,8 +113,20 @@ def write_digits(
     print(", ".join(str(out / name) for name in (names if len(names) < 4 else [names[0], "...", names[-1]])))
 
 
+def file_names(format: str, request: Request, labels: bool, classes: Sequence[str]) -> list[str]:
+    """The names of the files, or of the folders, that `write_digits` writes for a GAN of those classes."""
+    prefix = "" if request.label is None else f"{_file_name(request.label)}_"
+    if format == "png" and labels:
+        return [re.sub(r'[/\\:*?"<>|]|^[.]|[. ]$', "-", name) for name in classes]
+    if format == "png":
+        return [f"{prefix}{i:05d}.png" for i in range(request.n)]
+    return {"grid": ["digits.png"], "npz": ["digits.npz"], "idx": list(_IDX_FILES if labels else _IDX_FILES[:1])}[
+        format
+    ]
+
+
 def write_paths(
-    gan: TrainedGan,
+    gan: "TrainedGan",
     out: Path,
     rows: int,
     steps: int,
@@ -122,21 +142,20 @@ def write_paths(
 
     For `rows`, `steps`, `labels` and `seeds` see `paths.interpolate`, for the others and what is raised `write_digits`.
     """
-    names = ["interpolation.gif", "interpolation.png"]
-    with all_or_none(out, names, force) as folder:
+    with all_or_none(out, PATHS, force) as folder:
         paths = gan.interpolate((steps - 1) * _FRAMES_PER_STEP + 1, rows, labels, seeds)
         size = size or _usual_size(gan)
         shape = gan.config.image_shape(size)
         paths = images.fit(paths.reshape(-1, *paths.shape[2:]), size).reshape(rows, -1, *shape)
         film = np.stack([images.grid(frame, _columns(rows)) for frame in paths.swapaxes(0, 1)])
         film = np.concatenate([film[:1].repeat(_PAUSE, 0), film, film[-1:].repeat(_PAUSE, 0), film[::-1]])
-        (folder / names[0]).write_bytes(images.gif(film, _FRAME_SECONDS, scale))
+        (folder / PATHS[0]).write_bytes(images.gif(film, _FRAME_SECONDS, scale))
         picture = images.grid(paths[:, ::_FRAMES_PER_STEP].reshape(-1, *shape), steps)
-        (folder / names[1]).write_bytes(images.png(picture, scale))
-    print(", ".join(str(out / name) for name in names))
+        (folder / PATHS[1]).write_bytes(images.png(picture, scale))
+    print(", ".join(str(out / name) for name in PATHS))
 
 
-def _usual_size(gan: TrainedGan) -> int:
+def _usual_size(gan: "TrainedGan") -> int:
     """The size of digits where none is asked for: that of MNIST's files in grey, and all of a picture in colour."""
     return 28 if gan.config.channels == 1 else gan.config.image_size
 
