@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from dcgan_tf1.data.sources import Dataset
 
 _SHEET = "contact_sheet.png"
-_SHOWN = 10  # images of a class; of images without classes, rows of as many
-_MOST_ROWS = 200
 
 
 @click.command
@@ -30,15 +28,22 @@ def data(out: str | None, force: bool, **settings: Any) -> int:
     config = Config(**{name: value for name, value in settings.items() if value is not None})
     path = Path(out or _SHEET)
 
+    import numpy as np
+
     from dcgan_tf1.data import sources
     from dcgan_tf1.files import make_folder, refuse_existing
+    from dcgan_tf1.pictures import images
+    from dcgan_tf1.pictures.contact_sheet import contact_sheet
 
     refuse_existing(path.parent, [path.name], force or out is None)
     dataset = sources.load_for(config)
     for line in describe(dataset, config):
         print(one_line(line))
+    known = zip(dataset.counts, dataset.labels_in_order, strict=True)
+    classes = {name: np.flatnonzero(dataset.labels == label) for name, label in known}
+    shown = images.fit(dataset.images, config.image_size)
     make_folder(path.parent)
-    _write_sheet(dataset, config, path)
+    images.save_png(path, contact_sheet(shown, classes or {"": np.arange(len(shown))}))
     print(path)
     return 0
 
@@ -56,24 +61,3 @@ def describe(dataset: "Dataset", config: Config) -> list[str]:
         except DataError as error:
             tests, faults = 0, [f"note: there are no test images: {error}"]
     return notes.describe(dataset, form_of(config), config.batch_size, tests) + faults
-
-
-def _write_sheet(dataset: "Dataset", config: Config, path: Path) -> None:
-    """Write the contact sheet of a data set. Raises OutputError if it cannot be written."""
-    import numpy as np
-
-    from dcgan_tf1.pictures import images
-    from dcgan_tf1.pictures.contact_sheet import contact_sheet
-
-    def some(chosen: np.ndarray, count: int) -> np.ndarray:
-        """At most `count` of those that were chosen, evenly spaced."""
-        return chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)]
-
-    members = [np.flatnonzero(dataset.labels == label) for label in dataset.labels_in_order[:_MOST_ROWS]]
-    rows = [some(each, _SHOWN) for each in members]
-    titles = [(name, f"{count} image{'s' * (count > 1)}") for name, count in dataset.counts.items()]
-    if not rows:
-        chosen = some(np.arange(len(dataset.images)), _SHOWN * _SHOWN)
-        rows = [chosen[i : i + _SHOWN] for i in range(0, len(chosen), _SHOWN)]
-    shown = images.fit(dataset.images, config.image_size)
-    images.save_png(path, contact_sheet(shown, rows, titles[:_MOST_ROWS]))

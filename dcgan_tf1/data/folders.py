@@ -78,7 +78,7 @@ def _read(root: Path, files: list[File], others: list[str], form: Form, announce
     names, bad = [file.name for file in files], {index for index, _ in found.bad}
     shown = tuple(name for i, name in enumerate(names) if i not in bad for _ in range(math.prod(form.grid)))
     odd = {kind: [names[i] for i in indices] for kind, indices in found.odd.items()}
-    about = [*notes.passed_over(others, names), *notes.odd_pictures(odd, len(files), form)]
+    about = notes.of_files(names, others, odd, form)
     return Pictures(found.images, None, None, found.digest, shown, 0, about)
 
 
