@@ -60,7 +60,7 @@ def test_who_holds_a_run_writes_through_no_link_and_waits_for_no_pipe(tmp_path, 
     with checkpoint.lock(tmp_path / "run"):
         assert holder.read_text() == f"{os.getpid()}\n"
     assert target.read_bytes() == b"mine"
-    (tmp_path / "run" / ".lock").unlink()
+    assert not (tmp_path / "run" / ".lock").exists()  # where nothing was begun
     (tmp_path / "run" / ".lock").symlink_to(target)
     with pytest.raises(OutputError, match=r"\.lock: found a link"), checkpoint.lock(tmp_path / "run"):
         pass
