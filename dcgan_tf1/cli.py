@@ -32,22 +32,17 @@ COMMANDS = (data, train, launch, generate, interpolate, animate, curves, evaluat
 COMPLETION = "_DCGAN_TF1_COMPLETE"  # a shell sets it to ask what a command line could go on with; click says how
 
 _USUAL = {
-    "lr learning_rate lrate g_lr d_lr": "use --lr_g and --lr_d",
-    "batch batchsize bs minibatch": "use --batch_size",
-    "epoch n_epochs num_epochs nepochs max_epochs niter": "use --epochs",
-    "steps num_steps n_steps max_steps train_steps iters num_iterations max_iter": "use --iterations",
-    "data dataroot data_root data_path dataset_path input input_dir": "use --dataset",
-    "output output_dir outdir save_dir results_dir": "use --out_dir",
-    "num_images num_samples n_samples samples n_images": "use --num_digits, of generate",
-    "image_size img_size imsize size resolution": "pictures of any size are resized",
-    "nz latent_dim latent_size z_size noise_dim": "use --z_dim",
-    "nc num_channels n_channels c_dim": "use --channels",
-    "resume continue restore load": "the same command goes on with a run",
-    "checkpoint ckpt model_path load_model": "use --init_from for training, --checkpoint elsewhere",
-    "gpu gpus device cuda": "TensorFlow takes the GPU that it finds",
-    "random_seed manual_seed manualseed": "use --seed",
+    "use --lr_g and --lr_d": ("--lr", "--learning_rate"),
+    "use --batch_size": ("--batch", "--bs", "--batchsize"),
+    "use --epochs or --iterations": ("--epoch", "--num_epochs", "--n_epochs", "--steps", "--max_steps", "--num_steps"),
+    "use --dataset": ("--data", "--dataroot", "--data_path", "--input"),
+    "use --out_dir": ("--output", "--outdir", "--output_dir", "--save_dir"),
+    "use --num_digits of generate": ("--num_images", "--num_samples", "--n_samples", "--samples"),
+    "pictures of any size are resized": ("--image_size", "--img_size", "--size", "--resolution"),
+    "use --z_dim": ("--nz", "--latent_dim", "--z_size"),
+    "the same command goes on with a run": ("--resume", "--continue", "--load"),
 }
-"""The usual names of other programs' flags, and what to do here."""
+"""What to do in place of the usual flags of other programs."""
 
 
 class _Commands(click.Group):
@@ -158,12 +153,9 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stopped:  # after --help and --version
         return stopped.exit_code
     except click.NoSuchOption as error:
-        name = error.option_name.lstrip("-").replace("-", "_").lower()
-        own = [
-            f"use --{name}" for option in (error.ctx.command.params if error.ctx else ()) if f"--{name}" in option.opts
-        ]
-        hint = next(iter(own + [hint for names, hint in _USUAL.items() if name in names.split()]), None)
-        told = f"No such option {error.option_name[:60]!r}: {hint}" if hint else error.format_message()
-        raise UsageError(f"{told.rstrip('.')}; see --help") from error
+        flag = error.option_name.replace("-", "_").replace("__", "--", 1)
+        hint = next((hint for hint, flags in _USUAL.items() if flag in flags), None)
+        told = f"No such option {error.option_name!r}: {hint}" if hint else error.format_message().rstrip(".")
+        raise UsageError(f"{told}; see --help") from error
     except click.ClickException as error:
         raise UsageError(f"{error.format_message().rstrip('.')}; see --help") from error

@@ -103,12 +103,11 @@ def _setting(
     high: float | None = None,
     choices: Iterable[Any] | None = None,  # the values allowed; None: any
     length: tuple[int, int] | None = None,  # how many numbers a list may have, at least and at most
-    separator: str = ",",  # what stands between the numbers of a list
     identity: bool = False,  # whether the setting stays the same for the life of a run
     model: str | None = None,  # the only family that has this setting; None: all families have it
 ) -> Any:
     """A field of `Config`."""
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length, "separator": separator}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "length": length}
     return dataclasses.field(default=default, metadata={**metadata, "identity": identity, "model": model})
 
 
@@ -160,7 +159,6 @@ class Config:
         low=1,
         high=4096,
         length=(2, 2),
-        separator="x",
         identity=True,
     )
     skip_bad: bool = _setting(False, "pass over pictures of a folder that cannot be read, and count them")
@@ -365,10 +363,10 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
 
 
 def expected_list(rule: Mapping[str, Any]) -> str:
-    """What a field with the metadata `rule` takes, if that is a list of integers."""
+    """What a field with the metadata `rule` takes, if that is a list of integers; those of a grid have an x between."""
     shortest, longest = rule["length"]
-    count = shortest if shortest == longest else f"{shortest} to {longest}"
-    return f"{count} integers from {rule['low']} to {rule['high']}, separated by {rule['separator']!r}"
+    count, between = (shortest, "an x") if shortest == longest else (f"{shortest} to {longest}", "commas")
+    return f"{count} integers from {rule['low']} to {rule['high']} with {between} between"
 
 
 def _short(value: Any) -> str:

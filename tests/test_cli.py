@@ -71,14 +71,14 @@ BAD = [
     (["--model", "dcgan28", "--output_kernel", "9"], "--output_kernel"),
     (["--preset", "reference", "--model", "mlp"], "--model"),
     (["--epochs", "2", "--iterations", "9"], "--epochs: found with --iterations"),
-    (["--grid", "4"], "--grid: found (4,), expected 2 integers from 1 to 4096, separated by 'x'"),
+    (["--grid", "4"], "--grid: found (4,), expected 2 integers from 1 to 4096 with an x between"),
     (["--grid", "4,5"], "--grid: found '4,5', expected 2 integers"),
     (["--learning_rate", "1e-3"], "'--learning_rate': use --lr_g and --lr_d; see --help"),
     (["--num-epochs", "5"], "use --epochs"),
-    (["--batch-size=5"], "use --batch_size"),
+    (["--batch=5"], "use --batch_size"),
     (["--image_size", "32"], "pictures of any size are resized"),
     (["--resume"], "the same command goes on with a run"),
-    (["generate", "--num_images", "5"], "use --num_digits"),
+    (["generate", "--num_images", "5"], "use --num_digits of generate"),
 ]
 
 

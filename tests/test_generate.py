@@ -432,7 +432,9 @@ def test_all_or_none(form, tmp_path, monkeypatch):
     files.write_digits(Endless(), tmp_path, form, Request(3, seed=0), labels=form != "png")
     before = contents(tmp_path)
     with pytest.raises(OutputError, match="No space left"):
-        files.write_digits(Endless(0, fill_the_disk), tmp_path, form, Request(3, seed=0), labels=form != "png", force=True)
+        files.write_digits(
+            Endless(0, fill_the_disk), tmp_path, form, Request(3, seed=0), labels=form != "png", force=True
+        )
     assert contents(tmp_path) == before
 
 

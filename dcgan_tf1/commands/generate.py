@@ -56,19 +56,17 @@ def generate(
     if form == "grid" and num_digits > _LARGEST_GRID:
         raise UsageError(f"--num_digits: found {num_digits}, expected at most {_LARGEST_GRID} in a grid")
 
-    from dcgan_tf1.data.classes import DIGITS
-    from dcgan_tf1.files import refuse_existing
     from dcgan_tf1.sampling.files import file_names, write_digits
     from dcgan_tf1.sampling.request import Request
 
-    request = Request(num_digits, label, seed, balanced, min_confidence)
+    request, asked = Request(num_digits, label, seed, balanced, min_confidence), {"--digit, --class": label}
 
-    def check(classes: Sequence[str]) -> None:
-        if classes and min_confidence is not None:
+    def files(classes: Sequence[str]) -> list[str]:
+        return file_names(form, request, labels, classes)
+
+    with open_trained_gan(choice, asked, out, files, force, balanced or labels) as gan:
+        if gan.classes and min_confidence is not None:
             reason = "a conditional GAN generates the class it is asked for"
             raise UsageError(f"--min_confidence: found with a conditional GAN, expected none: {reason}")
-        refuse_existing(Path(out), file_names(form, request, labels, classes or DIGITS), force)
-
-    with open_trained_gan(choice, {"--digit, --class": label}, check, balanced or labels) as gan:
         write_digits(gan, Path(out), form, request, labels, size, scale or (1 if labels else DEFAULT_SCALE), force)
     return 0

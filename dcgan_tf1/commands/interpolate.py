@@ -1,6 +1,5 @@
 """`run.py interpolate`: paths from digits to other digits."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -34,12 +33,8 @@ def interpolate(
     """Generate paths from digits to other digits: a grid and a GIF."""
     seeds = seed, seed + 1 if to_seed is None else to_seed
 
-    from dcgan_tf1.files import refuse_existing
     from dcgan_tf1.sampling.files import PATHS, write_paths
 
-    def check(classes: Sequence[str]) -> None:
-        refuse_existing(Path(out), PATHS, force)
-
-    with open_trained_gan(choice, {"--from": start, "--to": end}, check) as gan:
+    with open_trained_gan(choice, {"--from": start, "--to": end}, out, lambda classes: PATHS, force) as gan:
         write_paths(gan, Path(out), rows, steps, (start, end), seeds, size, scale or DEFAULT_SCALE, force)
     return 0

@@ -146,7 +146,7 @@ def config_options(*names: str) -> Callable:
     def decorate(command: Callable) -> Callable:
         for field in (Config.__dataclass_fields__[name] for name in reversed(names)):
             help, default = field.metadata["help"], field.default
-            shown = field.metadata["separator"].join(map(str, default)) if isinstance(default, tuple) else str(default)
+            shown = "x,"[len(default) > 2].join(map(str, default)) if isinstance(default, tuple) else str(default)
             if field.type is bool:
                 command = click.option(f"--{field.name}/--no-{field.name}", default=None, help=help)(command)
             else:
@@ -162,21 +162,17 @@ def _kind(field: dataclasses.Field) -> Kind:
     if rule["choices"]:
         return choice(rule["choices"])
     if rule["length"]:
-        return Kind(*_integers(rule["separator"]), expected_list(rule))
+        metavar = "ROWSxCOLUMNS" if rule["length"] == (2, 2) else "N,N,..."
+        return Kind(_read_integers, metavar, expected_list(rule))
     if field.type is str:
         return text("PATH")
     return (integer if field.type is int else number)(rule["low"], rule["high"])
 
 
-def _integers(separator: str) -> tuple[Callable[[str], tuple[int, ...]], str]:
-    """A function that reads integers with a `separator` between them, and how the help shows such a list."""
-
-    def read(value: str) -> tuple[int, ...]:
-        if not re.fullmatch(f"[0-9]+({separator}[0-9]+)*", value):
-            raise ValueError
-        return tuple(map(int, value.split(separator)))
-
-    return read, "N,N,..." if separator == "," else "ROWSxCOLUMNS"
+def _read_integers(value: str) -> tuple[int, ...]:
+    if not re.fullmatch("[0-9]+(,[0-9]+)*|[0-9]+x[0-9]+", value):
+        raise ValueError
+    return tuple(map(int, re.split("[,x]", value)))
 
 
 class WeightsChoice(NamedTuple):

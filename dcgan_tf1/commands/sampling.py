@@ -3,7 +3,8 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcgan_tf1 import tensorflow_import
@@ -39,7 +40,9 @@ def sampling_options(command: Callable) -> Callable:
 def open_trained_gan(
     choice: WeightsChoice,
     classes: Mapping[str, str | None],
-    check: Callable[[Sequence[str]], object],
+    out: str,
+    files: Callable[[Sequence[str]], Iterable[str]],
+    force: bool,
     by_class: bool = False,
 ) -> Iterator["TrainedGan"]:
     """The GAN that the user chose.
@@ -48,14 +51,17 @@ def open_trained_gan(
 
     Args:
         classes: the names of classes that it must be able to generate, by the flags that ask; None: any.
-        check: is given the names of the classes that it knows, or none, before TensorFlow is imported.
+        files: gives the names of what is going to be written to `out`, for a GAN that knows those classes.
+        force: whether files of these names may be there.
         by_class: whether classes are asked for in another way too.
 
     Raises:
         CheckpointError: there is no such GAN, or it is damaged.
+        OutputError: a file is there already.
         UsageError: it does not generate one of `classes`.
     """
     from dcgan_tf1.data.classes import find_class  # takes NumPy
+    from dcgan_tf1.files import refuse_existing
 
     source = choice.find()
     names = tuple(source.dataset.get("classes", ()))
@@ -68,7 +74,7 @@ def open_trained_gan(
     if source.config.channels > 1 and not names and (by_class or asked):
         flags = asked or "--balanced, --labels"
         raise UsageError(f"{flags}: found, expected none: these weights are of images in colour and know no classes")
-    check(names)
+    refuse_existing(Path(out), files(names), force)
     with contextlib.suppress(ValueError):  # signals can only be set in the main thread
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(SIGNAL_BASE + number))
 

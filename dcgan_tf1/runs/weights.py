@@ -83,7 +83,13 @@ def find_weights(
     step = checkpoint.step_of(path)
     if step is not None and os.path.exists(path.with_name(f"model-{step}.json")):
         return checkpoint.load(path.parent, step)
-    _refuse_foreign(path, flag)
+    if os.path.isdir(path):
+        foreign = any(path.glob("*.index")) and not any(path.glob("model-*.json"))
+    else:
+        foreign = os.path.exists(f"{path}.index") or os.path.exists(path) and path.with_suffix(".index").exists()
+    if foreign:
+        fault = f"found a TensorFlow checkpoint of another program at {shorten(path, 80)!r}"
+        raise CheckpointError(f"{flag}: {fault}, expected one of run.py train, with its model-N.json")
     if os.path.isdir(path):
         newest = _newest(path, warn) or _newest(path / "checkpoints", warn)
         if newest:
@@ -97,17 +103,6 @@ def find_weights(
         f"{flag}: found no checkpoint at {str(wanted or here)[-80:]!r}, "
         f"expected a step, a folder of checkpoints, a {FILE}, or {' or '.join(SHIPPED_SHA256)}"
     )
-
-
-def _refuse_foreign(path: Path, flag: str) -> None:
-    """Raise CheckpointError if `path` is a checkpoint of TensorFlow's without a manifest, or a folder of such."""
-    if os.path.isdir(path):
-        foreign = any(path.glob("*.index")) and not any(path.glob("model-*.json"))
-    else:
-        foreign = os.path.exists(f"{path}.index") or os.path.exists(path) and path.with_suffix(".index").exists()
-    if foreign:
-        fault = f"found a TensorFlow checkpoint of another program at {shorten(path, 80)!r}"
-        raise CheckpointError(f"{flag}: {fault}, expected one of run.py train, with its model-N.json")
 
 
 def _newest(folder: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint | None:

@@ -117,7 +117,7 @@ def file_names(format: str, request: Request, labels: bool, classes: Sequence[st
     """The names of the files, or of the folders, that `write_digits` writes for a GAN of those classes."""
     prefix = "" if request.label is None else f"{_file_name(request.label)}_"
     if format == "png" and labels:
-        return [re.sub(r'[/\\:*?"<>|]|^[.]|[. ]$', "-", name) for name in classes]
+        return [re.sub(r'[/\\:*?"<>|]|^[.]|[. ]$', "-", name) for name in classes or DIGITS]
     if format == "png":
         return [f"{prefix}{i:05d}.png" for i in range(request.n)]
     return {"grid": ["digits.png"], "npz": ["digits.npz"], "idx": list(_IDX_FILES if labels else _IDX_FILES[:1])}[
