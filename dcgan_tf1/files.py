@@ -161,23 +161,22 @@ def _move_in(temporary: Path, names: Sequence[str]) -> None:
     Where that fails, or is interrupted, the old ones come back.
     """
     folder, old = temporary.parent, temporary / _OLD
-    replaced, placed = [], []
     try:
         if len(names) > 1:
             old.mkdir()
             sync(temporary)
             for name in filter(lambda name: os.path.lexists(folder / name), names):
                 (folder / name).replace(old / name)
-                replaced.append(name)
         for name in names:
             (temporary / name).replace(folder / name)
-            placed.append(name)
     except BaseException:
-        with contextlib.ExitStack() as every:  # each is tried, whatever comes of those before it
-            for name in replaced:
+        # Each is tried, whatever comes of those before it, from the last to the first: new files leave before old ones
+        # come back, and are kept, so that `clean` can finish at any time.
+        with contextlib.ExitStack() as every:
+            for name in filter(lambda name: os.path.lexists(old / name), names):
                 every.callback((old / name).replace, folder / name)
-            for name in set(placed) - set(replaced):
-                every.callback((folder / name).unlink)
+            for name in filter(lambda name: not os.path.lexists(temporary / name), names):
+                every.callback((folder / name).replace, temporary / name)
         raise
     sync(folder)
     shutil.rmtree(old, ignore_errors=True)  # only now that the new ones are durable
@@ -189,6 +188,7 @@ def _discard(temporary: Path) -> None:
         if os.listdir(temporary / _OLD):
             temporary.replace(temporary.with_name(f"old-{temporary.name.removeprefix(_UNFINISHED)}"))
             return
+        (temporary / _OLD).rmdir()  # before the new files, a part of which would be taken for all of them
     shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -111,33 +111,43 @@ import os, sys
 from pathlib import Path
 from dcgan_tf1 import files
 
-folder, allowed = Path(sys.argv[1]), int(sys.argv[2])
-replace, calls = Path.replace, []
+folder, failing, allowed = Path(sys.argv[1]), *map(int, sys.argv[2:])
+calls = []
 
-def replace_or_die(path, target):
-    calls.append(path)
-    if len(calls) > allowed:
-        os._exit(9)
-    return replace(path, target)
+def watched(call):
+    def call_or_die(*arguments, **options):
+        calls.append(call)
+        if len(calls) == failing:
+            raise OSError(5, "Input/output error")
+        if len(calls) > allowed:
+            os._exit(9)
+        return call(*arguments, **options)
+    return call_or_die
 
-Path.replace = replace_or_die
+Path.replace, Path.rmdir, os.unlink = map(watched, (Path.replace, Path.rmdir, os.unlink))
 with files.all_or_none(folder, ["images", "labels"], force=True) as temporary:
     for name in ("images", "labels"):
         (temporary / name).write_bytes(b"new")
 """
 
 
-@pytest.mark.parametrize("allowed", range(5))
-def test_a_kill_while_a_set_is_replaced_loses_neither_the_old_nor_the_new(tmp_path, allowed):
-    """Nor does a file of one set ever lie beside one of the other."""
-    with written(tmp_path, b"old"):
-        pass
-    code = subprocess.run([sys.executable, "-c", KILLED, tmp_path, str(allowed)], cwd=ROOT).returncode
-    assert code == (9 if allowed < 4 else 0)
-    found = {name: content for name, content in contents(tmp_path).items() if name in NAMES}
-    assert len(set(found.values())) <= 1
-    files.clean(tmp_path)
-    assert contents(tmp_path) == dict.fromkeys(NAMES, b"new")
+@pytest.mark.parametrize("failing", range(5))
+def test_a_kill_while_a_set_is_replaced_loses_neither_the_old_nor_the_new(tmp_path, failing):
+    """Nor does a file of one set ever lie beside one of the other. Each rename fails in turn; 0: none does."""
+    for allowed in range(failing, 12):
+        folder = tmp_path / str(allowed)
+        with written(folder, b"old"):
+            pass
+        command = [sys.executable, "-c", KILLED, folder, str(failing), str(allowed)]
+        code = subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL).returncode
+        found = {name: content for name, content in contents(folder).items() if name in NAMES}
+        assert len(set(found.values())) <= 1
+        files.clean(folder)
+        after = contents(folder)
+        assert after == dict.fromkeys(NAMES, b"new") or failing and after == dict.fromkeys(NAMES, b"old")
+        if code != 9:
+            break
+    assert code == (1 if failing else 0) and allowed > failing
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
