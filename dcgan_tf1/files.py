@@ -133,9 +133,9 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
 
     Raises OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
     """
-    created = not folder.exists()
+    created = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        clean(make_folder(folder))
+        _finish(make_folder(folder))
         refuse_existing(folder, names, force)
         temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
         with contextlib.ExitStack() as stack:
@@ -150,9 +150,9 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
     finally:
-        if created:
-            with contextlib.suppress(OSError):  # it is not empty where files were written
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # it is not empty where files were written
+            for each in created:
+                each.rmdir()
 
 
 def _move_in(temporary: Path, names: Sequence[str]) -> None:
@@ -193,8 +193,13 @@ def _discard(temporary: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files and folders in `folder` of processes that have ended; finish what they had begun."""
+    """Remove the temporary files and folders of processes that have ended from `folder`, which is a run's."""
     _remove_temporaries(folder)
+    _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    """Remove the temporary folders in `folder` of processes that have ended; move what they had begun to move."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError), _held(path):
             if (path / _OLD).is_dir():  # all new files were there

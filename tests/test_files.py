@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import POSIX, ROOT, SHIPPED, assert_error, contents, run
 
-from dcgan_tf1 import files
+from dcgan_tf1 import files, tensorflow_import
 from dcgan_tf1.errors import OutputError
+from dcgan_tf1.pictures import film, images
 from dcgan_tf1.runs import checkpoint
 
 pytestmark = POSIX
@@ -97,6 +99,7 @@ def test_what_the_dead_left_goes_and_what_the_living_write_stays(tmp_path):
 
     def write(file):
         file.write(b"half")
+        files.clean(tmp_path)
         with written(tmp_path, b"new"):
             left = {name for name in os.listdir(tmp_path) if name.endswith(".tmp")}
             assert len(left) == 2 and ".notes.tmp" in left and "0123abcd" not in str(left)
@@ -194,6 +197,30 @@ def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path):
     with pytest.raises(OutputError, match="labels: found a file, expected none"), written(tmp_path, b"new"):
         (tmp_path / NAMES[1]).write_bytes(b"another's")
     assert contents(tmp_path) == {NAMES[1]: b"another's"}
+
+
+@pytest.mark.parametrize("form", ["npz", "html", "saved_model", "gif"])
+def test_what_comes_while_a_command_works_is_not_replaced(tmp_path, monkeypatch, form):
+    path = tmp_path / "new" / f"it.{form}"
+    name = path.name + "/1" * (form == "saved_model")
+    imported, read = tensorflow_import.import_tensorflow, film.read_snapshot
+
+    def come():
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if form == "saved_model" else None
+        (path.parent / name).write_bytes(b"another's")
+
+    def read_late(*arguments):
+        come()
+        return read(*arguments)
+
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: (come(), imported()))
+    monkeypatch.setattr(film, "read_snapshot", read_late)
+    images.save_png(tmp_path / "0000000.png", np.zeros((34, 34), np.uint8), 3)
+    before = contents(tmp_path)
+    source = ["animate", "--sample_dir", tmp_path] if form == "gif" else ["export", "--format", form]
+    assert_error(run(*source, "--out", path), 5, f"{name}: found a file, expected none; --force replaces it")
+    assert contents(tmp_path) == before | {f"new/{name}": b"another's"}
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
