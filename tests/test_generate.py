@@ -457,7 +457,7 @@ FLAGS = {
     "--balanced": ["--digit 7"],
     "--seed": ["-1"],
     "--size": ["30"],
-    "--scale": ["0", "2 --format npz"],
+    "--scale": ["0", "2 --format npz", "13 --format grid --num_digits 1000"],
     "--format": ["bmp"],
     "--labels": [""],
     "--min_confidence": ["0.5", "nan --digit 1", "1.5 --digit 1"],
@@ -470,7 +470,7 @@ MISUSE = [
     *((f"{command} --checkpoint absent", 4, "absent") for command in ("generate", "interpolate", "evaluate")),
     *(
         (f"interpolate {flag}", 2, flag.partition("=")[0])
-        for flag in ("--from=", "--steps=1", "--rows=0", "--to_seed=-1")
+        for flag in ("--from=", "--steps=1", "--rows=0", "--to_seed=-1", "--scale=14")
     ),
 ]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from dcgan_tf1.commands.options import WeightsChoice, choice, integer, number, option, switch, text
-from dcgan_tf1.commands.sampling import DEFAULT_SCALE, LARGEST_LABEL, open_trained_gan, sampling_options
+from dcgan_tf1.commands.sampling import LARGEST_LABEL, open_trained_gan, sampling_options, scale_for
 from dcgan_tf1.config import LARGEST_SEED
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.quality import MIN_CONFIDENCE
@@ -60,6 +60,7 @@ def generate(
         raise UsageError("--min_confidence: found alone, expected --digit, --balanced or --labels too")
     if form == "grid" and num_digits > _LARGEST_GRID:
         raise UsageError(f"--num_digits: found {num_digits}, expected at most {_LARGEST_GRID} in a grid")
+    pixels = scale_for(scale, num_digits if form == "grid" else 1)
 
     with open_trained_gan(choice, {asked: wanted}, balanced or labels) as (gan, (label,)):
         if gan.classes and min_confidence is not None:
@@ -68,5 +69,5 @@ def generate(
         from dcgan_tf1.sampling.files import write_digits
 
         selection = num_digits, seed, label, balanced, labels, min_confidence
-        write_digits(gan, Path(out), form, *selection, size, scale or DEFAULT_SCALE, force)
+        write_digits(gan, Path(out), form, *selection, size, pixels, force)
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from dcgan_tf1.commands.options import WeightsChoice, integer, option
-from dcgan_tf1.commands.sampling import CLASS, DEFAULT_SCALE, open_trained_gan, sampling_options
+from dcgan_tf1.commands.sampling import CLASS, open_trained_gan, sampling_options, scale_for
 from dcgan_tf1.config import LARGEST_SEED
 
 
@@ -32,8 +32,9 @@ def interpolate(
 ) -> int:
     """Generate paths from digits to other digits: a grid and a GIF."""
     seeds = seed, seed + 1 if to_seed is None else to_seed
+    pixels = scale_for(scale, rows * (8 * steps + 14))  # the frames of the film, in `sampling.files`
     with open_trained_gan(choice, {"--from": start, "--to": end}) as (gan, (first, last)):
         from dcgan_tf1.sampling.files import write_paths
 
-        write_paths(gan, Path(out), rows, steps, (first, last), seeds, size, scale or DEFAULT_SCALE, force)
+        write_paths(gan, Path(out), rows, steps, (first, last), seeds, size, pixels, force)
     return 0
