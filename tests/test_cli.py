@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import POSIX, ROOT, SHIPPED, TINY, assert_error, environment, idx, output, run, train
 
-from dcgan_tf1 import __version__, cli
+from dcgan_tf1 import __main__, __version__, cli
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.classes import find_label
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, one_line
@@ -214,11 +214,13 @@ def test_a_signal_waits_until_tensorflow_is_imported(monkeypatch, tmp_path):
 
 
 def test_interrupted_early(monkeypatch):
-    def interrupted(**settings):
+    def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.train, "callback", interrupted)
     assert run("--iterations", 1) == (130, "", "interrupted\n")
+    monkeypatch.setattr("builtins.__import__", interrupted)  # of the command line itself
+    assert __main__.main() == 130
 
 
 # Folders
