@@ -260,7 +260,7 @@ def test_a_run_beside_them_is_its_own(finished_copy, monkeypatch):
     assert weights.find_weights(None, folder, pytest.fail).step == 200
     assert checkpoint.newest(folder, pytest.fail).step == 200
     checkpoint.clean(folder)
-    checkpoint.rotate(folder, 1)
+    checkpoint.rotate(folder, 200, 1)
     assert (folder / "pretrained" / "weights.npz").exists()
     for path in folder.glob("model-*"):
         path.unlink()

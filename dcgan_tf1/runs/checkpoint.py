@@ -184,10 +184,10 @@ def commit(
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'.encode()
         write_whole(folder / "checkpoint", state)
         for later in steps(folder):
-            if later > step:  # it is damaged, since restoring passed it over: it must not count as one of those to keep
+            if later > step:  # it is damaged, since restoring passed it over
                 with contextlib.suppress(OSError):
                     _remove(folder, later)
-        rotate(folder, config.max_to_keep)
+        rotate(folder, step, config.max_to_keep)
     except Exception as error:  # the Saver raises types of TensorFlow's
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise OutputError(f"{folder}: cannot commit step {step}: {reason}") from error
@@ -199,13 +199,14 @@ def commit(
                 _remove(folder, step)
 
 
-def rotate(folder: Path, keep: int) -> None:
-    """Where there are more than `keep` steps with a manifest, remove all files that are older than the newest `keep`.
+def rotate(folder: Path, newest: int, keep: int) -> None:
+    """Where more than `keep` steps up to `newest` have a manifest, remove all files that are older than these `keep`.
 
     On Windows, files that another process reads cannot be removed. They stay until the next rotation.
     """
-    complete = [step for step in steps(folder) if (folder / f"model-{step}.json").exists()]
-    for step in steps(folder):
+    known = [step for step in steps(folder) if step <= newest]
+    complete = [step for step in known if (folder / f"model-{step}.json").exists()]
+    for step in known:
         if len(complete) > keep and step < complete[keep - 1]:
             with contextlib.suppress(OSError):
                 _remove(folder, step)
