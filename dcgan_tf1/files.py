@@ -14,7 +14,7 @@ from typing import IO
 
 import platformdirs
 
-from dcgan_tf1.errors import CheckpointError, OutputError
+from dcgan_tf1.errors import CheckpointError, OutputError, reason
 
 try:
     import fcntl
@@ -94,7 +94,7 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> N
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}; expected room and permission to write it") from error
+        raise OutputError(f"{path}: {reason(error)}; expected room and permission to write it") from error
     finally:
         if temporary:
             with contextlib.suppress(OSError):
@@ -148,7 +148,7 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
             refuse_existing(folder, names, force)  # some may have come meanwhile
             _move_in(temporary, names)
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
+        raise OutputError(f"{folder}: {reason(error)}; expected room and permission to write it") from error
     finally:
         with contextlib.suppress(OSError):  # it is not empty where files were written
             for each in created:

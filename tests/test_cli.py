@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -189,6 +190,32 @@ def test_what_turns_completion_on(shell, command, monkeypatch, capsysbinary):
     assert cli.main([]) == 0
     script = capsysbinary.readouterr().out.decode()
     assert re.search(rf"\b{command} .*\bdcgan-tf1\b", script) and f"{COMPLETE}={shell}_complete" in script
+
+
+@pytest.mark.parametrize(
+    ("value", "others"),
+    [*((value, {}) for value in ("", "x", "bash", "bash_x", "bash_complete")), ("bash_complete", {"COMP_CWORD": "x"})],
+)
+def test_what_no_shell_asks_is_told(value, others, monkeypatch):
+    for name, text in {COMPLETE: value, "COMP_WORDS": "dcgan-tf1 ", **others}.items():
+        monkeypatch.setenv(name, text)
+    assert_error(run("--iterations", 1), 2, f"{COMPLETE}: found {value!r}, expected what a shell asks")
+
+
+def test_settings_of_the_progress_bar_are_not_read():
+    """With wrong ones, its import would fail."""
+    code = "import dcgan_tf1.cli\nprint(dcgan_tf1.cli.main(['--version']))\nimport tqdm"
+    wrong = environment() | {"TQDM_NCOLS": "banana"}
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=wrong, capture_output=True, text=True)
+    assert (found.stdout.endswith("\n0\n"), found.stderr) == (True, "")
+
+
+def test_a_temporary_folder_that_is_missing_is_named(monkeypatch):
+    def refuse(**options):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    assert_error(run("explore", "--checkpoint", SHIPPED), 5, "error: TMPDIR: No usable temporary directory")
 
 
 def test_a_class_is_a_number_only_as_labels_are_written():

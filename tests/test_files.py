@@ -62,11 +62,13 @@ def test_who_holds_a_run_writes_through_no_link_and_waits_for_no_pipe(tmp_path, 
     with checkpoint.lock(tmp_path / "run"):
         assert holder.read_text() == f"{os.getpid()}\n"
     assert target.read_bytes() == b"mine"
-    (tmp_path / "run" / ".lock").unlink()
-    (tmp_path / "run" / ".lock").symlink_to(target)
-    with pytest.raises(OutputError, match=r"\.lock: found a link"), checkpoint.lock(tmp_path / "run"):
-        pass
-    assert target.read_bytes() == b"mine"
+    lock = tmp_path / "run" / ".lock"
+    for link in (lock.symlink_to, lock.hardlink_to):
+        lock.unlink()
+        link(target)
+        with pytest.raises(OutputError, match=r"\.lock: found a link"), checkpoint.lock(tmp_path / "run"):
+            pass
+        assert target.read_bytes() == b"mine"
 
 
 def test_what_the_dead_left_of_a_file_goes_with_the_next_one(tmp_path):

@@ -23,7 +23,7 @@ from dcgan_tf1.data import draws
 from dcgan_tf1.data.classes import DIGITS
 from dcgan_tf1.data.readers import open_data_file
 from dcgan_tf1.data.sources import Dataset
-from dcgan_tf1.errors import CheckpointError, DataError, DivergedError
+from dcgan_tf1.errors import CheckpointError, DataError, DivergedError, reason
 from dcgan_tf1.files import make_folder, refuse_existing, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import ModelHistory, format_seconds, plot_comparison
@@ -147,7 +147,7 @@ class _Model:
                 for key in ("seconds", "frechet_distance", "coverage", "missing_classes"):
                     check_number(key, point[key], 0, 1e9)
         except (DataError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self._path}: damaged ({error!s:.100}); use another --out_dir") from error
+            raise CheckpointError(f"{self._path}: damaged ({reason(error):.100}); use another --out_dir") from error
         for key in wanted:
             if recorded.get(key) != wanted[key]:
                 fault = f"--{key}: found {wanted[key]}, expected {recorded.get(key)}, as recorded in {self._path}"

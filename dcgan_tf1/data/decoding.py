@@ -8,6 +8,7 @@ import numpy as np
 from dcgan_tf1.errors import DataError
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
 _SIDES = {1: 28, 3: 32}  # of the images, in pixels, by the number of channels: MNIST's in grey, CIFAR-10's in colour
 _MOST_PIXELS = 1 << 25  # that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale
 
@@ -29,11 +30,15 @@ def image_shape(form: Form) -> tuple[int, ...]:
 def decode(content: bytes, form: Form) -> np.ndarray:
     """A picture file's content as uint8 [28, 28], or [32, 32, 3]: turned as it was taken, its middle square, resized.
 
-    Raises DataError: it has several frames or too many pixels. Pillow's own errors are left as they are.
+    Raises DataError: it is no picture, or has several frames or too many pixels. Pillow's own errors stay as they are.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    try:
+        opened = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise DataError(f"found {len(content)} bytes of another kind, {EXPECTED}") from error
+    with opened as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # a photograph with a preview behind it
             raise DataError(f"found {frames} frames, expected a still picture")

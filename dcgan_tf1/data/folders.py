@@ -20,14 +20,13 @@ import numpy as np
 
 from dcgan_tf1.data import idx
 from dcgan_tf1.data.classes import are_numbers, is_name, labels_of
-from dcgan_tf1.data.decoding import Form, decode, image_shape
+from dcgan_tf1.data.decoding import EXPECTED, Form, decode, image_shape
 from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
-from dcgan_tf1.errors import DataError, OutputError, one_line
+from dcgan_tf1.errors import DataError, OutputError, one_line, reason
 from dcgan_tf1.files import cache_folder, make_folder, write_whole
 from dcgan_tf1.machine import usable_cores
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
 _SPLITS = {"train", "test"}
 _LARGEST_FILE = 1 << 28
 _TASK = 32  # how many pictures a thread decodes at a time
@@ -195,7 +194,7 @@ def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray,
         faults = []
         for index, file in enumerate(files[start : start + _TASK], start):
             try:
-                with data_errors("", _EXPECTED):
+                with data_errors("", EXPECTED):
                     if file.fault:
                         raise DataError(file.fault)
                     unread.append(index)
@@ -272,6 +271,6 @@ def _read_cache(
             raise ValueError("its sha256 does not hold")
         return images, bad, digest
     except (DataError, OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        fault = f"is not used, since it is damaged ({error!s:.60}); decoding again"
+        fault = f"is not used, since it is damaged ({reason(error):.60}); decoding again"
         announce(one_line(f"note: {shorten(path, 60)} {fault}"))
         return None

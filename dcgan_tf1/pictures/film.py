@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from dcgan_tf1.errors import DataError, OutputError, UsageError
+from dcgan_tf1.errors import DataError, OutputError, UsageError, reason
 from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, gif
 from dcgan_tf1.runs.folder import closer_early
 
@@ -86,7 +86,7 @@ def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
                 raise DataError(f"{path}: found {found} pixels, expected a sample grid, at most {_LARGEST_SIDE} wide")
             return image.convert("RGB" if image.mode == "RGB" else "L")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a PNG cut short
-        raise DataError(f"{path}: damaged ({error}); remove it, or restore it") from error
+        raise DataError(f"{path}: damaged ({reason(error)}); remove it, or restore it") from error
 
 
 def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.sources import check_dataset_record
-from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError
+from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError, reason
 from dcgan_tf1.files import clean as clean_temporaries
 from dcgan_tf1.files import make_folder, sync, write_whole
 from dcgan_tf1.machine import cpu_model, usable_cores
@@ -58,7 +58,7 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = make_folder(folder) / ".lock"
     holder = folder / ".holder"  # its process id has a file of its own, as a locked file cannot be read on Windows
-    if path.is_symlink():
+    if path.is_symlink() or path.exists() and path.stat().st_nlink > 1 and path.stat().st_size:  # it would be emptied
         raise OutputError(f"{path}: found a link, expected a file that can be locked")
     held = FileLock(path, timeout=0)
     try:
@@ -67,8 +67,7 @@ def lock(folder: Path) -> Iterator[None]:
         known = _read_holder(holder)
         raise BusyError(f"{folder}: held by process {known}; wait for it, or use another --out_dir") from error
     except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path}: {reason}; expected a file that can be written and locked") from error
+        raise OutputError(f"{path}: {reason(error)}; expected a file that can be written and locked") from error
     try:
         with contextlib.suppress(OutputError):  # the process id is a courtesy: on a full disk the lock holds without it
             write_whole(holder, f"{os.getpid()}\n".encode())
@@ -149,7 +148,7 @@ def load(folder: Path, step: int) -> Checkpoint:
     except UsageError as error:
         raise VersionError(f"{path}: of another version ({error!s:.70}); use that or another --out_dir") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged ({error!s:.100})") from error
+        raise CheckpointError(f"{path}: damaged ({reason(error):.100})") from error
 
 
 def commit(
@@ -189,8 +188,7 @@ def commit(
                     _remove(folder, later)
         rotate(folder, step, config.max_to_keep)
     except Exception as error:  # the Saver raises types of TensorFlow's
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise OutputError(f"{folder}: cannot commit step {step}: {reason}") from error
+        raise OutputError(f"{folder}: cannot commit step {step}: {reason(error)}") from error
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
