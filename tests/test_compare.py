@@ -9,7 +9,7 @@ import signal
 
 import numpy as np
 import pytest
-from conftest import assert_error, run
+from conftest import POSIX, assert_error, run
 from PIL import Image
 
 from dcgan_tf1.commands import comparison
@@ -137,7 +137,7 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", [pytest.param(each, marks=[POSIX] * (each == "a pipe")) for each in STATES])
 def test_an_edited_state_is_refused(stand_in, tmp_path, state):
     good = {"identity": {}, "step": 0, "seconds": 0.0, "points": []}
     path = tmp_path / "plain" / "logs" / "compare.json"
@@ -147,6 +147,13 @@ def test_an_edited_state_is_refused(stand_in, tmp_path, state):
     else:
         path.write_text(STATES[state] if isinstance(STATES[state], str) else json.dumps({**good, **STATES[state]}))
     assert_error(command(tmp_path), 4, "compare.json: damaged")
+
+
+@POSIX
+def test_a_pipe_is_no_log(stand_in, tmp_path):
+    (tmp_path / "plain" / "logs").mkdir(parents=True)
+    os.mkfifo(tmp_path / "plain" / "logs" / "train.log")
+    assert_error(command(tmp_path, models="plain"), 5, "train.log: found a link, folder, pipe or device")
 
 
 def test_another_run_is_left_alone(stand_in, finished_copy, tmp_path):
