@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name, by default `sys.argv[1:]`. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
-    for name in [name for name in os.environ if name.startswith("TQDM_")]:
-        del os.environ[name]  # with a wrong one, the import of tqdm fails
+    for name in [name for name in os.environ if name.startswith(("TQDM_", "SOURCE_DATE_EPOCH"))]:
+        del os.environ[name]  # with a wrong one, the import of tqdm or of NumPy fails
     with contextlib.suppress(AttributeError, OSError):  # tests print to objects of other kinds
         # A path may hold characters that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -90,20 +90,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _run(arguments)
             sys.stdout.flush()
         return code
-    except (DcganError, OSError) as error:
+    except (DcganError, OSError, MemoryError) as error:
         if "--debug" in arguments:
             traceback.print_exc()
+        if isinstance(error, MemoryError):
+            error = OutputError(f"memory: {reason(error)}; expected more of it")
         if isinstance(error, OSError):  # errors of files are OutputErrors by now; this one is about what is printed to
             with open(os.devnull, "wb") as nowhere:  # what is still to be printed would fail again at exit
                 os.dup2(nowhere.fileno(), 1)
             place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
             place = "TMPDIR" if "temporary directory" in str(error) else place
             error = OutputError(f"{error.filename or place}: {reason(error)}")
-        print(one_line(f"error: {error}"), file=sys.stderr)
+        _tell(one_line(f"error: {error}"))
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _tell("interrupted")
         return SIGNAL_BASE + signal.SIGINT
+
+
+def _tell(line: str) -> None:
+    """Print a line to the standard error, unless nobody can be told."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 class _PrintableStream:

@@ -202,10 +202,9 @@ def test_what_no_shell_asks_is_told(value, others, monkeypatch):
     assert_error(run("--iterations", 1), 2, f"{COMPLETE}: found {value!r}, expected what a shell asks")
 
 
-def test_settings_of_the_progress_bar_are_not_read():
-    """With wrong ones, its import would fail."""
-    code = "import dcgan_tf1.cli\nprint(dcgan_tf1.cli.main(['--version']))\nimport tqdm"
-    wrong = environment() | {"TQDM_NCOLS": "banana"}
+def test_settings_that_let_imports_fail_are_not_read():
+    code = "import dcgan_tf1.cli\nprint(dcgan_tf1.cli.main(['--version']))\nimport tqdm, numpy.f2py"
+    wrong = environment() | {"TQDM_NCOLS": "banana", "SOURCE_DATE_EPOCH": "banana"}
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=wrong, capture_output=True, text=True)
     assert (found.stdout.endswith("\n0\n"), found.stderr) == (True, "")
 
@@ -248,6 +247,21 @@ def test_interrupted_early(monkeypatch):
     assert run("--iterations", 1) == (130, "", "interrupted\n")
     monkeypatch.setattr("builtins.__import__", interrupted)  # of the command line itself
     assert __main__.main() == 130
+
+
+def test_too_little_memory(monkeypatch):
+    def fail(**settings):
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    monkeypatch.setattr(cli.train, "callback", fail)
+    assert_error(run("--iterations", 1), 5, "memory: Unable to allocate 8.00 GiB; expected more of it")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
+def test_errors_that_nobody_can_be_told_of():
+    with open("/dev/full", "wb") as full:
+        code = subprocess.run([sys.executable, "run.py", "--version"], cwd=ROOT, stdout=full, stderr=full).returncode
+    assert code == 5
 
 
 # Folders
