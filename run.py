@@ -2,7 +2,7 @@
 
 import sys
 
-from dcgan_tf1.cli import main
+from dcgan_tf1.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,7 +26,7 @@ from dcgan_tf1.commands.generate import generate
 from dcgan_tf1.commands.interpolate import interpolate
 from dcgan_tf1.commands.launch import launch
 from dcgan_tf1.commands.train import train
-from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line, printable
+from dcgan_tf1.errors import SIGNAL_BASE, DcganError, OutputError, UsageError, one_line, printable, reason
 
 COMMANDS = (data, train, launch, generate, interpolate, animate, curves, evaluate, compare, export, explore)
 COMPLETION = "_DCGAN_TF1_COMPLETE"  # a shell sets it to ask what a command line could go on with; click says how
@@ -91,30 +91,41 @@ for _command in COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name, by default `sys.argv[1:]`. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if COMPLETION in os.environ:
-        return shell_complete(run, {}, "dcgan-tf1", COMPLETION, os.environ[COMPLETION])
     _open_closed_streams()
+    for name in [name for name in os.environ if name.startswith(("TQDM_", "SOURCE_DATE_EPOCH"))]:
+        del os.environ[name]  # with a wrong one, the import of tqdm or of NumPy fails
     with contextlib.suppress(AttributeError, OSError):  # tests print to objects of other kinds
         # A path may hold characters that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
+        if COMPLETION in os.environ:
+            return _complete(os.environ[COMPLETION])
         with contextlib.redirect_stdout(_PrintableStream(sys.stdout)):
             code = _run(arguments)
             sys.stdout.flush()
         return code
-    except (DcganError, OSError) as error:
+    except (DcganError, OSError, MemoryError) as error:
         if "--debug" in arguments:
             traceback.print_exc()
+        if isinstance(error, MemoryError):
+            error = OutputError(f"memory: {reason(error)}; expected more of it")
         if isinstance(error, OSError):  # errors of files are OutputErrors by now; this one is about what is printed to
             with open(os.devnull, "wb") as nowhere:  # what is still to be printed would fail again at exit
                 os.dup2(nowhere.fileno(), 1)
             place = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
-            error = OutputError(f"{error.filename or place}: {error.strerror or error}")
-        print(one_line(f"error: {error}"), file=sys.stderr)
+            place = "TMPDIR" if "temporary directory" in str(error) else place
+            error = OutputError(f"{error.filename or place}: {reason(error)}")
+        _tell(one_line(f"error: {error}"))
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _tell("interrupted")
         return SIGNAL_BASE + signal.SIGINT
+
+
+def _tell(line: str) -> None:
+    """Print a line to the standard error, unless nobody can be told."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 class _PrintableStream:
@@ -140,6 +151,14 @@ def _open_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the smallest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+def _complete(asked: str) -> int:
+    """Answer a shell. Returns 0. Raises UsageError if `asked`, or what the shell tells beside it, makes no sense."""
+    with contextlib.suppress(KeyError, ValueError):
+        if shell_complete(run, {}, "dcgan-tf1", COMPLETION, asked) == 0:
+            return 0
+    raise UsageError(f"{COMPLETION}: found {asked!r}, expected what a shell asks, such as bash_source")
 
 
 def _run(arguments: list[str]) -> int:

@@ -58,6 +58,16 @@ class ClusterError(DcganError):
     exit_code = 76
 
 
+def reason(error: BaseException) -> str:
+    """What is wrong, as an exception of Python or of a library says it, where that means something to users."""
+    if isinstance(error, KeyError):
+        return f"found no entry {error!s:.40}"
+    if isinstance(error, TypeError | AttributeError | RecursionError):
+        return "its entries are of other kinds, or not in their places"
+    told = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return told.strip().partition("\n")[0] or type(error).__name__
+
+
 SIGNAL_BASE = 128  # a process that a signal ended exits with this number plus the signal's, as in shells
 LINE_WIDTH = 200
 _PATH_END = 100  # how many characters of a path are shown where there is not room for all

@@ -14,7 +14,7 @@ from typing import IO
 
 import platformdirs
 
-from dcgan_tf1.errors import CheckpointError, OutputError
+from dcgan_tf1.errors import CheckpointError, OutputError, reason
 
 try:
     import fcntl
@@ -111,7 +111,7 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> N
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}; expected room and permission to write it") from error
+        raise OutputError(f"{path}: {reason(error)}; expected room and permission to write it") from error
     finally:
         if temporary:
             with contextlib.suppress(OSError):
@@ -150,9 +150,9 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
 
     Raises OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
     """
-    created = not folder.exists()
+    created = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        clean(make_folder(folder))
+        _finish(make_folder(folder))
         refuse_existing(folder, names, force)
         temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
         with contextlib.ExitStack() as stack:
@@ -165,11 +165,11 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
             refuse_existing(folder, names, force)  # some may have come meanwhile
             _move_in(temporary, names)
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}; expected room and permission to write it") from error
+        raise OutputError(f"{folder}: {reason(error)}; expected room and permission to write it") from error
     finally:
-        if created:
-            with contextlib.suppress(OSError):  # it is not empty where files were written
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # it is not empty where files were written
+            for each in created:
+                each.rmdir()
 
 
 def _move_in(temporary: Path, names: Sequence[str]) -> None:
@@ -178,23 +178,22 @@ def _move_in(temporary: Path, names: Sequence[str]) -> None:
     Where that fails, or is interrupted, the old ones come back.
     """
     folder, old = temporary.parent, temporary / _OLD
-    replaced, placed = [], []
     try:
         if len(names) > 1:
             old.mkdir()
             sync(temporary)
             for name in filter(lambda name: os.path.lexists(folder / name), names):
                 (folder / name).replace(old / name)
-                replaced.append(name)
         for name in names:
             (temporary / name).replace(folder / name)
-            placed.append(name)
     except BaseException:
-        with contextlib.ExitStack() as every:  # each is tried, whatever comes of those before it
-            for name in replaced:
+        # Each is tried, whatever comes of those before it, from the last to the first: new files leave before old ones
+        # come back, and are kept, so that `clean` can finish at any time.
+        with contextlib.ExitStack() as every:
+            for name in filter(lambda name: os.path.lexists(old / name), names):
                 every.callback((old / name).replace, folder / name)
-            for name in set(placed) - set(replaced):
-                every.callback((folder / name).unlink)
+            for name in filter(lambda name: not os.path.lexists(temporary / name), names):
+                every.callback((folder / name).replace, temporary / name)
         raise
     sync(folder)
     shutil.rmtree(old, ignore_errors=True)  # only now that the new ones are durable
@@ -206,12 +205,18 @@ def _discard(temporary: Path) -> None:
         if os.listdir(temporary / _OLD):
             temporary.replace(temporary.with_name(f"old-{temporary.name.removeprefix(_UNFINISHED)}"))
             return
+        (temporary / _OLD).rmdir()  # before the new files, a part of which would be taken for all of them
     shutil.rmtree(temporary, ignore_errors=True)
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files and folders in `folder` of processes that have ended; finish what they had begun."""
+    """Remove the temporary files and folders of processes that have ended from `folder`, which is a run's."""
     _remove_temporaries(folder)
+    _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    """Remove the temporary folders in `folder` of processes that have ended; move what they had begun to move."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError), _held(path):
             if (path / _OLD).is_dir():  # all new files were there

@@ -89,6 +89,7 @@ def assert_error(result, code, *parts, out=None):
     assert result.code == code and out in (None, result.out), result
     assert result.err.startswith("error: ") and result.err.count("\n") == 1 and len(result.err) <= 201, result.err
     assert result.err[:-1].isprintable() and all(part in result.err for part in parts), result.err
+    assert not re.search(r"object at 0x|<_io\.|PosixPath|NoneType|Errno", result.err), result.err  # Python's own words
 
 
 def train(folder, iterations, *flags):

@@ -6,9 +6,10 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import STEPS, assert_error, contents, output, run
+from conftest import POSIX, STEPS, assert_error, contents, output, run
 from PIL import Image
 
+from dcgan_tf1.pictures import film
 from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, save_png
 
 SIDE = 34  # of a grid of one image
@@ -79,8 +80,16 @@ def test_long_runs_are_told_in_few_frames(tmp_path):
 
 @pytest.mark.parametrize("steps", [[0], [10_000_000, 9_999_999]])
 def test_frames_come_in_the_order_of_their_steps(tmp_path, steps):
-    output("animate", "--sample_dir", snapshots(tmp_path, steps))
-    assert spelled(frames(tmp_path / "training.gif")[0]) == sorted(steps)
+    path = tmp_path / "new" / "a.gif"
+    output("animate", "--sample_dir", snapshots(tmp_path, steps), "--out", path)
+    assert spelled(frames(path)[0]) == sorted(steps)
+
+
+def test_a_film_of_too_many_large_grids_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(film, "MOST_BYTES", 3 * 68 * 104 + 1)
+    snapshots(tmp_path, range(9))
+    assert_error(run("animate", "--sample_dir", tmp_path), 2, "--frames: found 40, expected at most 3", out="")
+    output("animate", "--sample_dir", tmp_path, "--frames", 3)
 
 
 def test_nothing_is_replaced_unless_by_force(tmp_path):
@@ -106,6 +115,8 @@ DAMAGE = {
     "a changed byte": lambda path: path.write_bytes(path.read_bytes()[:45] + b"?" + path.read_bytes()[46:]),
     "another format": lambda path: Image.new("L", (102, 102)).save(path, "gif"),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "colour": lambda path: save_png(path, np.zeros((SIDE, SIDE, 3), np.uint8), SNAPSHOT_SCALE),
     "another size": lambda path: save_png(path, np.zeros((SIDE, SIDE + 1), np.uint8), SNAPSHOT_SCALE),
     "a speck": lambda path: save_png(path, np.zeros((1, 1), np.uint8)),
     "too large": lambda path: bomb(path, 4098),
@@ -115,15 +126,16 @@ DAMAGE = {
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", [pytest.param(each, marks=[POSIX] * (each == "a pipe")) for each in DAMAGE])
 @pytest.mark.parametrize("name", ["0000000.png", "0000002.png"])
 def test_damaged_grids_are_named(tmp_path, damage, name):
     snapshots(tmp_path, range(4))
     DAMAGE[damage](tmp_path / name)
-    if (damage, name) == ("another size", "0000000.png"):
+    if damage in ("another size", "colour") and name == "0000000.png":
         name = "0000001.png"  # the first is the measure
-    assert_error(run("animate", "--sample_dir", tmp_path), 3, name, out="")
-    assert not (tmp_path / "training.gif").exists()
+    before = os.listdir(tmp_path)
+    assert_error(run("animate", "--sample_dir", tmp_path, "--out", tmp_path / "new" / "a.gif"), 3, name, out="")
+    assert os.listdir(tmp_path) == before
 
 
 def test_no_run(tmp_path):

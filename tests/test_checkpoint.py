@@ -347,7 +347,7 @@ def test_restarts_do_not_fill_the_disk(tmp_path):
 
 def test_nothing_is_removed_before_there_are_more_than_are_kept(folder):
     (folder / "model-3.index").write_bytes(b"orphan")
-    checkpoint.rotate(folder, 3)
+    checkpoint.rotate(folder, 10, 3)
     assert (folder / "model-3.index").exists() and model_files(0, 5, 10) <= set(contents(folder))
 
 
@@ -357,6 +357,17 @@ def test_a_damaged_checkpoint_does_not_drive_out_a_good_one(folder, step, keep, 
     (folder / "model-10.index").write_bytes(b"")
     commit(folder, step, CONFIG.replace(max_to_keep=keep))
     assert newest(folder) == (step, []) and set(contents(folder)) == model_files(*kept) | {"checkpoint"}
+
+
+def test_a_later_one_that_cannot_be_removed_drives_out_nothing(folder):
+    """It is told at each start for as long as it lies there."""
+    (folder / "model-10.json").unlink()
+    (folder / "model-10.json").mkdir()
+    for step in (7, 8):
+        commit(folder, step, CONFIG.replace(max_to_keep=1))
+        found, warned = newest(folder)
+        assert found == step and len(warned) == 1 and "model-10.json" in warned[0]
+    assert set(contents(folder)) == model_files(8) | {"checkpoint"} | model_files(10) - {"model-10.json"}
 
 
 def test_a_checkpoint_that_cannot_be_removed_is_no_reason_to_stop(folder, monkeypatch):

@@ -7,12 +7,13 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 from conftest import POSIX, ROOT, SHIPPED, TINY, assert_error, environment, idx, output, run, train
 
-from dcgan_tf1 import __version__, cli
+from dcgan_tf1 import __main__, __version__, cli
 from dcgan_tf1.config import Config
 from dcgan_tf1.errors import SIGNAL_BASE, DcganError, one_line
 
@@ -199,6 +200,31 @@ def test_what_turns_completion_on(shell, command, monkeypatch, capsysbinary):
     assert re.search(rf"\b{command} .*\bdcgan-tf1\b", script) and f"{COMPLETE}={shell}_complete" in script
 
 
+@pytest.mark.parametrize(
+    ("value", "others"),
+    [*((value, {}) for value in ("", "x", "bash", "bash_x", "bash_complete")), ("bash_complete", {"COMP_CWORD": "x"})],
+)
+def test_what_no_shell_asks_is_told(value, others, monkeypatch):
+    for name, text in {COMPLETE: value, "COMP_WORDS": "dcgan-tf1 ", **others}.items():
+        monkeypatch.setenv(name, text)
+    assert_error(run("--iterations", 1), 2, f"{COMPLETE}: found {value!r}, expected what a shell asks")
+
+
+def test_settings_that_let_imports_fail_are_not_read():
+    code = "import dcgan_tf1.cli\nprint(dcgan_tf1.cli.main(['--version']))\nimport tqdm, numpy.f2py"
+    wrong = environment() | {"TQDM_NCOLS": "banana", "SOURCE_DATE_EPOCH": "banana"}
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=wrong, capture_output=True, text=True)
+    assert (found.stdout.endswith("\n0\n"), found.stderr) == (True, "")
+
+
+def test_a_temporary_folder_that_is_missing_is_named(monkeypatch):
+    def refuse(**options):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    assert_error(run("explore", "--checkpoint", SHIPPED), 5, "error: TMPDIR: No usable temporary directory")
+
+
 @POSIX
 def test_a_signal_waits_until_tensorflow_is_imported(monkeypatch, tmp_path):
     """The import aborts where a signal's exception comes into it. A module that takes a while stands in for it."""
@@ -214,11 +240,28 @@ def test_a_signal_waits_until_tensorflow_is_imported(monkeypatch, tmp_path):
 
 
 def test_interrupted_early(monkeypatch):
-    def interrupted(**settings):
+    def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.train, "callback", interrupted)
     assert run("--iterations", 1) == (130, "", "interrupted\n")
+    monkeypatch.setattr("builtins.__import__", interrupted)  # of the command line itself
+    assert __main__.main() == 130
+
+
+def test_too_little_memory(monkeypatch):
+    def fail(**settings):
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    monkeypatch.setattr(cli.train, "callback", fail)
+    assert_error(run("--iterations", 1), 5, "memory: Unable to allocate 8.00 GiB; expected more of it")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
+def test_errors_that_nobody_can_be_told_of():
+    with open("/dev/full", "wb") as full:
+        code = subprocess.run([sys.executable, "run.py", "--version"], cwd=ROOT, stdout=full, stderr=full).returncode
+    assert code == 5
 
 
 # Folders

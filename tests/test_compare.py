@@ -9,7 +9,7 @@ import signal
 
 import numpy as np
 import pytest
-from conftest import assert_error, run
+from conftest import POSIX, assert_error, run
 from PIL import Image
 
 from dcgan_tf1.commands import comparison
@@ -137,7 +137,7 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", [pytest.param(each, marks=[POSIX] * (each == "a pipe")) for each in STATES])
 def test_an_edited_state_is_refused(stand_in, tmp_path, state):
     good = {"identity": {}, "step": 0, "seconds": 0.0, "points": []}
     path = tmp_path / "plain" / "logs" / "compare.json"
@@ -147,6 +147,21 @@ def test_an_edited_state_is_refused(stand_in, tmp_path, state):
     else:
         path.write_text(STATES[state] if isinstance(STATES[state], str) else json.dumps({**good, **STATES[state]}))
     assert_error(command(tmp_path), 4, "compare.json: damaged")
+
+
+@POSIX
+def test_a_pipe_is_no_log(stand_in, tmp_path):
+    (tmp_path / "plain" / "logs").mkdir(parents=True)
+    os.mkfifo(tmp_path / "plain" / "logs" / "train.log")
+    assert_error(command(tmp_path, models="plain"), 5, "train.log: found a link, folder, pipe or device")
+
+
+def test_a_log_that_cannot_be_written(stand_in, tmp_path):
+    def fill_the_disk(*arguments):
+        raise OSError(28, "No space left on device")  # as `print` does
+
+    stand_in.setattr(comparison, "train", fill_the_disk)
+    assert_error(command(tmp_path, models="plain"), 5, "train.log: No space left on device; expected room")
 
 
 def test_another_run_is_left_alone(stand_in, finished_copy, tmp_path):
@@ -175,10 +190,20 @@ def test_the_stopwatch_starts_after_the_first_step():
 
 
 def test_conditional_models(stand_in, tmp_path):
+    """Beside each there is a later checkpoint, which is damaged and cannot be removed."""
+    whole = comparison.train
+
+    def train(run, *others):
+        (run.folders.checkpoints / "model-99.json").mkdir(exist_ok=True)
+        return whole(run, *others)
+
+    stand_in.setattr(comparison, "train", train)
     result = command(tmp_path, models="plain-conditional")
     assert result.code == 0, result.err
     (model,) = json.loads((tmp_path / "compare.json").read_text())["models"].values()
     assert model["parameters"]["generator"] == (8 + 10) * 8 + 8 + 8 * 784 + 784  # its first layer sees ten classes too
-    config = checkpoint.newest(tmp_path / "plain-conditional" / "checkpoints", print).config
+    newest = checkpoint.newest(tmp_path / "plain-conditional" / "checkpoints", print)
+    config = newest.config
+    assert newest.step == model["step"]
     assert config.conditional and config.lr_decay == "none"
     assert_error(command(tmp_path / "other", models="conditional"), 2)

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import POSIX, ROOT, SHIPPED, assert_error, contents, run
 
-from dcgan_tf1 import files
+from dcgan_tf1 import files, tensorflow_import
 from dcgan_tf1.errors import OutputError
+from dcgan_tf1.pictures import film, images
 from dcgan_tf1.runs import checkpoint
 
 pytestmark = POSIX
@@ -60,11 +62,14 @@ def test_who_holds_a_run_writes_through_no_link_and_waits_for_no_pipe(tmp_path, 
     with checkpoint.lock(tmp_path / "run"):
         assert holder.read_text() == f"{os.getpid()}\n"
     assert target.read_bytes() == b"mine"
-    assert not (tmp_path / "run" / ".lock").exists()  # where nothing was begun
-    (tmp_path / "run" / ".lock").symlink_to(target)
-    with pytest.raises(OutputError, match=r"\.lock: found a link"), checkpoint.lock(tmp_path / "run"):
-        pass
-    assert target.read_bytes() == b"mine"
+    lock = tmp_path / "run" / ".lock"
+    assert not lock.exists()  # where nothing was begun
+    for link in (lock.symlink_to, lock.hardlink_to):
+        lock.unlink(missing_ok=True)
+        link(target)
+        with pytest.raises(OutputError, match=r"\.lock: found a link"), checkpoint.lock(tmp_path / "run"):
+            pass
+        assert target.read_bytes() == b"mine"
 
 
 def test_what_the_dead_left_of_a_file_goes_with_the_next_one(tmp_path):
@@ -97,6 +102,7 @@ def test_what_the_dead_left_goes_and_what_the_living_write_stays(tmp_path):
 
     def write(file):
         file.write(b"half")
+        files.clean(tmp_path)
         with written(tmp_path, b"new"):
             left = {name for name in os.listdir(tmp_path) if name.endswith(".tmp")}
             assert len(left) == 2 and ".notes.tmp" in left and "0123abcd" not in str(left)
@@ -111,33 +117,43 @@ import os, sys
 from pathlib import Path
 from dcgan_tf1 import files
 
-folder, allowed = Path(sys.argv[1]), int(sys.argv[2])
-replace, calls = Path.replace, []
+folder, failing, allowed = Path(sys.argv[1]), *map(int, sys.argv[2:])
+calls = []
 
-def replace_or_die(path, target):
-    calls.append(path)
-    if len(calls) > allowed:
-        os._exit(9)
-    return replace(path, target)
+def watched(call):
+    def call_or_die(*arguments, **options):
+        calls.append(call)
+        if len(calls) == failing:
+            raise OSError(5, "Input/output error")
+        if len(calls) > allowed:
+            os._exit(9)
+        return call(*arguments, **options)
+    return call_or_die
 
-Path.replace = replace_or_die
+Path.replace, Path.rmdir, os.unlink = map(watched, (Path.replace, Path.rmdir, os.unlink))
 with files.all_or_none(folder, ["images", "labels"], force=True) as temporary:
     for name in ("images", "labels"):
         (temporary / name).write_bytes(b"new")
 """
 
 
-@pytest.mark.parametrize("allowed", range(5))
-def test_a_kill_while_a_set_is_replaced_loses_neither_the_old_nor_the_new(tmp_path, allowed):
-    """Nor does a file of one set ever lie beside one of the other."""
-    with written(tmp_path, b"old"):
-        pass
-    code = subprocess.run([sys.executable, "-c", KILLED, tmp_path, str(allowed)], cwd=ROOT).returncode
-    assert code == (9 if allowed < 4 else 0)
-    found = {name: content for name, content in contents(tmp_path).items() if name in NAMES}
-    assert len(set(found.values())) <= 1
-    files.clean(tmp_path)
-    assert contents(tmp_path) == dict.fromkeys(NAMES, b"new")
+@pytest.mark.parametrize("failing", range(5))
+def test_a_kill_while_a_set_is_replaced_loses_neither_the_old_nor_the_new(tmp_path, failing):
+    """Nor does a file of one set ever lie beside one of the other. Each rename fails in turn; 0: none does."""
+    for allowed in range(failing, 12):
+        folder = tmp_path / str(allowed)
+        with written(folder, b"old"):
+            pass
+        command = [sys.executable, "-c", KILLED, folder, str(failing), str(allowed)]
+        code = subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL).returncode
+        found = {name: content for name, content in contents(folder).items() if name in NAMES}
+        assert len(set(found.values())) <= 1
+        files.clean(folder)
+        after = contents(folder)
+        assert after == dict.fromkeys(NAMES, b"new") or failing and after == dict.fromkeys(NAMES, b"old")
+        if code != 9:
+            break
+    assert code == (1 if failing else 0) and allowed > failing
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
@@ -184,6 +200,30 @@ def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path):
     with pytest.raises(OutputError, match="labels: found a file, expected none"), written(tmp_path, b"new"):
         (tmp_path / NAMES[1]).write_bytes(b"another's")
     assert contents(tmp_path) == {NAMES[1]: b"another's"}
+
+
+@pytest.mark.parametrize("form", ["npz", "html", "saved_model", "gif"])
+def test_what_comes_while_a_command_works_is_not_replaced(tmp_path, monkeypatch, form):
+    path = tmp_path / "new" / f"it.{form}"
+    name = path.name + "/1" * (form == "saved_model")
+    imported, read = tensorflow_import.import_tensorflow, film.read_snapshot
+
+    def come():
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if form == "saved_model" else None
+        (path.parent / name).write_bytes(b"another's")
+
+    def read_late(*arguments):
+        come()
+        return read(*arguments)
+
+    monkeypatch.setattr(tensorflow_import, "import_tensorflow", lambda: (come(), imported()))
+    monkeypatch.setattr(film, "read_snapshot", read_late)
+    images.save_png(tmp_path / "0000000.png", np.zeros((34, 34), np.uint8), 3)
+    before = contents(tmp_path)
+    source = ["animate", "--sample_dir", tmp_path] if form == "gif" else ["export", "--format", form]
+    assert_error(run(*source, "--out", path), 5, f"{name}: found a file, expected none; --force replaces it")
+    assert contents(tmp_path) == before | {f"new/{name}": b"another's"}
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])

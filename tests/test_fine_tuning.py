@@ -166,6 +166,9 @@ def test_damaged_weights_are_no_start(finished, tmp_path):
         path.write_bytes(b"")
     result = run(*TINY, "--out_dir", tmp_path / "run", "--init_from", tmp_path / "start")
     assert_error(result, 4, "no good checkpoint")
+    save_weights(tmp_path / "none.npz", newest(finished)._replace(arrays={}))
+    result = run(*TINY, "--out_dir", tmp_path / "run", "--init_from", tmp_path / "none.npz")
+    assert_error(result, 4, "--init_from: found generator/", " of shape none")
 
 
 # Augmentation

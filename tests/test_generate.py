@@ -95,12 +95,15 @@ def test_weights_of_other_networks(tmp_path):
 def test_weights_that_generate_nothing_are_refused(tmp_path):
     """Every number in them is finite, and the digits are none."""
     found = weights.shipped_weights("unconditional")
-    kernel = found.arrays["generator/deconv1/kernel"] * np.float32(1e37)
-    arrays = {**found.arrays, "generator/deconv1/kernel": kernel}
+    name = "generator/dense/moving_variance"
+    arrays = {**found.arrays, name: -found.arrays[name]}
     weights.save_weights(tmp_path / "weights.npz", found._replace(arrays=arrays))
-    for command in (["generate"], ["interpolate"], ["export", "--format", "html"]):
+    exports = [["export", "--format", form] for form in ("html", "npz", "saved_model")]
+    for command in (["generate"], ["interpolate"], *exports):
         result = run(*command, "--checkpoint", tmp_path / "weights.npz", "--out", tmp_path / "out")
         assert_error(result, 4, "weights.npz: the generator makes NaN")
+    result = run("export", "--checkpoint", tmp_path / "weights.npz", "--out", tmp_path / "out" / "below" / "it")
+    assert_error(result, 4, "the generator makes NaN")
     assert os.listdir(tmp_path) == ["weights.npz"]
 
 
@@ -465,7 +468,7 @@ FLAGS = {
     "--balanced": ["--digit 7"],
     "--seed": ["-1"],
     "--size": ["30"],
-    "--scale": ["0", "2 --format npz"],
+    "--scale": ["0", "2 --format npz", "13 --format grid --num_digits 1000"],
     "--format": ["bmp"],
     "--labels": ["--format grid"],
     "--min_confidence": ["0.5", "nan --digit 1", "1.5 --digit 1"],
@@ -478,7 +481,7 @@ MISUSE = [
     *((f"{command} --checkpoint absent", 4, "absent") for command in ("generate", "interpolate", "evaluate")),
     *(
         (f"interpolate {flag}", 2, flag.partition("=")[0])
-        for flag in ("--from=", "--steps=1", "--rows=0", "--to_seed=-1")
+        for flag in ("--from=", "--steps=1", "--rows=0", "--to_seed=-1", "--scale=14")
     ),
     ("generate --class=", 2, "--digit, --class: found ''"),
 ]

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import warnings
 import zipfile
@@ -63,6 +64,13 @@ def test_float16_takes_half_and_cannot_hold_everything(path):
     with pytest.raises(CheckpointError, match="generator/a has values beyond float16"):
         weights.save_weights(path, large, "float16")
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kernel", [None, np.zeros(3, np.float32), np.zeros((1, 3, 4), np.float32)], ids=np.shape)
+def test_z_is_scaled_in_a_matrix_alone(tmp_path, kernel):
+    arrays = {} if kernel is None else {"generator/dense/kernel": kernel}
+    with pytest.raises(CheckpointError, match="found no matrix generator/dense/kernel, which --z_scale multiplies"):
+        weights.scale_z(some_weights(tmp_path)._replace(arrays=arrays), 0.5)
 
 
 def test_a_file_that_cannot_be_written(tmp_path):
@@ -205,6 +213,15 @@ def test_any_flipped_bit_is_seen(path):
 # Which
 
 
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(CheckpointError, match="Permission denied; expected a folder that can be read"):
+        weights.find_weights(tmp_path, None, pytest.fail)
+
+
 def test_a_checkpoint_gives_the_averages_and_no_optimizer(finished):
     import tensorflow as tf
 
@@ -278,7 +295,7 @@ def test_a_run_beside_them_is_its_own(finished_copy, monkeypatch):
     assert weights.find_weights(None, folder, pytest.fail).step == 200
     assert checkpoint.newest(folder, pytest.fail).step == 200
     checkpoint.clean(folder)
-    checkpoint.rotate(folder, 1)
+    checkpoint.rotate(folder, 200, 1)
     assert (folder / "pretrained" / "weights.npz").exists()
     for path in folder.glob("model-*"):
         path.unlink()

@@ -20,11 +20,12 @@ def animate(folders: Folders, out: str | None, frames: int, force: bool) -> int:
     if target.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out: found {out!r}, expected a name that ends in .gif or .mp4")
 
-    from dcgan_tf1.files import make_folder, refuse_existing
+    from dcgan_tf1.files import all_or_none, refuse_existing
     from dcgan_tf1.pictures import film
 
     refuse_existing(target.parent, [target.name], force)
-    film.snapshots(folders.samples)  # refuses a run without grids before it makes a folder
-    make_folder(target.parent)
-    print(film.animate(folders.samples, target, frames))
+    content, shown = film.animate(folders.samples, target.suffix, frames)
+    with all_or_none(target.parent, [target.name], force) as folder:
+        (folder / target.name).write_bytes(content)
+    print(f"{target}: {shown}, {len(content) / 1024:.0f} KiB")
     return 0

@@ -23,7 +23,7 @@ from dcgan_tf1.data import draws
 from dcgan_tf1.data.classes import DIGITS
 from dcgan_tf1.data.readers import open_data_file
 from dcgan_tf1.data.sources import Dataset
-from dcgan_tf1.errors import CheckpointError, DataError, DivergedError
+from dcgan_tf1.errors import CheckpointError, DataError, DivergedError, OutputError, reason
 from dcgan_tf1.files import make_folder, refuse_existing, write_whole
 from dcgan_tf1.pictures import images
 from dcgan_tf1.pictures.figures import ModelHistory, format_seconds, plot_comparison
@@ -147,7 +147,7 @@ class _Model:
                 for key in ("seconds", "frechet_distance", "coverage", "missing_classes"):
                     check_number(key, point[key], 0, 1e9)
         except (DataError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self._path}: damaged ({error!s:.100}); use another --out_dir") from error
+            raise CheckpointError(f"{self._path}: damaged ({reason(error):.100}); use another --out_dir") from error
         for key in wanted:
             if recorded.get(key) != wanted[key]:
                 fault = f"--{key}: found {wanted[key]}, expected {recorded.get(key)}, as recorded in {self._path}"
@@ -188,8 +188,10 @@ class _Model:
                 number = train(with_dataset(run, dataset), dataset, stopwatch)
         except DivergedError as error:
             raise DivergedError(f"{self.name} {error}") from error
-        step = max(checkpoint.steps(self._folders.checkpoints))  # training ends with a commit
-        self._update(step=step, seconds=self.seconds + stopwatch.elapsed)
+        except OSError as error:  # the run's own files give OutputErrors
+            raise OutputError(f"{printed}: {reason(error)}; expected room and permission to write it") from error
+        newest = checkpoint.newest(self._folders.checkpoints, warn=lambda line: None)  # training ends with a commit
+        self._update(step=newest.step if newest else 0, seconds=self.seconds + stopwatch.elapsed)
         return number
 
     def measure(self, scorer: Scorer, labels: np.ndarray, seed: int) -> str:

@@ -48,34 +48,34 @@ def export(choice: WeightsChoice, form: str, half: bool, z_scale: float, out: st
     if not target.name and form != "saved_model":
         raise UsageError(f"--out: found {out!r}, expected the name of a file")
 
-    from dcgan_tf1.files import make_folder, refuse_existing
+    from dcgan_tf1.files import all_or_none, make_folder, refuse_existing
 
-    if form != "saved_model":
-        refuse_existing(target.parent, [target.name], force)
-    elif force and os.path.lexists(version := target / "1"):
-        if version.is_symlink() or not version.is_dir():
-            raise OutputError(f"{version}: found a file or a link, expected a folder, or none")
-        refuse_existing(version, ["saved_model.pb"], force)
-    else:
-        refuse_existing(target, ["1"])
+    folder, name = (target, "1") if form == "saved_model" else (target.parent, target.name)
+    if form == "saved_model" and force and os.path.lexists(target / name):
+        folder, name = target / name, "saved_model.pb"
+        if folder.is_symlink() or not folder.is_dir():
+            raise OutputError(f"{folder}: found a file or a link, expected a folder, or none")
+    refuse_existing(folder, [name], force)
     source = choice.find()
-    make_folder(target.parent)
-    if form == "html":
-        write_html(source, target, z_scale)
-        print(target)
-        return 0
 
     tensorflow_import.import_tensorflow()
     from dcgan_tf1.runs import weights
-    from dcgan_tf1.sampling.export import write_onnx, write_saved_model
+    from dcgan_tf1.sampling.export import check_generator, write_onnx, write_saved_model
 
-    found = weights.scale_z(weights.read_weights(source), z_scale)
-    if form == "npz":
-        weights.save_weights(target, found, "float16" if half else "float32")
-    elif form == "onnx":
-        write_onnx(found, target)
-    else:
-        write_saved_model(found, target)
+    with all_or_none(folder, [name], force) as temporary:
+        path = temporary / name
+        if form == "html":
+            write_html(source, path, z_scale)
+        else:
+            dtype = "float16" if half else "float32"
+            found = weights.scale_z(weights.read_weights(source), z_scale)
+            check_generator(found, dtype)
+            if form == "npz":
+                weights.save_weights(path, found, dtype)
+            elif form == "onnx":
+                write_onnx(found, path)
+            else:  # TensorFlow Serving may be watching for whole versions
+                write_saved_model(found, make_folder(path) / "saved_model.pb" if name == "1" else path)
     print(target)
     return 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dcgan_tf1.commands.options import WeightsChoice, choice, integer, number, option, switch
-from dcgan_tf1.commands.sampling import CLASS, DEFAULT_SCALE, open_trained_gan, sampling_options
+from dcgan_tf1.commands.sampling import CLASS, open_trained_gan, sampling_options, scale_for
 from dcgan_tf1.config import LARGEST_SEED
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.quality import MIN_CONFIDENCE
@@ -55,6 +55,7 @@ def generate(
         raise UsageError("--min_confidence: found alone, expected --digit, --balanced or --labels too")
     if form == "grid" and num_digits > _LARGEST_GRID:
         raise UsageError(f"--num_digits: found {num_digits}, expected at most {_LARGEST_GRID} in a grid")
+    pixels = scale_for(scale or (1 if labels else None), num_digits if form == "grid" else 1)
 
     from dcgan_tf1.sampling.files import file_names, write_digits
     from dcgan_tf1.sampling.request import Request
@@ -68,5 +69,5 @@ def generate(
         if gan.classes and min_confidence is not None:
             reason = "a conditional GAN generates the class it is asked for"
             raise UsageError(f"--min_confidence: found with a conditional GAN, expected none: {reason}")
-        write_digits(gan, Path(out), form, request, labels, size, scale or (1 if labels else DEFAULT_SCALE), force)
+        write_digits(gan, Path(out), form, request, labels, size, pixels, force)
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from dcgan_tf1.commands.options import WeightsChoice, integer, option
-from dcgan_tf1.commands.sampling import CLASS, DEFAULT_SCALE, open_trained_gan, sampling_options
+from dcgan_tf1.commands.sampling import CLASS, open_trained_gan, sampling_options, scale_for
 from dcgan_tf1.config import LARGEST_SEED
 
 
@@ -33,8 +33,10 @@ def interpolate(
     """Generate paths from digits to other digits: a grid and a GIF."""
     seeds = seed, seed + 1 if to_seed is None else to_seed
 
+    pixels = scale_for(scale, rows * (8 * steps + 14))  # the frames of the film, in `sampling.files`
+
     from dcgan_tf1.sampling.files import PATHS, write_paths
 
     with open_trained_gan(choice, {"--from": start, "--to": end}, out, lambda classes: PATHS, force) as gan:
-        write_paths(gan, Path(out), rows, steps, (start, end), seeds, size, scale or DEFAULT_SCALE, force)
+        write_paths(gan, Path(out), rows, steps, (start, end), seeds, size, pixels, force)
     return 0

@@ -1,6 +1,7 @@
 """What `generate` and `interpolate` share: the options of pictures, and the trained GAN that makes them."""
 
 import contextlib
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 DEFAULT_SCALE = 4  # pixels of a picture for each pixel of a digit
+_MOST_DIGITS = 160_000  # that a picture or all frames of a film show, at a scale of 1; in colour they take 523 MB
 
 
 def _read_class(text: str) -> str:
@@ -34,6 +36,14 @@ def sampling_options(command: Callable) -> Callable:
     command = option("--out", text("DIR"), "folder to write to", default="generated")(command)
     command = option("--scale", integer(1, 32), scale, shown=f"{DEFAULT_SCALE}, and 1 with labels")(command)
     return option("--size", choice((28, 32)), size, shown=usual)(command)
+
+
+def scale_for(scale: int | None, digits: int) -> int:
+    """The `scale` of a picture or a film of so many digits. Raises UsageError if that makes more than half a GB."""
+    most = math.isqrt(_MOST_DIGITS // digits)
+    if scale and scale > most:
+        raise UsageError(f"--scale: found {scale}, expected at most {most} in a file that shows {digits} digits")
+    return scale or DEFAULT_SCALE
 
 
 @contextlib.contextmanager

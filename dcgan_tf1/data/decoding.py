@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
 _SIDES = {1: 28, 3: 32}  # of the images, in pixels, by the number of channels: MNIST's in grey, CIFAR-10's in colour
 _CONTRAST = 16  # levels of 256 that greys of one paper or one ink are apart at most
 _MOST_PIXELS = 1 << 25  # that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale
@@ -50,11 +51,15 @@ def decode(content: bytes, form: Form) -> tuple[np.ndarray, set[str]]:
     Returns uint8 [n, 28, 28] or [n, 32, 32, 3], as many as `form.grid` has parts, row by row; and which of ODD it
     was.
 
-    Raises DataError: it has several frames or too many pixels. Pillow's own errors are left as they are.
+    Raises DataError: it is no picture, or has several frames or too many pixels. Pillow's own errors stay as they are.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    try:
+        opened = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise DataError(f"found {len(content)} bytes of another kind, {EXPECTED}") from error
+    with opened as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # a photograph with a preview behind it
             raise DataError(f"found {frames} frames, expected a still picture")

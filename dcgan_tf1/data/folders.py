@@ -11,8 +11,8 @@ import numpy as np
 
 from dcgan_tf1.data import notes
 from dcgan_tf1.data.classes import are_numbers, is_name, labels_of
-from dcgan_tf1.data.decoding import Form
-from dcgan_tf1.data.pictures import EXPECTED, File, decoded
+from dcgan_tf1.data.decoding import EXPECTED, Form
+from dcgan_tf1.data.pictures import File, decoded
 from dcgan_tf1.data.readers import data_errors, shorten
 from dcgan_tf1.errors import DataError, one_line
 

@@ -17,13 +17,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dcgan_tf1.data import idx
-from dcgan_tf1.data.decoding import ODD, Form, decode, image_shape
+from dcgan_tf1.data.decoding import EXPECTED, ODD, Form, decode, image_shape
 from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
-from dcgan_tf1.errors import DataError, OutputError, one_line
+from dcgan_tf1.errors import DataError, OutputError, one_line, reason
 from dcgan_tf1.files import cache_folder, make_folder, write_whole
 from dcgan_tf1.machine import usable_cores
 
-EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
 _LARGEST_FILE = 1 << 28
 _TASK = 32  # how many pictures a thread decodes at a time
 _FORMAT = 3  # of the cache; another one is not read
@@ -172,6 +171,6 @@ def _read_cache(path: Path, count: int, form: Form, announce: Callable[[str], ob
             raise ValueError("its sha256 does not hold")
         return Decoded(images, bad, odd, digest)
     except (DataError, OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        fault = f"is not used, since it is damaged ({error!s:.60}); decoding again"
+        fault = f"is not used, since it is damaged ({reason(error):.60}); decoding again"
         announce(one_line(f"note: {shorten(path, 60)} {fault}"))
         return None

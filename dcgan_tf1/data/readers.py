@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from dcgan_tf1.data import idx
-from dcgan_tf1.errors import DataError
+from dcgan_tf1.errors import DataError, reason
 
 _BLOCK_BYTES = 1 << 18  # files are read in blocks of at most this size
 _NPY_HEADER_BYTES = 4096  # the longest .npy header that is read; those that NumPy writes for our arrays take 128
@@ -52,8 +52,7 @@ def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[
     except DataError as error:
         raise DataError(f"{shorten(source, 80)}: {error}") from error
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"{shorten(source, 80)}: {expected}; {reason}") from error
+        raise DataError(f"{shorten(source, 80)}: {expected}; {reason(error)}") from error
 
 
 class _BoundedReader(io.BufferedReader):

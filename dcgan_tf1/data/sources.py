@@ -19,7 +19,7 @@ from dcgan_tf1.data.classes import MOST, Classes, check_names, is_name
 from dcgan_tf1.data.decoding import Form, form_of, stretched
 from dcgan_tf1.data.folders import SUFFIXES, Pictures, read_folder, read_picture
 from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
-from dcgan_tf1.errors import DataError, UsageError
+from dcgan_tf1.errors import DataError, UsageError, reason
 from dcgan_tf1.tensorflow_import import import_tensorflow
 
 _PLAIN = Form()
@@ -285,8 +285,8 @@ def _mnist_of_keras(split: str) -> Dataset:
 
             train, test = keras.datasets.mnist.load_data()
     except Exception as error:  # Keras raises bare Exceptions
-        reason = str(error).rpartition(" -- ")[2] or type(error).__name__  # the address precedes the dashes
-        raise DataError(f"MNIST's download: expected a network or --data_dir FOLDER; {reason}") from error
+        told = reason(error).rpartition(" -- ")[2]  # the address precedes the dashes
+        raise DataError(f"MNIST's download: expected a network or --data_dir FOLDER; {told}") from error
     finally:
         socket.setdefaulttimeout(timeout)
     return _verified_mnist("Keras's download", split, *(train if split == "train" else test))

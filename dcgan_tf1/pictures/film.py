@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from dcgan_tf1.errors import DataError, OutputError
-from dcgan_tf1.files import write_whole
+from dcgan_tf1.errors import DataError, OutputError, UsageError, reason
 from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, gif
 from dcgan_tf1.runs.folder import closer_early
 
 _SNAPSHOT = re.compile(r"\d{7,10}\.png")
 _LARGEST_SIDE = 4096  # in pixels; a grid of 32 by 32 images has 3171
+MOST_BYTES = 1 << 29  # of all frames together
 _SCALE = 2
 _STRIP = 36  # the height of the strip below the grid, in pixels
 _LINE, _TEXT = 96, 208  # grey levels
@@ -25,14 +25,15 @@ _GREYS = 8  # digits look much the same as with 256, and the file is a third as 
 _SECONDS, _LAST_SECONDS = 0.12, 3
 
 
-def animate(folder: Path, target: Path, frames: int) -> str:
-    """Write the sample grids in `folder` to `target`: a looping GIF, or an MP4 by ffmpeg if that is its suffix.
+def animate(folder: Path, suffix: str, frames: int) -> tuple[bytes, str]:
+    """The bytes of a film of the sample grids in `folder`, and which are shown: a looping GIF, or ffmpeg's for .mp4.
 
-    At most `frames` grids, 2 or more, are shown, closer together early on, when the most changes. The line that is
-    returned says what was written.
+    At most `frames` grids, 2 or more, are shown, closer together early on, when the most changes.
 
-    Raises DataError: there is no grid, or one is damaged or of another size than the ones before it; OutputError:
-    `target` cannot be written, or ffmpeg is missing or fails.
+    Raises:
+        DataError: there is no grid, or one is damaged or of another size than the ones before it.
+        OutputError: ffmpeg is missing or fails.
+        UsageError: so many grids of that size are too much for a film.
     """
     paths = snapshots(folder)
     chosen = closer_early(len(paths), frames)
@@ -42,17 +43,19 @@ def animate(folder: Path, target: Path, frames: int) -> str:
         picture = read_snapshot(paths[i], size)
         size = picture.size
         film.append(_frame(picture, int(paths[i].stem), int(paths[-1].stem)))
+        most = MOST_BYTES // film[0].nbytes
+        if len(chosen) > most:
+            raise UsageError(f"--frames: found {frames}, expected at most {most} for grids as large as {paths[0]}")
         if film[-1].shape != film[0].shape:
             found, expected = ("colour", "greys") if picture.mode == "RGB" else ("greys", "colour")
             raise DataError(f"{paths[i]}: found {found}, expected {expected} as in the grid before it")
     shown = np.array(film)
-    if target.suffix == ".mp4":
+    if suffix == ".mp4":
         content = _mp4(shown)
     else:
         nearest = ((np.arange(256) * (_GREYS - 1) / 255).round() * 255 / (_GREYS - 1)).round().astype(np.uint8)
         content = gif(nearest[shown] if shown.ndim == 3 else shown, _SECONDS, last=_LAST_SECONDS)
-    write_whole(target, content)
-    return f"{target}: {len(film)} of {len(paths)} sample grids, {len(content) / 1024:.0f} KiB"
+    return content, f"{len(film)} of {len(paths)} sample grids"
 
 
 def snapshots(folder: Path) -> list[Path]:
@@ -83,7 +86,7 @@ def read_snapshot(path: Path, size: tuple[int, int] | None) -> Image.Image:
                 raise DataError(f"{path}: found {found} pixels, expected a sample grid, at most {_LARGEST_SIDE} wide")
             return image.convert("RGB" if image.mode == "RGB" else "L")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a PNG cut short
-        raise DataError(f"{path}: damaged ({error}); remove it, or restore it") from error
+        raise DataError(f"{path}: damaged ({reason(error)}); remove it, or restore it") from error
 
 
 def _frame(picture: Image.Image, step: int, last: int) -> np.ndarray:

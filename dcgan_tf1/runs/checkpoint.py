@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.sources import check_dataset_record
-from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError
+from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError, reason
 from dcgan_tf1.files import clean as clean_temporaries
 from dcgan_tf1.files import make_folder, sync, write_whole
 from dcgan_tf1.machine import cpu_model, usable_cores
@@ -58,7 +58,7 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = make_folder(folder) / ".lock"
     holder = folder / ".holder"  # its process id has a file of its own, as a locked file cannot be read on Windows
-    if path.is_symlink():
+    if path.is_symlink() or path.exists() and path.stat().st_nlink > 1 and path.stat().st_size:  # it would be emptied
         raise OutputError(f"{path}: found a link, expected a file that can be locked")
     held = FileLock(path, timeout=0)
     try:
@@ -67,8 +67,7 @@ def lock(folder: Path) -> Iterator[None]:
         known = _read_holder(holder)
         raise BusyError(f"{folder}: held by process {known}; wait for it, or use another --out_dir") from error
     except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path}: {reason}; expected a file that can be written and locked") from error
+        raise OutputError(f"{path}: {reason(error)}; expected a file that can be written and locked") from error
     try:
         with contextlib.suppress(OutputError):  # the process id is a courtesy: on a full disk the lock holds without it
             write_whole(holder, f"{os.getpid()}\n".encode())
@@ -151,7 +150,7 @@ def load(folder: Path, step: int) -> Checkpoint:
     except UsageError as error:
         raise VersionError(f"{path}: of another version ({error!s:.70}); use that or another --out_dir") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged ({error!s:.100})") from error
+        raise CheckpointError(f"{path}: damaged ({reason(error):.100})") from error
 
 
 def commit(
@@ -186,13 +185,12 @@ def commit(
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'.encode()
         write_whole(folder / "checkpoint", state)
         for later in steps(folder):
-            if later > step:  # it is damaged, since restoring passed it over: it must not count as one of those to keep
+            if later > step:  # it is damaged, since restoring passed it over
                 with contextlib.suppress(OSError):
                     _remove(folder, later)
-        rotate(folder, config.max_to_keep)
+        rotate(folder, step, config.max_to_keep)
     except Exception as error:  # the Saver raises types of TensorFlow's
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise OutputError(f"{folder}: cannot commit step {step}: {reason}") from error
+        raise OutputError(f"{folder}: cannot commit step {step}: {reason(error)}") from error
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -201,13 +199,14 @@ def commit(
                 _remove(folder, step)
 
 
-def rotate(folder: Path, keep: int) -> None:
-    """Where there are more than `keep` steps with a manifest, remove all files that are older than the newest `keep`.
+def rotate(folder: Path, newest: int, keep: int) -> None:
+    """Where more than `keep` steps up to `newest` have a manifest, remove all files that are older than these `keep`.
 
     On Windows, files that another process reads cannot be removed. They stay until the next rotation.
     """
-    complete = [step for step in steps(folder) if (folder / f"model-{step}.json").exists()]
-    for step in steps(folder):
+    known = [step for step in steps(folder) if step <= newest]
+    complete = [step for step in known if (folder / f"model-{step}.json").exists()]
+    for step in known:
         if len(complete) > keep and step < complete[keep - 1]:
             with contextlib.suppress(OSError):
                 _remove(folder, step)

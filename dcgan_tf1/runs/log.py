@@ -16,7 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from dcgan_tf1.data.readers import open_data_file
-from dcgan_tf1.errors import DataError, OutputError
+from dcgan_tf1.errors import DataError, OutputError, reason
 
 v1 = tf.compat.v1
 
@@ -188,5 +188,4 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
-        raise OutputError(f"{path}: {reason}; expected room and permission to write it") from error
+        raise OutputError(f"{path}: {reason(error)}; expected room and permission to write it") from error

@@ -20,7 +20,7 @@ import numpy as np
 from dcgan_tf1.config import Config
 from dcgan_tf1.data.readers import open_data_file, read_npy, shorten
 from dcgan_tf1.data.sources import check_dataset_record
-from dcgan_tf1.errors import CheckpointError, DataError
+from dcgan_tf1.errors import CheckpointError, DataError, reason
 from dcgan_tf1.files import read_published, write_whole
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.runs.folder import closer_early
@@ -140,7 +140,7 @@ def read_weights(source: WeightsSource) -> Weights:
         names = [name for name in saved if _NAME.fullmatch(name) and name.rpartition("/")[0] not in saved]
         arrays = {name: reader.get_tensor(name + _AVERAGE if name + _AVERAGE in saved else name) for name in names}
     except tf.errors.OpError as error:
-        raise CheckpointError(f"{source.prefix}: {error.message:.100}") from error
+        raise CheckpointError(f"{source.prefix}: {reason(error):.100}") from error
     return Weights(source.prefix, source.step, source.config, source.dataset, arrays)
 
 

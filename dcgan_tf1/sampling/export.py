@@ -6,19 +6,26 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from dcgan_tf1.files import all_or_none, make_folder, write_whole
+from dcgan_tf1.data.draws import CHUNK
+from dcgan_tf1.files import write_whole
 from dcgan_tf1.networks import inference
 from dcgan_tf1.networks.frozen import constant_getter
-from dcgan_tf1.runs.weights import Weights
+from dcgan_tf1.runs.weights import Weights, rounded
+from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 v1 = tf.compat.v1
 
-_SAVED_MODEL = Path("1", "saved_model.pb")  # TensorFlow Serving expects a folder named by the number of the version
 _OPSET = 17  # from 2022: old enough for every runtime, and new enough for all ops that are used
 
 
-def write_saved_model(weights: Weights, folder: Path) -> None:
-    """Write the generator of `weights` to `folder` as a SavedModel: one frozen graph of TensorFlow's own ops.
+def check_generator(weights: Weights, dtype: str) -> None:
+    """Raise CheckpointError unless `weights`, in `float32` or `float16`, fit their config and generate digits."""
+    with TrainedGan(weights._replace(arrays=rounded(weights, dtype))) as gan:
+        gan.sample(max(CHUNK, len(gan.classes)), seed=0)
+
+
+def write_saved_model(weights: Weights, path: Path) -> None:
+    """Write the generator of `weights` to `path`, a saved_model.pb: one frozen graph of TensorFlow's own ops.
 
     Its signature `serving_default` takes `z`, float32 [n, z_dim] (see `Config.z_distribution`), and for a conditional
     GAN `label`, int32 [n], the place of each class in its list of names. It returns `images`, uint8 [n, 32, 32]
@@ -36,13 +43,9 @@ def write_saved_model(weights: Weights, folder: Path) -> None:
     meta.meta_info_def.tags.append(v1.saved_model.tag_constants.SERVING)
     meta.signature_def[v1.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY].CopyFrom(signature)
     # The graph is frozen, so this one file holds all of it.
-    content = SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString(deterministic=True)
-    version = folder / _SAVED_MODEL.parent
-    if version.is_dir():
-        write_whole(folder / _SAVED_MODEL, content)
-        return
-    with all_or_none(folder, [version.name]) as temporary:  # TensorFlow Serving may be watching for whole versions
-        write_whole(make_folder(temporary / version.name) / _SAVED_MODEL.name, content)
+    write_whole(
+        path, SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString(deterministic=True)
+    )
 
 
 def write_onnx(weights: Weights, path: Path) -> None:

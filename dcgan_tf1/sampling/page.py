@@ -26,9 +26,8 @@ from dcgan_tf1.pictures import film, images
 from dcgan_tf1.quality import classifier
 from dcgan_tf1.runs.folder import closer_early
 from dcgan_tf1.runs.weights import Weights, rounded
-from dcgan_tf1.sampling.export import frozen_generator
+from dcgan_tf1.sampling.export import check_generator, frozen_generator
 from dcgan_tf1.sampling.paths import normal_to_uniform
-from dcgan_tf1.sampling.trained_gan import TrainedGan
 
 v1 = tf.compat.v1
 
@@ -61,8 +60,7 @@ def write_page(path: Path, weights: Weights, earlier: Sequence[Weights] = (), gr
     if weights.config.channels > 1:
         raise CheckpointError(f"{weights.path}: found images in colour, expected grey ones, which the page shows")
     for stop in (*earlier, weights):
-        with TrainedGan(stop) as gan:  # it refuses weights that do not fit, and those that generate nothing
-            gan.generate_mixed(gan.latent(1, 0), np.ones((1, len(gan.classes)), np.float32))
+        check_generator(stop, "float16")
     write_whole(path, assemble(*_record(weights, earlier, grids)))
 
 

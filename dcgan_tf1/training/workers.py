@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.errors import ClusterError, UsageError, one_line
+from dcgan_tf1.errors import ClusterError, UsageError, one_line, reason
 from dcgan_tf1.tf_config import Task
 from dcgan_tf1.training.graph import Gan
 from dcgan_tf1.training.server import start_server, why_absent
@@ -276,8 +276,7 @@ class Workers:
         absent = [f"{self._name(worker)} {why}" for worker, why in self._absent().items()]
         if absent:
             return ", ".join(absent[:2])
-        reason = error.message.strip().partition("\n")[0]
-        return f"the workers cannot reach each other ({reason:.60})"
+        return f"the workers cannot reach each other ({reason(error):.60})"
 
     def _absent(self) -> dict[int, str]:
         """The other workers that do not greet, and why not."""
