@@ -1,277 +1,139 @@
-"""Folders of pictures: PNG, JPEG, BMP and WebP files become images of one size, once, and are kept in a cache.
+"""Folders of pictures: which of them are classes, which are splits, and tables of labels beside them."""
 
-The files are not trusted: each is decoded on its own, with a limit to its bytes. At the next start the images are
-read from the cache.
-"""
-
-import hashlib
 import json
-import math
-import os
-import stat
-import warnings
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
-import numpy as np
+from dcgan_tf1.data import pictures, tables
+from dcgan_tf1.data.classes import named
+from dcgan_tf1.data.decoding import Form
+from dcgan_tf1.data.places import File, Place
+from dcgan_tf1.data.readers import Images, shorten
+from dcgan_tf1.data.splits import choose, split_of
+from dcgan_tf1.errors import DataError
 
-from dcgan_tf1.data import idx
-from dcgan_tf1.data.classes import are_numbers, is_name, labels_of
-from dcgan_tf1.data.decoding import Form, decode, image_shape
-from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
-from dcgan_tf1.errors import DataError, OutputError, one_line
-from dcgan_tf1.files import cache_folder, make_folder, write_whole
-from dcgan_tf1.machine import usable_cores
+TABLES = ("labels.csv", "metadata.csv", "dataset.json")
+"""The names of files that have the labels of the pictures beside them, the last one as StyleGAN writes it."""
+_LARGEST_JSON = 1 << 26
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
-_SPLITS = {"train", "test"}
-_LARGEST_FILE = 1 << 28
-_TASK = 32  # how many pictures a thread decodes at a time
-_FORMAT = 2  # of the cache; another one is not read
+Labels = list[tuple[str, str]]
+"""The names of files, which are empty where it is their order that tells, and of their classes."""
 
 
-class Pictures(NamedTuple):
-    """The pictures of a folder."""
+def read(
+    place: Place, files: Sequence[File], split: str, form: Form, announce: Callable[[str], object], given: Labels
+) -> Images:
+    """The pictures of `split` among `files`, in the order of their names without folders, and then of their paths.
 
-    images: np.ndarray  # uint8 [N, 28, 28], or [N, 32, 32, 3] in colour
-    labels: np.ndarray | None  # int32 [N]; None for a folder without subfolders
-    names: tuple[str, ...] | None
-    """The names of the labels from 0 on; None where there are no labels, or where labels are numbers themselves."""
-    digest: str  # the sha256, in hex, that the images have as an IDX file
-
-
-class _File(NamedTuple):
-    """A picture as a folder lists it."""
-
-    name: str  # its path in the folder, with slashes
-    size: int = 0
-    changed: tuple[int, int] = (0, 0)  # when its content did, and when its place in the file system did, in nanoseconds
-    fault: str = ""  # why it cannot be read, where that is known
-
-
-_Bad = list[tuple[int, str]]  # the indices of the pictures that cannot be read, and their faults
-
-
-def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], object]) -> Pictures:
-    """The pictures in the folder `root`, in the order of their file names.
-
-    Its subfolders are classes, whatever lies how deep below them; without subfolders there are no labels. Where it has
-    the two subfolders `train` and `test` and nothing else, these are the splits. Otherwise it is the same for both.
-
-    Args:
-        split: `train` or `test`.
-        announce: is given a line about pictures that were passed over, and about a cache that cannot be used.
-
-    Raises:
-        DataError: there are no pictures, or one of them cannot be read and `form.skip_bad` is not given; it names it.
+    Their labels are those that are `given`, or in a table; otherwise the folders are classes, whatever lies how deep
+    below them. Folders that all pictures lie in say nothing. Raises DataError as `pictures.read` does.
     """
-    with data_errors(root, "expected a folder that can be read"):
-        parts = _splits(root)
-    listings = {part: _list_pictures(root / part) for part in parts}
-    names = _class_names(root, [file.name for listing in listings.values() for file in listing if not file.fault])
-    part = split if split in parts else ""
-    files = listings[part]
-    images, bad, digest = _decoded(root / part, files, form, announce)
-    if bad:
-        first, fault = files[bad[0][0]].name, bad[0][1]
-        announce(one_line(f"passed over {len(bad)} of {len(files)} pictures; the first: {shorten(first)}: {fault}"))
-    if not names:
-        return Pictures(images, None, None, digest)
-    labels = dict(zip(names, labels_of(names), strict=True))
-    skipped = dict(bad)
-    shown = [file.name.partition("/")[0] for index, file in enumerate(files) if index not in skipped]
-    chosen = np.array([labels[name] for name in shown], np.int32)
-    return Pictures(images, chosen, None if are_numbers(names) else names, digest)
+    names = [file.name for file in files if not file.fault]
+    parts = _splits(names)
+    prefix = choose(parts, split)[0]
+    chosen = [file for file in files if file.name.startswith(prefix)]
+    chosen.sort(key=lambda file: (file.name.rpartition("/")[2], file.name))
+    labels, classes = given or _read_table(place, prefix), _inside(names, prefix)
+    if labels:
+        values = _look_up(labels, chosen)
+    elif labels is None and "" not in classes:
+        values = [file.name[len(prefix) :].partition("/")[0] for file in chosen]
+    else:
+        values = []
+    if labels is None and "" in classes and len(classes) > 1:
+        loose = next(file.name for file in chosen if "/" not in file.name[len(prefix) :])
+        fault = f"found {shorten(loose)!r} beside the folder {shorten(min(filter(None, classes)))!r}"
+        raise DataError(f"{fault}, expected all pictures in folders of classes, or none")
+    images, good = pictures.read(pictures.from_files(place.path, chosen, place.contents), form, announce)
+    if not values:
+        return Images(images)
+    others = filter(None, set().union(*(_inside(names, part) for _, part in parts))) if labels is None else ()
+    return Images(images, *named([values[index] for index in good], others))
 
 
-def _splits(root: Path) -> tuple[str, ...]:
-    """The subfolders that hold the splits, or the folder itself as an empty name."""
-    with os.scandir(root) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-    found = {entry.name for entry in shown if os.path.isdir(entry) or entry.name.lower().endswith(_SUFFIXES)}
-    return tuple(sorted(_SPLITS)) if found == _SPLITS else ("",)
+def _inside(names: Sequence[str], prefix: str) -> Counter[str]:
+    """The folders in the folder `prefix`, and how many pictures each holds; those in none count for an empty name."""
+    paths = (name[len(prefix) :] for name in names if name.startswith(prefix))
+    return Counter(path.partition("/")[0] if "/" in path else "" for path in paths)
 
 
-def _list_pictures(root: Path) -> list[_File]:
-    """The pictures below `root`, of which there must be one, in the order of their file names. Links are followed."""
-    files: list[_File] = []
-    others: Counter[str] = Counter()
-    folders, seen = [""], {(root.stat().st_dev, root.stat().st_ino)}
-    while folders:
-        folder = folders.pop()
-        with data_errors(root / folder, "expected a folder that can be read"), os.scandir(root / folder) as entries:
-            for entry in entries:
-                name, suffix = folder + entry.name, os.path.splitext(entry.name)[1].lower()
-                if entry.name.startswith("."):  # what programs keep for themselves
-                    continue
-                try:
-                    status = entry.stat()
-                except OSError as error:
-                    files.append(_File(name, fault=error.strerror or "it cannot be read"))
-                    continue
-                if stat.S_ISDIR(status.st_mode):
-                    if status.st_ino and (status.st_dev, status.st_ino) in seen:
-                        files.append(_File(name, fault="found a link to a folder that is read already, expected none"))
-                    else:
-                        seen.add((status.st_dev, status.st_ino))
-                        folders.append(f"{name}/")
-                elif suffix not in _SUFFIXES:
-                    others[suffix] += 1
-                elif stat.S_ISREG(status.st_mode):
-                    files.append(_File(name, status.st_size, (status.st_mtime_ns, status.st_ctime_ns)))
-                else:
-                    files.append(_File(name, fault="found a pipe, socket or device, expected a regular file"))
-    if not files:
-        most, count = others.most_common(1)[0] if others else ("", 0)
-        beside = f" beside {count} other files ({shorten(most or 'no suffix', 10)})" if others else ""
-        fault = f"found no picture{beside}, expected PNG, JPEG, BMP or WebP, or four IDX files"
-        raise DataError(f"{shorten(root, 60)}: {fault}")
-    return sorted(files, key=lambda file: (file.name.rpartition("/")[2], file.name))
+def _splits(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The splits and the folders that hold them, or no split and the folder that holds all pictures.
 
-
-def _class_names(root: Path, files: list[str]) -> tuple[str, ...]:
-    """The sorted names of the classes of `files`; nothing where all of them lie in the folder itself."""
-    classes = {name.partition("/")[0] for name in files if "/" in name}
-    loose = next((name for name in files if "/" not in name), None)
-    if classes and loose is not None:
-        fault = f"found {shorten(loose)!r} beside the folder {shorten(min(classes))!r}"
-        raise DataError(f"{shorten(root, 40)}: {fault}, expected all pictures in folders of classes, or none")
-    for name in classes:
-        if not is_name(name):
-            fault = f"found a class named {shorten(name)!r}, expected up to 100 printable characters"
-            raise DataError(f"{shorten(root, 40)}: {fault}")
-    numeric = all(name.isdecimal() for name in classes)
-    return tuple(sorted(classes, key=(lambda name: (int(name), name)) if numeric else None))
-
-
-# Decoding
-
-
-def _decoded(
-    root: Path, files: list[_File], form: Form, announce: Callable[[str], object]
-) -> tuple[np.ndarray, _Bad, str]:
-    """The images of `files`, from the cache where they are there; those that are bad; and the digest of the images."""
-    path = _cache_path(files, form)
-    found = _read_cache(path, len(files), form, announce) if path else None
-    images, bad, unread = (*found[:2], False) if found else _decode_all(root, files, form)
-    if bad and not form.skip_bad:
-        index, fault = bad[0]
-        raise DataError(f"{shorten(root / files[index].name, 80)}: {fault}")
-    if len(bad) == len(files):
-        raise DataError(f"{shorten(root, 60)}: found {len(bad)} pictures and none that can be read")
-    if found:
-        return found
-    digest = idx.digest(images)
-    if path and not unread:
-        try:
-            make_folder(path.parent)
-            write_whole(path, lambda file: (file.write(idx.header(images.shape)), file.write(images.data)))
-            record = json.dumps({"format": _FORMAT, "sha256": digest, "bad": bad}).encode()
-            write_whole(path.with_suffix(".json"), record)
-        except OutputError as error:
-            announce(one_line(f"warning: {error}; going on without, so the next start decodes the pictures again"))
-    return images, bad, digest
-
-
-def _decode_all(root: Path, files: list[_File], form: Form) -> tuple[np.ndarray, _Bad, bool]:
-    """The images of `files` that can be read, and those that cannot: the first alone, unless `form.skip_bad`.
-
-    And whether one of the files could not even be read: that may be otherwise the next time.
+    Splits are folders of such names and no others, in which the classes have the same names.
     """
-    from tqdm import tqdm
-
-    shape = len(files), *image_shape(form)
-    if np.prod(shape, dtype=np.int64) > MOST_BYTES:
-        fault = f"found {len(files)} pictures, expected {MOST_BYTES} bytes at most of {shorten(list(shape[1:]))}"
-        raise DataError(f"{shorten(root, 60)}: {fault}")
-    images, bad, unread = np.empty(shape, np.uint8), [], []
-
-    def decode_task(start: int) -> _Bad:
-        """Decode the pictures of one task into their places."""
-        faults = []
-        for index, file in enumerate(files[start : start + _TASK], start):
-            try:
-                with data_errors("", _EXPECTED):
-                    if file.fault:
-                        raise DataError(file.fault)
-                    unread.append(index)
-                    content = _read(root / file.name, file)
-                    unread.remove(index)
-                    images[index] = decode(content, form)
-            except DataError as error:
-                faults.append((index, str(error).removeprefix(": ")))
-        return faults
-
-    with (
-        warnings.catch_warnings(action="ignore"),  # Pillow warns of what is refused below, or of no concern
-        ThreadPoolExecutor(usable_cores()) as pool,
-        tqdm(total=len(files), unit=" pictures", disable=None) as bar,
-    ):
-        try:
-            for faults in pool.map(decode_task, range(0, len(files), _TASK)):
-                bad += faults
-                if bad and not form.skip_bad:
-                    return images[:0], bad[:1], bool(unread)
-                bar.update(_TASK)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return np.delete(images, [index for index, _ in bad], 0) if bad else images, bad, bool(unread)
+    root = _single(names, [""])[0]
+    tops = _inside(names, root)
+    largest = {split_of(top, whole=True): f"{root}{top}/" for top in sorted(tops, key=lambda top: (tops[top], top))}
+    if "train" not in largest or "" in largest or len(largest) == 1:
+        return [("", root)]
+    folders = _single(names, list(largest.values()))
+    parts = dict(zip(largest, folders, strict=True))
+    known = _inside(names, parts["train"]).keys()
+    alike = all("" in (other := _inside(names, part)) or other.keys() & known for part in folders)
+    return list(parts.items()) if alike else [("", root)]
 
 
-def _read(path: Path, known: _File) -> bytes:
-    """The content of a file, which must be as it was listed, before and after it is read."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # a pipe that has taken its place would be waited for otherwise
-        if known.size > _LARGEST_FILE:
-            raise DataError(f"found {known.size} bytes, expected at most {_LARGEST_FILE}")
-        content = file.read(known.size + 1)
-        status = os.fstat(file.fileno())
-    if (status.st_size, status.st_mtime_ns) != (known.size, known.changed[0]) or len(content) != known.size:
-        raise DataError("found it changed while it was read, expected it to stay; start again")
-    return content
+def _single(names: Sequence[str], folders: list[str]) -> list[str]:
+    """What `folders` lead to, as long as nothing but a single folder is in each of them."""
+    while all(len(each) == 1 and "" not in each for each in (_inside(names, folder) for folder in folders)):
+        folders = [f"{folder}{next(iter(_inside(names, folder)))}/" for folder in folders]
+    return folders
 
 
-# The cache: an IDX file, whose sha256 is the digest of the images, and beside it a record in JSON
+# Tables of labels
 
 
-def _cache_path(files: list[_File], form: Form) -> Path | None:
-    """Where the images of `files` are kept, named by everything that they depend on; None: there is no such place."""
-    folder = cache_folder()
-    if folder is None:
-        return None
-    digest = hashlib.sha256(repr((_FORMAT, form._replace(skip_bad=False))).encode())
+def _read_table(place: Place, prefix: str) -> Labels | None:
+    """The labels in a table that lies in the folder `prefix`, or above it. None: there is none."""
+    files = {file.name: file for file in place.files}
+    while True:
+        for name in TABLES:
+            file = files.get(prefix + name)
+            if file and (labels := _read_labels(place, file)) is not None:
+                return [(prefix + name, label) for name, label in labels]
+        if not prefix:
+            return None
+        prefix = prefix[: prefix.rstrip("/").rfind("/") + 1]
+
+
+def _read_labels(place: Place, file: File) -> Labels | None:
+    with place.open(file) as content:
+        if not file.name.endswith(".json"):
+            return tables.read_labels(content)
+        if content.limit > _LARGEST_JSON:
+            raise DataError(f"found {content.limit} bytes, expected at most {_LARGEST_JSON}")
+        record = json.loads(content.read(content.limit))
+        if not isinstance(record, dict) or "labels" not in record:
+            return None
+        labels = record["labels"] or []  # null where there are none, and then folders are no classes either
+        if not all(isinstance(name, str) and type(label) in (int, str) for name, label in labels):
+            raise DataError("found other labels than a file name and a number each, as StyleGAN's dataset.json has")
+        return [(name, str(label)) for name, label in labels]
+
+
+def _look_up(labels: Labels, files: Sequence[File]) -> list[str]:
+    """The label of each file: by its path or its name; by its place where the table has no names."""
+    if not any(name for name, _ in labels):
+        if len(labels) != len(files):
+            raise DataError(f"found {len(files)} pictures, expected {len(labels)}, one for each label")
+        return [label for _, label in labels]
+    known: dict[str, set[str]] = defaultdict(set)
+    for name, label in labels:
+        for key in _keys(name):
+            known[key].add(label)
+    values = []
     for file in files:
-        numbers = b"%d %d %d" % (file.size, *file.changed)
-        digest.update(b"%s %s %s\0" % (numbers, file.fault.encode(), os.fsencode(file.name)))
-    return folder / "pictures" / f"{digest.hexdigest()[:32]}.idx"
+        found = next((known[key] for key in _keys(file.name) if key in known), set())
+        if len(found) != 1 and not file.fault:
+            raise DataError(f"found {'several labels' if found else 'no label'} of {shorten(file.name)}, expected one")
+        values.append("".join(found))
+    return values
 
 
-def _read_cache(
-    path: Path, count: int, form: Form, announce: Callable[[str], object]
-) -> tuple[np.ndarray, _Bad, str] | None:
-    """What `_decoded` kept at `path` of `count` files. None: nothing, or it is not what it was when it was written."""
-    if not os.path.exists(path.with_suffix(".json")):  # one that may not be searched has nothing either
-        return None
-    try:
-        with open_data_file(path.with_suffix(".json")) as file:
-            record = json.loads(file.read())
-        bad = [(int(index), str(fault)) for index, fault in record["bad"]]
-        indices = [index for index, _ in bad]
-        if indices != sorted(set(indices).intersection(range(count))):
-            raise ValueError("its list of bad pictures does not hold")
-        shape = (count - len(bad), *image_shape(form))
-        with open_data_file(path) as file:
-            file.seek(len(idx.header(shape)))
-            images = np.fromfile(file, np.uint8, math.prod(shape)).reshape(shape)
-        digest = idx.digest(images)
-        if record["format"] != _FORMAT or digest != record["sha256"]:
-            raise ValueError("its sha256 does not hold")
-        return images, bad, digest
-    except (DataError, OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        fault = f"is not used, since it is damaged ({error!s:.60}); decoding again"
-        announce(one_line(f"note: {shorten(path, 60)} {fault}"))
-        return None
+def _keys(name: str) -> tuple[str, str, str]:
+    """What a table may call a file: its path, its name, or that without its end."""
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    return str(path), path.name, path.stem

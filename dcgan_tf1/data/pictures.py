@@ -1,0 +1,176 @@
+"""Pictures become images of one size, once, and are kept in a cache.
+
+The files are not trusted: each is decoded on its own, with a limit to its bytes. At the next start the images are
+read from the cache.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dcgan_tf1.data import idx
+from dcgan_tf1.data.decoding import KINDS, Form, decode, image_shape
+from dcgan_tf1.data.places import Content, File
+from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
+from dcgan_tf1.errors import DataError, OutputError, one_line
+from dcgan_tf1.files import cache_folder, make_folder, write_whole
+from dcgan_tf1.machine import usable_cores
+
+_LARGEST = 1 << 28  # file of a picture
+_TASK = 32  # how many pictures a thread decodes at a time
+_FORMAT = 3  # of the cache; another one is not read
+
+_Bad = list[tuple[int, str]]  # the indices of the pictures that cannot be read, and their faults
+
+
+class Pictures(NamedTuple):
+    """The files of pictures, before they are read."""
+
+    path: Path  # what messages name
+    files: Sequence[File]  # what they lie in; its names, sizes and times name the images in the cache
+    names: Sequence[str]  # what messages call each picture
+    faults: _Bad  # those that are known
+    contents: Callable[[], Iterator[tuple[int, Content]]]  # what reads each of the others, after its index
+
+
+def from_files(path: Path, files: Sequence[File], contents: Callable[..., Iterator[tuple[int, Content]]]) -> Pictures:
+    """Pictures of a file each, of which `contents` gives those that it is given."""
+    faults = {index: fault for index, file in enumerate(files) if (fault := file.fault or _too_large(file))}
+    good = [index for index in range(len(files)) if index not in faults]
+
+    def read_good() -> Iterator[tuple[int, Content]]:
+        return ((good[index], content) for index, content in contents([files[index] for index in good]))
+
+    return Pictures(path, files, [file.name for file in files], list(faults.items()), read_good)
+
+
+def _too_large(file: File) -> str:
+    return f"found {file.size} bytes, expected at most {_LARGEST}" if file.size > _LARGEST else ""
+
+
+def read(pictures: Pictures, form: Form, announce: Callable[[str], object]) -> tuple[np.ndarray, np.ndarray]:
+    """The images, uint8 [N, 28, 28], or [N, 32, 32, 3] in colour, and the indices of those that could be read, [N].
+
+    `announce` is given a line about pictures that were passed over, and about a cache that cannot be used. Raises
+    DataError, which names it, if one of them cannot be read and `form.skip_bad` is not given.
+    """
+    path, count = _cache_path(pictures.files, form), len(pictures.names)
+    found = _read_cache(path, count, form, announce) if path else None
+    images, bad, unread = (*found, False) if found else _decode_all(pictures, form)
+    if bad and not form.skip_bad:
+        index, fault = bad[0]
+        with data_errors(pictures.path / pictures.names[index]):
+            raise DataError(fault)
+    if len(bad) == count:
+        raise DataError(f"found {count} pictures and none that can be read")
+    if path and not found and not unread:
+        try:
+            make_folder(path.parent)
+            write_whole(path, lambda file: (file.write(idx.header(images.shape)), file.write(images.data)))
+            record = json.dumps({"format": _FORMAT, "sha256": idx.digest(images), "bad": bad}).encode()
+            write_whole(path.with_suffix(".json"), record)
+        except OutputError as error:
+            announce(one_line(f"warning: {error}; going on without, so the next start decodes the pictures again"))
+    if bad:
+        first, fault = pictures.names[bad[0][0]], bad[0][1]
+        announce(one_line(f"passed over {len(bad)} of {count} pictures; the first: {shorten(first)}: {fault}"))
+    return images, np.delete(np.arange(count), [index for index, _ in bad])
+
+
+def _decode_all(pictures: Pictures, form: Form) -> tuple[np.ndarray, _Bad, bool]:
+    """The images that can be read, and those that cannot: the first alone, unless `form.skip_bad`.
+
+    And whether one of the files could not even be read: that may be otherwise the next time.
+    """
+    from tqdm import tqdm
+
+    shape, bad, unread = (len(pictures.names), *image_shape(form)), list(pictures.faults), []
+    if math.prod(shape) > MOST_BYTES:
+        raise DataError(f"found {shape[0]} pictures, expected {MOST_BYTES} bytes at most of {list(shape[1:])}")
+    images = np.empty(shape, np.uint8)
+
+    def decode_task(task: list[tuple[int, Content]]) -> _Bad:
+        """Decode the pictures of one task into their places."""
+        faults = []
+        for index, read_content in task:
+            try:
+                with data_errors("", f"expected a whole {KINDS} picture"):
+                    unread.append(index)
+                    content = read_content()
+                    unread.remove(index)
+                    images[index] = decode(content, form)
+            except DataError as error:
+                faults.append((index, str(error)))
+        return faults
+
+    with (
+        warnings.catch_warnings(action="ignore"),  # Pillow warns of what is refused below, or of no concern
+        ThreadPoolExecutor(usable_cores()) as pool,
+        tqdm(total=len(images), unit=" pictures", disable=None) as bar,
+    ):
+        waiting: deque[Future[_Bad]] = deque()
+        contents = pictures.contents() if form.skip_bad or not bad else iter(())
+        try:
+            while (task := list(itertools.islice(contents, _TASK))) or waiting:
+                if task:
+                    waiting.append(pool.submit(decode_task, task))
+                if not task or len(waiting) > 2 * usable_cores():  # no more are read than are soon decoded
+                    bad += waiting.popleft().result()
+                    bar.update(_TASK)
+                if bad and not form.skip_bad:
+                    return images[:0], bad[:1], bool(unread)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    bad.sort()
+    return np.delete(images, [index for index, _ in bad], 0) if bad else images, bad, bool(unread)
+
+
+# The cache: an IDX file, whose sha256 is the digest of the images, and beside it a record in JSON
+
+
+def _cache_path(files: Sequence[File], form: Form) -> Path | None:
+    """Where the images of `files` are kept, named by everything that they depend on; None: there is no such place."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    digest = hashlib.sha256(repr((_FORMAT, form._replace(skip_bad=False, transpose=False))).encode())
+    for file in files:
+        numbers = b"%d %d %d" % (file.size, *file.changed)
+        digest.update(b"%s %s %s\0" % (numbers, file.fault.encode(), os.fsencode(file.name)))
+    return folder / "pictures" / f"{digest.hexdigest()[:32]}.idx"
+
+
+def _read_cache(
+    path: Path, count: int, form: Form, announce: Callable[[str], object]
+) -> tuple[np.ndarray, _Bad] | None:
+    """What `read` kept at `path` of `count` files. None: nothing, or it is not what it was when it was written."""
+    if not os.path.exists(path.with_suffix(".json")):  # one that may not be searched has nothing either
+        return None
+    try:
+        with open_data_file(path.with_suffix(".json")) as file:
+            record = json.loads(file.read())
+        bad = [(int(index), str(fault)) for index, fault in record["bad"]]
+        indices = [index for index, _ in bad]
+        if indices != sorted(set(indices).intersection(range(count))):
+            raise ValueError("its list of bad pictures does not hold")
+        shape = (count - len(bad), *image_shape(form))
+        with open_data_file(path) as file:
+            file.seek(len(idx.header(shape)))
+            images = np.fromfile(file, np.uint8, math.prod(shape)).reshape(shape)
+        if record["format"] != _FORMAT or idx.digest(images) != record["sha256"]:
+            raise ValueError("its sha256 does not hold")
+        return images, bad
+    except (DataError, OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        fault = f"is not used, since it is damaged ({error!s:.60}); decoding again"
+        announce(one_line(f"note: {shorten(path, 60)} {fault}"))
+        return None
