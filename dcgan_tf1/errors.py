@@ -21,10 +21,10 @@ class DataError(DcganError):
     """The data set is missing or malformed. The message quotes files that are not trusted, and is made one line."""
 
     exit_code = 3
-    is_named = False  # whether the message begins with the file that it is about
 
-    def __init__(self, message: object) -> None:
+    def __init__(self, message: object, is_named: bool = False) -> None:
         super().__init__(one_line(message))
+        self.is_named = is_named  # whether the message begins with the file that it is about
 
 
 class CheckpointError(DcganError):

@@ -44,7 +44,7 @@ def read(path: Path, split: str, form: Form, announce: Callable[[str], object], 
     """
     given = _read_labels(Path(labels)) if labels else []
     with data_errors(path), open_place(path) as place:
-        kind, files = _recognise(place)
+        kind, files = _recognise(place, alone=path.is_file() and place.path != path)
         if kind == "pictures":
             found = folders.read(place, files, split, form, announce, given)
         elif kind == "parquet":
@@ -64,6 +64,8 @@ def read(path: Path, split: str, form: Form, announce: Callable[[str], object], 
         of_emnist = next((name for file in files if emnist.is_emnist(name := _base(file))), None)
         if of_emnist and kind in ("idx", "csv") and not given:
             found = found._replace(names=emnist.names_of(of_emnist))
+        if kind == "idx" and not of_emnist and not form.transpose and "emnist" in str(path.resolve()).lower():
+            announce("note: EMNIST's images lie on their sides, and so these may; --transpose puts them upright")
         if form.transpose or (of_emnist and kind in ("idx", "csv")):
             found = found._replace(pixels=np.ascontiguousarray(found.pixels.swapaxes(1, 2)))
         return found
@@ -73,13 +75,16 @@ def _base(file: File) -> str:
     return file.name.rpartition("/")[2]
 
 
-def _recognise(place: Place) -> tuple[str, list[File]]:
-    """The kind of what lies in a place, and the files of that kind: that of most bytes, if there are several."""
+def _recognise(place: Place, alone: bool) -> tuple[str, list[File]]:
+    """The kind of what lies in a place, and the files of that kind: that of most bytes, if there are several.
+
+    The kind of a file that is `alone` and not in a folder or an archive is told by its first bytes, whatever its name.
+    """
     groups = defaultdict(list)
     for file in place.files:
         groups[_kind(file)].append(file)
     others = groups.pop("", [])
-    if not groups and len(others) == 1:
+    if not groups and alone:
         with place.open(others[0]) as content:
             return _kind_of_content(content, others[0].name), others
     if not groups:
@@ -147,7 +152,7 @@ def _open_seekable(place: Place, file: File) -> Iterator[DataFile]:
             if content.limit > MOST_BYTES:
                 raise DataError(f"found {content.limit} bytes, expected at most {MOST_BYTES} in an archive")
             content = DataFile(io.BytesIO(read_exactly(content, content.limit)), content.limit)
-        yield content
+        yield unzipped(content)
 
 
 def _shards(files: list[File]) -> list[File]:
@@ -176,7 +181,7 @@ def _read_idx(place: Place, files: list[File], split: str) -> Images:
     keys = sorted({key for key, _, _ in sets})
     if len(keys) > 1:
         raise DataError(f"found the sets {', '.join(keys)}, expected one; give the path of its file of images")
-    images, labels = (sets.get((keys[0], split, role)) for role in ("images", "labels"))
+    images, labels = (sets.get((keys[0], split, role), sets.get((keys[0], "", role))) for role in ("images", "labels"))
     if images is None or (labels is None and not lone):
         there = next(iter(sets.values()))
         missing = f"{split if split == 'train' else 't10k'}-{'labels-idx1' if images else 'images-idx3'}-ubyte(.gz)"

@@ -14,10 +14,11 @@ from dcgan_tf1.data import pictures
 from dcgan_tf1.data.classes import named
 from dcgan_tf1.data.decoding import Form
 from dcgan_tf1.data.places import Content, File
-from dcgan_tf1.data.readers import MOST_BYTES, DataFile, Images, shorten
+from dcgan_tf1.data.readers import DataFile, Images, shorten
 from dcgan_tf1.errors import DataError
 
 _ROWS = 256  # that are read at a time
+_LEAST = 8  # bytes of a row, lest a small file claimed many rows
 _LIMITS = {"pre_buffer": False, "thrift_string_size_limit": 1 << 24, "thrift_container_size_limit": 1 << 20}
 _LABELS = ("label", "labels", "class", "target", "digit", "character", "fine_label")
 
@@ -31,8 +32,8 @@ def read(path: Path, files: Sequence[File], opener: Opener, form: Form, announce
     classes: list[str] = []
     for file in files:
         with _opened(file, opener) as (table, _, label):
-            if (len(names) + table.metadata.num_rows) * 28 * 28 > MOST_BYTES:
-                raise DataError(f"found {table.metadata.num_rows} rows, expected {MOST_BYTES} bytes at most of images")
+            if table.metadata.num_rows * _LEAST > file.size:
+                raise DataError(f"found {table.metadata.num_rows} rows in {file.size} bytes, expected pictures")
             names += [f"{file.name}, row {row}" for row in range(1, table.metadata.num_rows + 1)]
             if label:
                 classes = _classes(table.schema_arrow, label)
@@ -53,14 +54,14 @@ def _opened(file: File, opener: Opener) -> Iterator[tuple[Any, str, str | None]]
             from pyarrow import parquet, types
         except ImportError as error:
             raise DataError("found a Parquet file, which takes pyarrow: pip install 'dcgan-tf1[parquet]'") from error
-        table = parquet.ParquetFile(content, **_LIMITS)
+        table = parquet.ParquetFile(content.raw, **_LIMITS)
         kinds = {field.name: field.type for field in table.schema_arrow}
-        image = next((name for name in ("image", "img") if types.is_struct(kinds.get(name))), None)
+        image = next((name for name in ("image", "img") if name in kinds and types.is_struct(kinds[name])), None)
         if image is None or kinds[image].get_field_index("bytes") < 0:
             raise DataError(f"found columns {shorten(', '.join(kinds), 60)}, expected image, of the bytes of pictures")
         path = f"{image}.bytes"
         # One picture that many rows share is then in memory once.
-        table = parquet.ParquetFile(content, metadata=table.metadata, read_dictionary=[path], **_LIMITS)
+        table = parquet.ParquetFile(content.raw, metadata=table.metadata, read_dictionary=[path], **_LIMITS)
         yield table, path, next((name for name in _LABELS if name in kinds), None)
 
 

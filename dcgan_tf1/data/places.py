@@ -29,8 +29,8 @@ from dcgan_tf1.errors import DataError
 _OF_PROGRAMS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN"}  # folders that are nobody's, as those that begin with a dot
 _CHANGED = "found it changed while it was read, expected it to stay; start again"
 _LINK = "found a link or device, expected a file"
-_MOST_TIMES = 250  # nothing but a bomb expands to more than so many times its size
-_SMALL = 1 << 24  # the length to which anything may expand
+_MOST_TIMES = 100  # nothing but a bomb expands to more than so many times its size
+_SMALL = 1 << 23  # the length to which anything may expand
 _MOST_FILES = 400_000  # in an archive
 _LARGEST_GZIPPED = 1 << 29
 

@@ -59,9 +59,7 @@ def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[
             raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         fault = error if isinstance(error, DataError) else f"{expected}; {reason}"
-        named = DataError(f"{shorten(source, 80)}: {fault}" if source else fault)
-        named.is_named = bool(source)
-        raise named from error
+        raise DataError(f"{shorten(source, 80)}: {fault}" if source else fault, bool(source)) from error
 
 
 class DataFile(io.BufferedReader):
