@@ -133,9 +133,9 @@ MALFORMED = {
     **{f"idx cut at {n}": (IDX[:n], "") for n in (0, 1, 2, 3, 4, 5, 8, 11, 15, 16, 17, 1000, len(IDX) - 1)},
     "idx with a byte more": (IDX + b"\0", "bytes after the array"),
     **{f"idx of {name}": (idx(IMAGES, magic), name) for name, magic in OTHER_TYPES.items()},
-    **{f"idx of {shape}": (idx(np.zeros(shape, np.uint8)), f"found shape {shape}") for shape in ODD_SHAPES},
+    **{f"idx of {shape}": (idx(np.zeros(shape, np.uint8)), f"uint8 {shape}") for shape in ODD_SHAPES},
     "idx of no type": (idx(IMAGES, 0x703), "no known kind"),
-    "idx of labels": (idx(LABELS), "found an IDX file of shape [5]"),
+    "idx of labels": (idx(LABELS), "found an IDX file of uint8 [5]"),
     "idx of 255 dimensions": (b"\0\0\x08\xff" + bytes(1020), "255 dimensions"),
     "idx, little-endian": (struct.pack("<4I", 0x803, 5, 28, 28) + IMAGES.tobytes(), "no known kind"),
     "idx that claims 2**32 - 1": (idx(IMAGES, shape=(2**32 - 1, 28, 28)), "3936 bytes at most"),
@@ -167,7 +167,6 @@ MALFORMED = {
     **{f"npz cut {n} before its end": (NPZ[:-n], "") for n in (1, 10, 22, 23, 60)},
     "npz of nothing": (archive([]), "found no picture"),
     "npz of strangers": (npz(a=IMAGES, b=IMAGES), "found arrays ['a', 'b']"),
-    "npz of two of one name": (archive([("a.npy", npy(IMAGES)), ("a", npy(IMAGES))]), "two arrays of one name"),
     "npz of long names": (npz(**{"a" * 300: IMAGES, "b" * 300: IMAGES}), "found arrays ..."),
     "npz of an odd name": (npz(**{"\x1b[2J\n": IMAGES[0]}), "\\x1b[2J"),
     **{f"npz of {name}": (npz(images=IMAGES.astype(name)), fault) for name, fault in NPZ_TYPES.items()},
@@ -193,7 +192,10 @@ MALFORMED = {
     "npy of 10**3000 images": (npz(images=raw_npy(header(shape=f"(1{'0' * 3000}, 28, 28)"))), "0000, 28, 28]"),
     "npy that claims 1 GiB": (npz(images=raw_npy(header(shape="(1048576, 32, 32)"))), "bytes at most"),
     "npy that claims more": (npz(images=raw_npy(header(shape="(6, 28, 28)"))), "3995 bytes at most"),
-    "npy bomb": (lambda: npz(images=raw_npy(header(), IMAGES.tobytes() + bytes(100 * MIB))), "found more bytes"),
+    "npy bomb": (
+        lambda: npz(images=raw_npy(header(), IMAGES.tobytes() + bytes(100 * MIB))),
+        "expected at most 100 times",
+    ),
     "zip by bzip2": (npz(zipfile.ZIP_BZIP2, images=IMAGES), "compression 12"),
     "zip by nothing known": (patched(NPZ, CENTRAL, 10, "<H", 99), "compression 99"),
     "zip, encrypted": (patched(NPZ, CENTRAL, 8, "<H", 1), "encrypted"),
@@ -202,7 +204,7 @@ MALFORMED = {
     "zip with a directory beyond it": (patched(NPZ, END, 16, "<I", 10**9), ""),
     "zip with a directory of 1 GB": (patched(NPZ, END, 12, "<I", 10**9), ""),
     "zip member said to be longer": (patched(STORED, CENTRAL, 24, "<I", 5000), "found 5000 bytes stored in"),
-    "zip64 lie": (zip64_lie(len(npy(IMAGES))), f"found {2**40} bytes stored in"),
+    "zip64 lie": (zip64_lie(len(npy(IMAGES))), f"found {2**40} bytes in"),
     "zip64 lie twice": (zip64_lie(1 << 40), ""),  # some versions of zipfile refuse it before we do
     "zip directory bomb": (directory_bomb, "directory or name of"),
     "zip damaged inside": (patched(STORED, IMAGES.tobytes()[:8], 2000, "B", IMAGES.flat[2000] ^ 1), "Bad CRC-32"),
@@ -434,7 +436,7 @@ def test_labels_are_one_an_image(tmp_path, small_mnist):
     for content, fault in (
         (idx(LABELS), "found 5 labels, expected 3"),
         (idx(LABELS[:0]), "labels-idx1-ubyte: found shape [0]"),
-        (idx(IMAGES), "labels-idx1-ubyte: found an IDX file of shape [5, 28, 28], expected one of labels"),
+        (idx(IMAGES), "labels-idx1-ubyte: found an IDX file of uint8 [5, 28, 28]"),
         (npz(images=IMAGES), "labels-idx1-ubyte: found an IDX file of no type"),
     ):
         write_files(tmp_path, {**FILES, "train-labels-idx1-ubyte": content})

@@ -1,27 +1,17 @@
 """NumPy's files: .npy, and .npz or folders of several arrays, of which the images and the labels are found."""
 
-import contextlib
 import io
 import re
 import warnings
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from dcgan_tf1.data import readers
 from dcgan_tf1.data.classes import MOST, named
-from dcgan_tf1.data.readers import (
-    BLOCK_BYTES,
-    MOST_BYTES,
-    SHAPES,
-    DataFile,
-    Images,
-    check_size,
-    open_member,
-    read_exactly,
-    shorten,
-)
+from dcgan_tf1.data.places import File, Place
+from dcgan_tf1.data.readers import MOST_BYTES, SHAPES, DataFile, Images, check_size, shorten
 from dcgan_tf1.data.splits import choose, split_of
 from dcgan_tf1.errors import DataError
 
@@ -30,7 +20,6 @@ _FLAT: dict[tuple[int, ...], tuple[int, ...]] = {(side * side,): (side, side) fo
 _EXPECTED = "expected one of images [N, 28, 28] or [N, 32, 32], and 3 channels in colour"
 
 Check = Callable[[tuple[int, ...], np.dtype], object]
-Opener = Callable[[], contextlib.AbstractContextManager[DataFile]]
 
 
 class _Array(NamedTuple):
@@ -38,7 +27,8 @@ class _Array(NamedTuple):
 
     key: str
     shape: tuple[int, ...]
-    open: Opener
+    place: Place
+    file: File
 
 
 def read_npy(file: DataFile, check: Check, convert: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
@@ -53,9 +43,9 @@ def read_npy(file: DataFile, check: Check, convert: Callable[[np.ndarray], np.nd
     shape, fortran_order, dtype = _read_header(file)
     check(shape, dtype)
     count = check_size(shape or (1,), dtype.itemsize, file.limit)
-    content, kept, step = bytearray(), dtype, BLOCK_BYTES // dtype.itemsize * dtype.itemsize
+    content, kept, step = bytearray(), dtype, readers.BLOCK_BYTES // dtype.itemsize * dtype.itemsize
     for start in range(0, count, step):
-        block = np.frombuffer(read_exactly(file, min(step, count - start)), dtype)
+        block = np.frombuffer(readers.read_exactly(file, min(step, count - start)), dtype)
         block = convert(block) if convert else block.astype(dtype.newbyteorder("="), copy=False)
         kept = block.dtype
         content += block.tobytes()
@@ -68,59 +58,43 @@ def _read_header(file: DataFile) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(io.BytesIO(file.read(np.lib.format.MAGIC_LEN)))
     if version not in ((1, 0), (2, 0)):
         raise DataError(f"found .npy version {version}, expected 1.0 or 2.0")
-    size = read_exactly(file, 2 * version[0])
+    size = readers.read_exactly(file, 2 * version[0])
     length = int.from_bytes(size, "little")
     if length > _NPY_HEADER_BYTES:  # NumPy would read a header of whatever length it claims
         raise DataError(f"found an .npy header of {length} bytes, expected at most {_NPY_HEADER_BYTES}")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings(action="ignore"):  # of headers of Python 2, and of what a hostile one holds
-        return read(io.BytesIO(size + read_exactly(file, length)))
+        return read(io.BytesIO(size + readers.read_exactly(file, length)))
 
 
-def members(opener: Opener, prefix: str = "") -> dict[str, Opener]:
-    """What opens the arrays of an .npz file, by their names after `prefix`."""
-
-    @contextlib.contextmanager
-    def open_array(name: str):  # type: ignore[no-untyped-def]
-        with opener() as file, zipfile.ZipFile(file) as archive, open_member(archive, archive.getinfo(name)) as member:
-            yield member
-
-    with opener() as file, zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-    keys = {prefix + name.removesuffix(".npy"): name for name in names}
-    if len(keys) != len(names):
-        raise DataError("found two arrays of one name, expected different names")
-    return {key: lambda name=name: open_array(name) for key, name in keys.items()}  # type: ignore[misc]
-
-
-def read(openers: dict[str, Opener], split: str) -> Images:
-    """The images of `split` among arrays, and their labels if there are any.
+def read(files: Sequence[tuple[str, Place, File]], split: str) -> Images:
+    """The images of `split` among .npy files, each after its name, and their labels if there are any.
 
     Images are told by their shape, and the split by the name, as in x_test. What has no names of its own, as arr_0, is
     the training images, or labels, and then those to test on. Raises DataError where it is not clear which are meant.
     """
     arrays = []
-    for key, opener in openers.items():
-        with opener() as file:
-            arrays.append(_Array(key, _read_header(file)[0], opener))
+    for key, place, file in files:
+        with place.open(file) as content:
+            arrays.append(_Array(key, _read_header(readers.unzipped(content))[0], place, file))
     found = [array for array in arrays if _image_shape(array.shape)]
     if not found:
         shapes = ", ".join(f"{array.key} {list(array.shape)}" for array in arrays)
         raise DataError(f"found {f'arrays {shapes:.90}' if arrays else 'no arrays'}, {_EXPECTED}")
     others = [array for array in arrays if array not in found]
     if all(re.fullmatch(r"arr_\d+", array.key) for array in arrays):
-        place = min(split != "train", len(found) - 1)
-        images, labels = found[place], dict(enumerate(others)).get(place)
+        index = min(split != "train", len(found) - 1)
+        images, labels = found[index], dict(enumerate(others)).get(index)
     else:
         images = _only(choose([(split_of(array.key), array) for array in found], split), r"x|images?|imgs?|data|pixels")
         others = [array for array in others if split_of(array.key) == split_of(images.key)]
         labels = _only(others, r"y|labels?|targets?|class(es)?") if others else None
-    with images.open() as file:
-        pixels = to_images(read_npy(file, _check_images, _narrow))
+    with images.place.open(images.file) as content:
+        pixels = to_images(read_npy(readers.unzipped(content), _check_images, _narrow))
     if labels is None:
         return Images(pixels)
-    with labels.open() as file:
-        return Images(pixels, *read_labels(file))
+    with labels.place.open(labels.file) as content:
+        return Images(pixels, *read_labels(readers.unzipped(content)))
 
 
 def _only(arrays: list[_Array], words: str) -> _Array:

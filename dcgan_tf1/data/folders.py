@@ -46,7 +46,7 @@ def read(
         loose = next(file.name for file in chosen if "/" not in file.name[len(prefix) :])
         fault = f"found {shorten(loose)!r} beside the folder {shorten(min(filter(None, classes)))!r}"
         raise DataError(f"{fault}, expected all pictures in folders of classes, or none")
-    images, good = pictures.read(pictures.from_files(place.path, chosen, place.contents), form, announce)
+    images, good = pictures.read(place, chosen, form, announce)
     if not values:
         return Images(images)
     others = filter(None, set().union(*(_inside(names, part) for _, part in parts))) if labels is None else ()

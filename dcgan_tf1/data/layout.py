@@ -1,11 +1,10 @@
 """What a folder, an archive or a file is: the one place that recognises it, and hands it to the reader of its kind."""
 
 import contextlib
-import functools
-import io
+import glob
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,8 @@ from dcgan_tf1.data import arrays, cifar, emnist, folders, idx, parquet, tables
 from dcgan_tf1.data.classes import named
 from dcgan_tf1.data.decoding import KINDS, SUFFIXES, Form
 from dcgan_tf1.data.kinds import unread_kind
-from dcgan_tf1.data.places import File, Place, is_zip, open_place
-from dcgan_tf1.data.readers import (
-    MOST_BYTES,
-    DataFile,
-    Images,
-    data_errors,
-    open_data_file,
-    read_exactly,
-    shorten,
-    unzipped,
-)
+from dcgan_tf1.data.places import File, Place, npz, open_place
+from dcgan_tf1.data.readers import DataFile, Images, data_errors, open_data_file, shorten, unzipped
 from dcgan_tf1.data.splits import choose, split_of
 from dcgan_tf1.errors import DataError
 
@@ -45,19 +35,18 @@ def read(path: Path, split: str, form: Form, announce: Callable[[str], object], 
     given = _read_labels(Path(labels)) if labels else []
     with data_errors(path), open_place(path) as place:
         kind, files = _recognise(place, alone=path.is_file() and place.path != path)
-        if kind == "pictures":
+        if kind == "parquet":
+            place = parquet.Rows(place, _shards(choose([(split_of(file.name), file) for file in files], split)))
+            given, files = given or place.labels, place.files
+        if kind in ("pictures", "parquet"):
             found = folders.read(place, files, split, form, announce, given)
-        elif kind == "parquet":
-            chosen = choose([(split_of(file.name), file) for file in files], split)
-            opener = functools.partial(_open_seekable, place)
-            found = parquet.read(place.path, _shards(chosen), opener, form, announce)
         else:
             found = {"idx": _read_idx, "cifar": _read_cifar, "arrays": _read_arrays, "csv": _read_csv}[kind](
                 place, files, split
             )
             if form.invert:
                 found = found._replace(pixels=255 - found.pixels)
-        if given and kind != "pictures":
+        if given and kind not in ("pictures", "parquet"):
             found = Images(found.pixels, *named([label for _, label in given]))
         if found.labels is not None and len(found.labels) != len(found.pixels):
             raise DataError(f"found {len(found.labels)} labels, expected {len(found.pixels)}, one for each image")
@@ -109,8 +98,6 @@ def _kind(file: File) -> str:
 
 def _kind_of_content(file: DataFile, name: str) -> str:
     """The kind of a file that is alone, by its first bytes. Raises DataError, which says what it is if it is none."""
-    if is_zip(file):
-        return "arrays"
     head = unzipped(file).peek(64)[:64]
     if head[:6] == b"\x93NUMPY":
         return "arrays"
@@ -144,17 +131,6 @@ def _nothing(place: Place, others: list[File]) -> str:
 # Files of arrays
 
 
-@contextlib.contextmanager
-def _open_seekable(place: Place, file: File) -> Iterator[DataFile]:
-    """A file that is not read forward alone: what lies in an archive is held in memory."""
-    with place.open(file) as content:
-        if place.path.is_file():
-            if content.limit > MOST_BYTES:
-                raise DataError(f"found {content.limit} bytes, expected at most {MOST_BYTES} in an archive")
-            content = DataFile(io.BytesIO(read_exactly(content, content.limit)), content.limit)
-        yield unzipped(content)
-
-
 def _shards(files: list[File]) -> list[File]:
     """Files that are parts of one, in order, as `train-00000-of-00002.parquet` says."""
     if len({re.sub(r"\d+-of-(\d+)", r"\1", file.name) for file in files}) > 1:
@@ -163,42 +139,28 @@ def _shards(files: list[File]) -> list[File]:
 
 
 def _read_idx(place: Place, files: list[File], split: str) -> Images:
-    """IDX files named like MNIST's, or a single one of any name."""
-    lone = len(place.files) == 1
-    if lone and _IDX.fullmatch(_base(files[0])):  # its labels may lie beside it
-        prefix = _IDX.fullmatch(_base(files[0]))[1]  # type: ignore[index]
-        beside = sorted(path.name for path in place.path.glob("*labels*idx*") if place.path.is_dir())
-        files = files + [File(name) for name in beside if (found := _IDX.fullmatch(name)) and found[1] == prefix]
-    elif lone:
-        with place.open(files[0]) as content:
-            return Images(_of(idx.read(unzipped(content)), True))
-    sets: dict[tuple[str, str, str], File] = {}
-    for file in sorted(files):
+    """IDX files named like MNIST's, of one set; or a single one of any name, whose labels may lie beside it."""
+    lone = place.files == files and len(files) == 1
+    sets: dict[tuple[str, str], list[File]] = defaultdict(list)
+    if lone:
+        match = _IDX.fullmatch(_base(files[0]))
+        beside = sorted(place.path.glob(f"{glob.escape(match[1])}labels*")) if match and place.path.is_dir() else []
+        sets["", "images"], sets["", "labels"] = files, [File(path.name) for path in beside]
+    for file in () if lone else sorted(files):
         prefix, role = _IDX.fullmatch(_base(file)).group(1, 2)  # type: ignore[union-attr]
-        found_split = split if lone else split_of(prefix)
-        key = re.sub(r"(train|test|t10k)\w*", "", prefix.lower()).strip("-_.")
-        sets.setdefault((key, found_split, role.lower()), file)
-    keys = sorted({key for key, _, _ in sets})
-    if len(keys) > 1:
-        raise DataError(f"found the sets {', '.join(keys)}, expected one; give the path of its file of images")
-    images, labels = (sets.get((keys[0], split, role), sets.get((keys[0], "", role))) for role in ("images", "labels"))
-    if images is None or (labels is None and not lone):
-        there = next(iter(sets.values()))
+        sets[split_of(prefix), role.lower()].append(file)
+    if len(keys := {re.sub(r"(train|test|t10k)\w*|\W", "", _IDX.sub(r"\1", _base(file))) for file in files}) > 1:
+        raise DataError(f"found the sets {', '.join(sorted(keys))}, expected one; give the path of one's images")
+    images, labels = (sets[split, role] or sets["", role] for role in ("images", "labels"))
+    if not images or not (labels or lone):
         missing = f"{split if split == 'train' else 't10k'}-{'labels-idx1' if images else 'images-idx3'}-ubyte(.gz)"
-        raise DataError(f"found no {missing} beside {_base(there)}, expected four IDX files named like MNIST's")
-    with place.open(images) as content:
-        pixels = _of(idx.read(unzipped(content)), True)
-    if labels is None:
+        raise DataError(f"found no {missing} beside {_base(files[0])}, expected four IDX files named like MNIST's")
+    with place.open(images[0]) as content:
+        pixels = idx.read(content, True)
+    if not labels:
         return Images(pixels)
-    with place.open(labels) as content:
-        return Images(pixels, _of(idx.read(unzipped(content)), False))
-
-
-def _of(array: np.ndarray, images: bool) -> np.ndarray:
-    if (array.ndim > 1) != images:
-        expected = ("labels", "images")[images]
-        raise DataError(f"found an IDX file of shape {list(array.shape)}, expected one of {expected}")
-    return array
+    with place.open(labels[0]) as content:
+        return Images(pixels, idx.read(content, False))
 
 
 def _read_cifar(place: Place, files: list[File], split: str) -> Images:
@@ -217,17 +179,15 @@ def _read_cifar(place: Place, files: list[File], split: str) -> Images:
 
 
 def _read_arrays(place: Place, files: list[File], split: str) -> Images:
-    openers: dict[str, arrays.Opener] = {}
-    for file in files:
-        opener = functools.partial(_open_seekable, place, file)
-        key = re.sub(r"\.np[yz](\.gz)?$", "", file.name)
-        with opener() as content:
-            zipped = is_zip(content)
-        if zipped:
-            openers |= arrays.members(opener, "" if len(files) == 1 else f"{key}-")
-        else:
-            openers[key] = opener
-    return arrays.read(openers, split)
+    found: list[tuple[str, Place, File]] = []
+    with contextlib.ExitStack() as stack:
+        for file in files:
+            if file.name.lower().endswith(".npz"):
+                inner = npz(place, file, stack)
+                found += [(f"{file.name[:-4]}-{each.name}", inner, each) for each in inner.files]
+            else:
+                found.append((file.name, place, file))
+        return arrays.read([(re.sub(r"\.npy(\.gz)?$", "", key), where, file) for key, where, file in found], split)
 
 
 def _read_csv(place: Place, files: list[File], split: str) -> Images:
@@ -242,19 +202,15 @@ def _read_csv(place: Place, files: list[File], split: str) -> Images:
 def _read_labels(path: Path) -> folders.Labels:
     """The labels in a table, or in an array, whose images have no names."""
     with open_data_file(path) as content:
-        place = Place(path.parent, [File(path.name)])
         file = unzipped(content)
         head = file.peek(8)[:8]
-        if is_zip(file):
-            openers = arrays.members(functools.partial(place.open, place.files[0]))
-            if len(openers) != 1:
-                raise DataError(f"found arrays {shorten(sorted(openers))}, expected a single one of labels")
-            with next(iter(openers.values()))() as member:
+        if head[:2] == b"PK":
+            with open_place(path) as inner, inner.open(inner.files[0]) as member:
                 found = arrays.read_labels(member)
         elif head[:6] == b"\x93NUMPY":
             found = arrays.read_labels(file)
         elif head[:2] == b"\0\0":
-            found = _of(idx.read(file), False), None
+            found = idx.read(file, False), None
         else:
             return tables.read_labels(file)
         labels, names = found

@@ -11,16 +11,15 @@ import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dcgan_tf1.data import idx
 from dcgan_tf1.data.decoding import KINDS, Form, decode, image_shape
-from dcgan_tf1.data.places import Content, File
+from dcgan_tf1.data.places import Content, File, Place
 from dcgan_tf1.data.readers import MOST_BYTES, data_errors, open_data_file, shorten
 from dcgan_tf1.errors import DataError, OutputError, one_line
 from dcgan_tf1.files import cache_folder, make_folder, write_whole
@@ -33,43 +32,20 @@ _FORMAT = 3  # of the cache; another one is not read
 _Bad = list[tuple[int, str]]  # the indices of the pictures that cannot be read, and their faults
 
 
-class Pictures(NamedTuple):
-    """The files of pictures, before they are read."""
-
-    path: Path  # what messages name
-    files: Sequence[File]  # what they lie in; its names, sizes and times name the images in the cache
-    names: Sequence[str]  # what messages call each picture
-    faults: _Bad  # those that are known
-    contents: Callable[[], Iterator[tuple[int, Content]]]  # what reads each of the others, after its index
-
-
-def from_files(path: Path, files: Sequence[File], contents: Callable[..., Iterator[tuple[int, Content]]]) -> Pictures:
-    """Pictures of a file each, of which `contents` gives those that it is given."""
-    faults = {index: fault for index, file in enumerate(files) if (fault := file.fault or _too_large(file))}
-    good = [index for index in range(len(files)) if index not in faults]
-
-    def read_good() -> Iterator[tuple[int, Content]]:
-        return ((good[index], content) for index, content in contents([files[index] for index in good]))
-
-    return Pictures(path, files, [file.name for file in files], list(faults.items()), read_good)
-
-
-def _too_large(file: File) -> str:
-    return f"found {file.size} bytes, expected at most {_LARGEST}" if file.size > _LARGEST else ""
-
-
-def read(pictures: Pictures, form: Form, announce: Callable[[str], object]) -> tuple[np.ndarray, np.ndarray]:
+def read(
+    place: Place, files: Sequence[File], form: Form, announce: Callable[[str], object]
+) -> tuple[np.ndarray, np.ndarray]:
     """The images, uint8 [N, 28, 28], or [N, 32, 32, 3] in colour, and the indices of those that could be read, [N].
 
     `announce` is given a line about pictures that were passed over, and about a cache that cannot be used. Raises
     DataError, which names it, if one of them cannot be read and `form.skip_bad` is not given.
     """
-    path, count = _cache_path(pictures.files, form), len(pictures.names)
+    path, count = _cache_path(files, form), len(files)
     found = _read_cache(path, count, form, announce) if path else None
-    images, bad, unread = (*found, False) if found else _decode_all(pictures, form)
+    images, bad, unread = (*found, False) if found else _decode_all(place, files, form)
     if bad and not form.skip_bad:
         index, fault = bad[0]
-        with data_errors(pictures.path / pictures.names[index]):
+        with data_errors(place.path / files[index].name):
             raise DataError(fault)
     if len(bad) == count:
         raise DataError(f"found {count} pictures and none that can be read")
@@ -82,27 +58,32 @@ def read(pictures: Pictures, form: Form, announce: Callable[[str], object]) -> t
         except OutputError as error:
             announce(one_line(f"warning: {error}; going on without, so the next start decodes the pictures again"))
     if bad:
-        first, fault = pictures.names[bad[0][0]], bad[0][1]
+        first, fault = files[bad[0][0]].name, bad[0][1]
         announce(one_line(f"passed over {len(bad)} of {count} pictures; the first: {shorten(first)}: {fault}"))
     return images, np.delete(np.arange(count), [index for index, _ in bad])
 
 
-def _decode_all(pictures: Pictures, form: Form) -> tuple[np.ndarray, _Bad, bool]:
+def _decode_all(place: Place, files: Sequence[File], form: Form) -> tuple[np.ndarray, _Bad, bool]:
     """The images that can be read, and those that cannot: the first alone, unless `form.skip_bad`.
 
     And whether one of the files could not even be read: that may be otherwise the next time.
     """
     from tqdm import tqdm
 
-    shape, bad, unread = (len(pictures.names), *image_shape(form)), list(pictures.faults), []
+    shape, unread = (len(files), *image_shape(form)), []
+    too_large = f"expected at most {_LARGEST}"
+    faults = [file.fault or f"found {file.size} bytes, {too_large}" * (file.size > _LARGEST) for file in files]
+    bad = [(index, fault) for index, fault in enumerate(faults) if fault]
+    good = [index for index, fault in enumerate(faults) if not fault]
     if math.prod(shape) > MOST_BYTES:
-        raise DataError(f"found {shape[0]} pictures, expected {MOST_BYTES} bytes at most of {list(shape[1:])}")
+        raise DataError(f"found {len(files)} pictures, expected {MOST_BYTES} bytes at most of {list(shape[1:])}")
     images = np.empty(shape, np.uint8)
 
     def decode_task(task: list[tuple[int, Content]]) -> _Bad:
         """Decode the pictures of one task into their places."""
         faults = []
-        for index, read_content in task:
+        for place_in_good, read_content in task:
+            index = good[place_in_good]
             try:
                 with data_errors("", f"expected a whole {KINDS} picture"):
                     unread.append(index)
@@ -119,7 +100,7 @@ def _decode_all(pictures: Pictures, form: Form) -> tuple[np.ndarray, _Bad, bool]
         tqdm(total=len(images), unit=" pictures", disable=None) as bar,
     ):
         waiting: deque[Future[_Bad]] = deque()
-        contents = pictures.contents() if form.skip_bad or not bad else iter(())
+        contents = place.contents([files[index] for index in good]) if form.skip_bad or not bad else iter(())
         try:
             while (task := list(itertools.islice(contents, _TASK))) or waiting:
                 if task:

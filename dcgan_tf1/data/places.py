@@ -95,22 +95,22 @@ class _Archive(Place):
             return bytes(read_exactly(member, file.size))
 
 
-def _zip_members(file: DataFile, archive: zipfile.ZipFile) -> Iterator[tuple[File, Callable[[], DataFile]]]:
+def _zip_members(path: Path, archive: zipfile.ZipFile) -> Iterator[tuple[File, Callable[[], DataFile]]]:
+    changed = os.stat(path).st_mtime_ns if path.exists() else 0
     for member in archive.infolist():
         link = stat.S_ISLNK(member.external_attr >> 16)
         fault = _LINK if link else _bomb(member.file_size, member.compress_size)
-        times = os.fstat(file.fileno()).st_mtime_ns, member.CRC
         if not member.is_dir():
-            entry = File(_tidy(member.filename), member.file_size, times, fault)
+            entry = File(_tidy(member.filename), member.file_size, (changed, member.CRC), fault)
             yield entry, functools.partial(open_member, archive, member)
 
 
 def _tar_members(file: DataFile, archive: tarfile.TarFile) -> Iterator[tuple[File, Callable[[], DataFile]]]:
-    status = os.fstat(file.fileno())
+    _, changed = _status(file)
     while member := archive.next():
         fault = "" if member.isreg() and not member.issparse() else _LINK
         if not member.isdir():
-            entry = File(_tidy(member.name), member.size, (status.st_mtime_ns, status.st_ctime_ns), fault)
+            entry = File(_tidy(member.name), member.size, changed, fault)
             yield entry, lambda member=member: DataFile(archive.extractfile(member), member.size)  # type: ignore
 
 
@@ -125,16 +125,26 @@ def open_place(path: Path) -> Iterator[Place]:
 
 def _place_of_file(path: Path, stack: contextlib.ExitStack) -> Place:
     file = stack.enter_context(open_regular(path))
-    if is_zip(file):
-        archive = stack.enter_context(_zip_file(file))
-        if not any(name.endswith(".npy") for name in archive.namelist()):  # these are arrays, in an .npz file
-            return _Archive(path, _zip_members(file, archive))
-    elif unzipped(file).peek(512)[257:262] == b"ustar":
+    if file.peek(4)[:4] in (b"PK\3\4", b"PK\5\6"):
+        return _zip(path, file, stack)
+    if unzipped(file).peek(512)[257:262] == b"ustar":
         file.seek(0)
         content = file if (inner := unzipped(file)) is file else _in_memory(inner, file)
         return _Archive(path, _tar_members(file, stack.enter_context(tarfile.TarFile(fileobj=content))))
-    status = os.fstat(file.fileno())
-    return Place(path.parent, [File(path.name, status.st_size, (status.st_mtime_ns, status.st_ctime_ns))])
+    return Place(path.parent, [File(path.name, *_status(file))])
+
+
+def npz(place: Place, file: File, stack: contextlib.ExitStack) -> Place:
+    """An .npz file in a place, which is a zip file, for as long as `stack` lasts. Raises DataError."""
+    return _zip(place.path / file.name, stack.enter_context(place.open(file)), stack)
+
+
+def _zip(path: Path, file: DataFile, stack: contextlib.ExitStack) -> Place:
+    try:  # macOS writes names in UTF-8 and does not say so
+        archive = zipfile.ZipFile(file, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        archive = zipfile.ZipFile(file)
+    return _Archive(path, _zip_members(path, stack.enter_context(archive)))
 
 
 def _in_memory(file: DataFile, packed: DataFile) -> DataFile:
@@ -149,17 +159,10 @@ def _in_memory(file: DataFile, packed: DataFile) -> DataFile:
     return DataFile(io.BytesIO(content), len(content))
 
 
-def is_zip(file: DataFile) -> bool:
-    """Whether a file, of which nothing has been read, is a zip file."""
-    return file.peek(4)[:4] in (b"PK\3\4", b"PK\5\6")
-
-
-def _zip_file(file: DataFile) -> zipfile.ZipFile:
-    """A zip file. macOS writes names in UTF-8 and does not say so."""
-    try:
-        return zipfile.ZipFile(file, metadata_encoding="utf-8")
-    except UnicodeDecodeError:
-        return zipfile.ZipFile(file)
+def _status(file: DataFile) -> tuple[int, tuple[int, int]]:
+    """The size of an open file, and its times of change."""
+    status = os.fstat(file.fileno())
+    return status.st_size, (status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _bomb(size: int, packed: int) -> str:
