@@ -133,9 +133,10 @@ class Config:
     )
     dataset: str = _setting(
         "auto",
-        "auto, mnist, digits, or a PATH: a folder of pictures, an IDX or .npz file of uint8 images, or a folder of "
-        "files named like MNIST's or CIFAR-10's",
+        "auto, mnist, digits, or a PATH: a folder of pictures, or a file, folder or archive of another kind that "
+        "docs/pictures.md lists",
     )
+    labels: str = _setting("", "file of the labels of a PATH that has none: a CSV, IDX or .npy file")
     data_dir: str = _setting("", "folder that holds MNIST's four IDX files (.gz or not) or mnist.npz")
     channels: int = _setting(
         1, "channels of the images: 1 for grey, 3 for colour", choices=(1, 3), identity=True, model="dcgan32"
@@ -160,6 +161,9 @@ class Config:
         high=4096,
         length=(2, 2),
         identity=True,
+    )
+    transpose: bool = _setting(
+        False, "exchange rows and columns, for images that lie on their sides as EMNIST's do", identity=True
     )
     skip_bad: bool = _setting(False, "pass over pictures of a folder that cannot be read, and count them")
     conditional: bool = _setting(

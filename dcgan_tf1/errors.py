@@ -1,6 +1,8 @@
 """One exception for each exit code. A message is one line: the flag or file, what was found, what was expected."""
 
 import os
+import re
+from unicodedata import category
 
 
 class DcganError(Exception):
@@ -20,8 +22,9 @@ class DataError(DcganError):
 
     exit_code = 3
 
-    def __init__(self, message: object) -> None:
+    def __init__(self, message: object, is_named: bool = False) -> None:
         super().__init__(one_line(message))
+        self.is_named = is_named  # whether the message begins with the file that it is about
 
 
 class CheckpointError(DcganError):
@@ -70,12 +73,26 @@ def reason(error: BaseException) -> str:
 
 SIGNAL_BASE = 128  # a process that a signal ended exits with this number plus the signal's, as in shells
 LINE_WIDTH = 200
+# Zero-width joiners, marks of direction that change nothing by themselves, and the tags that some emoji are made of.
+_JOINERS = {"\u200c", "\u200d", "\u200e", "\u200f", *map(chr, range(0xE0020, 0xE0080))}
+_ISOLATES = {0x2068: None, 0x2069: None}
+_RTL = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u200f\U00010800-\U00010fff\U0001e800-\U0001efff]"
+_RIGHT_TO_LEFT = re.compile(f"{_RTL}(?:[^\\x21-\\x7e]*{_RTL})?[\u200c-\u200f]*")
 _PATH_END = 100  # how many characters of a path are shown where there is not room for all
 
 
+def is_printable(text: str) -> bool:
+    """Whether people write all of `text`: what Python calls printable, and spaces, joiners and marks of direction."""
+    return text.isprintable() or all(c.isprintable() or c in _JOINERS or category(c) == "Zs" for c in text)
+
+
 def printable(text: str) -> str:
-    """`text` with what is not printable, such as the codes that move a terminal's cursor, as Python would write it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """`text` as a terminal may show it: what is not printable, such as the codes that move its cursor, as Python would
+    write it, and what is written from right to left isolated, so that it moves nothing that is beside it."""
+    text = text.translate(_ISOLATES)
+    if not is_printable(text):
+        text = "".join(c if is_printable(c) else repr(c)[1:-1] for c in text)
+    return text if text.isascii() else _RIGHT_TO_LEFT.sub("\u2068\\g<0>\u2069", text)
 
 
 def one_line(message: object) -> str:
@@ -83,7 +100,7 @@ def one_line(message: object) -> str:
 
     Where there are more, long paths lose their beginnings first, since what follows a path says what is wrong with it.
     """
-    line = printable(" ".join(str(message).split()))
+    line = printable(re.sub(r"[ \t\r\n\f\v]+", " ", str(message)).strip())
     if len(line) > LINE_WIDTH:
         line = " ".join("..." + word[-_PATH_END:] if _is_long_path(word) else word for word in line.split(" "))
     return line if len(line) <= LINE_WIDTH else line[: LINE_WIDTH - 3] + "..."

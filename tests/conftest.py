@@ -21,6 +21,7 @@ import pytest
 
 from dcgan_tf1 import load, tensorflow_import
 from dcgan_tf1.cli import main
+from dcgan_tf1.errors import printable
 
 # Tests import TensorFlow by themselves. Their sessions, too, have the threads that they ask for, and so the same bits
 # whichever session of the process came first.
@@ -88,7 +89,7 @@ def assert_error(result, code, *parts, out=None):
     """`result` ended with the exit code `code` and one short line, which has all `parts` in it, and printed `out`."""
     assert result.code == code and out in (None, result.out), result
     assert result.err.startswith("error: ") and result.err.count("\n") == 1 and len(result.err) <= 201, result.err
-    assert result.err[:-1].isprintable() and all(part in result.err for part in parts), result.err
+    assert result.err[:-1] == printable(result.err[:-1]) and all(part in result.err for part in parts), result.err
     assert not re.search(r"object at 0x|<_io\.|PosixPath|NoneType|Errno", result.err), result.err  # Python's own words
 
 

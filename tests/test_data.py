@@ -97,11 +97,16 @@ def named(member, size):
 
 
 def directory_bomb():
-    """A zip of 100,000 directory entries and nothing else."""
-    entry = archive([("a", b"")])
-    entry = entry[entry.index(CENTRAL) : entry.index(END)]
+    """A zip of 100,000 directory entries and a single file."""
+    whole = archive([("a", b"")])
+    entry = whole[whole.index(CENTRAL) : whole.index(END)]
     size = 100_000 * len(entry)
-    return 100_000 * entry + END + struct.pack("<4H2IH", 0, 0, 65535, 65535, size, 0, 0)
+    return (
+        whole[: whole.index(CENTRAL)]
+        + 100_000 * entry
+        + END
+        + struct.pack("<4H2IH", 0, 0, 65535, 65535, size, whole.index(CENTRAL), 0)
+    )
 
 
 def zip64_lie(stored_size):
@@ -118,63 +123,65 @@ def overlong(content, extra):
 
 
 OTHER_TYPES = {"int8": 0x903, "int16": 0xB03, "int32": 0xC03, "float32": 0xD03, "float64": 0xE03}
-NPZ_TYPES = ("int8", "int64", "bool", "float32", "object")
+NPZ_TYPES = {"int8": "from -128 to 127", "object": "images of object", "complex64": "images of complex64"}
 ODD_SHAPES = ([0, 28, 28], [5, 0, 28], [5, 27, 27], [5, 28, 32], [5, 1, 1], [5, 28, 28, 1])
-NPZ_SHAPES = ([], [28, 28], *ODD_SHAPES)
+NPZ_SHAPES = ([], [28, 28], *ODD_SHAPES[1:-1])
 
 # Each is a file and a part of the message, which shows that the file is refused for its own fault and no other. The
 # part is empty where the words are a library's and change with its versions, or where several checks may come first.
 MALFORMED = {
     **{f"idx cut at {n}": (IDX[:n], "") for n in (0, 1, 2, 3, 4, 5, 8, 11, 15, 16, 17, 1000, len(IDX) - 1)},
-    "idx with a byte more": (IDX + b"\0", "found 3937 bytes"),
-    **{f"idx of {name}": (idx(IMAGES, magic), f"({name}, 3") for name, magic in OTHER_TYPES.items()},
-    **{f"idx of {shape}": (idx(np.zeros(shape, np.uint8)), f"found shape {shape}") for shape in ODD_SHAPES},
-    "idx of no type": (idx(IMAGES, 0x703), "magic 0x00000703"),
-    "idx of labels": (idx(LABELS), "1 dimensions"),
+    "idx with a byte more": (IDX + b"\0", "bytes after the array"),
+    **{f"idx of {name}": (idx(IMAGES, magic), name) for name, magic in OTHER_TYPES.items()},
+    **{f"idx of {shape}": (idx(np.zeros(shape, np.uint8)), f"uint8 {shape}") for shape in ODD_SHAPES},
+    "idx of no type": (idx(IMAGES, 0x703), "no known kind"),
+    "idx of labels": (idx(LABELS), "found an IDX file of uint8 [5]"),
     "idx of 255 dimensions": (b"\0\0\x08\xff" + bytes(1020), "255 dimensions"),
-    "idx, little-endian": (struct.pack("<4I", 0x803, 5, 28, 28) + IMAGES.tobytes(), "magic 0x03080000"),
-    "idx that claims 2**32 - 1": (idx(IMAGES, shape=(2**32 - 1, 28, 28)), "1073741824 bytes at most"),
-    "idx just over 1 GiB": (idx(IMAGES, shape=(2**20 + 1, 32, 32)), "1073741824 bytes at most"),
-    "idx that claims 1 GiB": (idx(IMAGES, shape=(2**20, 32, 32)), "found 3936 bytes"),
-    "idx that claims one more": (idx(IMAGES, shape=(6, 28, 28)), "found 3936 bytes"),
-    "text": (b"5, 0, 4, 1, 9\n" * 300, "magic 0x352c2030"),
-    "zeros": (bytes(4000), "magic 0x00000000"),
+    "idx, little-endian": (struct.pack("<4I", 0x803, 5, 28, 28) + IMAGES.tobytes(), "no known kind"),
+    "idx that claims 2**32 - 1": (idx(IMAGES, shape=(2**32 - 1, 28, 28)), "3936 bytes at most"),
+    "idx just over 1 GiB": (idx(IMAGES, shape=(2**20 + 1, 32, 32)), "3936 bytes at most"),
+    "idx that claims 1 GiB": (idx(IMAGES, shape=(2**20, 32, 32)), "3936 bytes at most"),
+    "idx that claims one more": (idx(IMAGES, shape=(6, 28, 28)), "3936 bytes at most"),
+    "text": (b"5, 0, 4, 1, 9\n" * 300, "found 5 columns"),
+    "zeros": (bytes(4000), "no known kind"),
     **{f"gz cut at {n}": (GZ[:n], "") for n in (2, 3, 9, 10, 11, 18, 100, len(GZ) // 2)},
     **{f"gz cut {n} before its end": (GZ[:-n], "") for n in (1, 4, 7, 8, 9)},
     "gz of another CRC": (gz(IDX, crc=1), "incorrect data check"),
-    "gz of another length": (gz(IDX, length=1), "found 1 bytes"),
+    "gz of another length": (gz(IDX, length=1), "incorrect length"),
     "gz with a byte more": (GZ + b"\0", ""),
     "gz with zeros after it": (GZ + bytes(512), ""),
     "gz and a second member": (GZ + GZ, "bytes after the gzip data"),
     "gz and a second at a block's edge": (named(GZ, 1 << 16) + GZ, "bytes after the gzip data"),
     "gz just over 1 GiB": (lambda: named(gz(idx(IMAGES, shape=(2**20 + 1, 32, 32))), 2 * MIB), "1073741824 bytes at"),
-    "gz of nothing": (gz(b""), "found 0 bytes"),
-    "gz of a cut idx": (gz(IDX[:-1]), "found 3935 bytes"),
+    "gz of nothing": (gz(b""), "no known kind"),
+    "gz of a cut idx": (gz(IDX[:-1]), "found 3919 bytes and then the end"),
     "gz of a cut idx that lies": (gz(IDX[:-1], length=len(IDX)), ""),
-    "gz of an idx and a byte": (gz(IDX + b"\0"), "found 3937 bytes"),
+    "gz of an idx and a byte": (gz(IDX + b"\0"), "bytes after the array"),
     "gz that claims 1 GiB": (gz(idx(IMAGES, shape=(2**20, 32, 32))), "bytes at most"),
-    "gz bomb": (lambda: gz(IDX + bytes(100 * MIB)), "found 104861536 bytes"),
+    "gz bomb": (lambda: gz(IDX + bytes(100 * MIB)), "bytes after the array"),
     "gz bomb that lies": (lambda: overlong(IDX, 100 * MIB), "bytes after the array"),
     "gz with an endless name": (lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * (20 * MIB), "truncated gzip"),
     "gz of empty members": (lambda: gz(b"") * MIB, "bytes after the gzip data"),
     "gz with endless padding": (lambda: GZ + bytes(20 * MIB), ""),
     **{f"npz cut at {n}": (NPZ[:n], "") for n in (2, 3, 4, 30, 31, 200, len(NPZ) // 2)},
     **{f"npz cut {n} before its end": (NPZ[:-n], "") for n in (1, 10, 22, 23, 60)},
-    "npz of nothing": (archive([]), "found arrays []"),
+    "npz of nothing": (archive([]), "found no picture"),
     "npz of strangers": (npz(a=IMAGES, b=IMAGES), "found arrays ['a', 'b']"),
-    "npz of two of one name": (archive([("a.npy", npy(IMAGES)), ("a", npy(IMAGES))]), "two arrays of one name"),
     "npz of long names": (npz(**{"a" * 300: IMAGES, "b" * 300: IMAGES}), "found arrays ..."),
-    "npz of an odd name": (npz(**{"\x1b[2J\n": IMAGES.astype(np.int8)}), "int8"),
-    **{f"npz of {name}": (npz(images=IMAGES.astype(name)), f"of {name}, expected") for name in NPZ_TYPES},
-    **{f"npz of {shape}": (npz(images=np.zeros(shape, np.uint8)), f"found shape {shape}") for shape in NPZ_SHAPES},
+    "npz of an odd name": (npz(**{"\x1b[2J\n": IMAGES[0]}), "\\x1b[2J"),
+    **{f"npz of {name}": (npz(images=IMAGES.astype(name)), fault) for name, fault in NPZ_TYPES.items()},
+    **{f"npz of {shape}": (npz(images=np.zeros(shape, np.uint8)), f"images {shape}, expected") for shape in NPZ_SHAPES},
     "npz of fewer labels": (npz(images=IMAGES, labels=LABELS[1:]), "found 4 labels"),
     "npz of more labels": (npz(x_train=IMAGES, y_train=np.zeros(6, np.uint8)), "found 6 labels"),
-    "npz of labels with a point": (npz(images=IMAGES, labels=LABELS.astype(np.float64)), "float64, expected integers"),
+    "npz of labels with a point": (npz(images=IMAGES, labels=LABELS / 2), "no integers"),
     "npz of 2-d labels": (npz(images=IMAGES, labels=np.stack([LABELS, LABELS], 1)), "shape [5, 2]"),
     "npz of text": (npz(images=b"not an array"), "magic string"),
     "npy 3.0": (npz(images=raw_npy(header(), version=3)), "version (3, 0)"),
-    "npy header of 4 GiB": (npz(images=b"\x93NUMPY\x02\0" + struct.pack("<I", 2**32 - 1) + bytes(5000)), "EOF"),
-    "npy header over 4 KiB": (npz(images=raw_npy(header() + " " * 5000)), "EOF"),
+    "npy header of 4 GiB": (
+        npz(images=b"\x93NUMPY\x02\0" + struct.pack("<I", 2**32 - 1) + bytes(5000)),
+        "header of 4294967295",
+    ),
+    "npy header over 4 KiB": (npz(images=raw_npy(header() + " " * 5000)), "at most 4096"),
     "npy header, nested": (npz(images=raw_npy("(" * 2000 + ")" * 2000)), ""),
     "npy header, nested type": (npz(images=raw_npy(header(descr="[" * 90 + "]" * 90))), ""),
     "npy header of minuses": (npz(images=raw_npy("-" * 4000 + "1")), ""),
@@ -184,8 +191,11 @@ MALFORMED = {
     "npy of 2**63 images": (npz(images=raw_npy(header(shape=f"({2**63}, 28, 28)"))), "bytes at most"),
     "npy of 10**3000 images": (npz(images=raw_npy(header(shape=f"(1{'0' * 3000}, 28, 28)"))), "0000, 28, 28]"),
     "npy that claims 1 GiB": (npz(images=raw_npy(header(shape="(1048576, 32, 32)"))), "bytes at most"),
-    "npy that claims more": (npz(images=raw_npy(header(shape="(6, 28, 28)"))), "bytes in 'images.npy'"),
-    "npy bomb": (lambda: npz(images=raw_npy(header(), IMAGES.tobytes() + bytes(100 * MIB))), "bytes in 'images.npy'"),
+    "npy that claims more": (npz(images=raw_npy(header(shape="(6, 28, 28)"))), "3995 bytes at most"),
+    "npy bomb": (
+        lambda: npz(images=raw_npy(header(), IMAGES.tobytes() + bytes(100 * MIB))),
+        "expected at most 100 times",
+    ),
     "zip by bzip2": (npz(zipfile.ZIP_BZIP2, images=IMAGES), "compression 12"),
     "zip by nothing known": (patched(NPZ, CENTRAL, 10, "<H", 99), "compression 99"),
     "zip, encrypted": (patched(NPZ, CENTRAL, 8, "<H", 1), "encrypted"),
@@ -193,10 +203,10 @@ MALFORMED = {
     "zip with an offset beyond it": (patched(NPZ, CENTRAL, 42, "<I", 10**9), ""),
     "zip with a directory beyond it": (patched(NPZ, END, 16, "<I", 10**9), ""),
     "zip with a directory of 1 GB": (patched(NPZ, END, 12, "<I", 10**9), ""),
-    "zip member said to be longer": (patched(STORED, CENTRAL, 24, "<I", 5000), "found 5000 bytes in"),
+    "zip member said to be longer": (patched(STORED, CENTRAL, 24, "<I", 5000), "found 5000 bytes stored in"),
     "zip64 lie": (zip64_lie(len(npy(IMAGES))), f"found {2**40} bytes in"),
     "zip64 lie twice": (zip64_lie(1 << 40), ""),  # some versions of zipfile refuse it before we do
-    "zip directory bomb": (directory_bomb, "zip directory of"),
+    "zip directory bomb": (directory_bomb, "directory or name of"),
     "zip damaged inside": (patched(STORED, IMAGES.tobytes()[:8], 2000, "B", IMAGES.flat[2000] ^ 1), "Bad CRC-32"),
 }
 
@@ -234,7 +244,7 @@ def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
         server.bind("socket")
         for name, fault in faults.items():
             assert fault in refused(name.strip("\0"), name, "")
-    assert "found a folder, expected a file" in refused("folder", Path("folder"), 3, call=readers.read_labels)
+    assert "found a folder, expected a file" in refused("folder", Path("folder"), call=readers.open_regular)
 
 
 def read_or_refused(path, content):
@@ -425,12 +435,12 @@ def test_only_the_split_asked_for_is_read(tmp_path, small_mnist):
 def test_labels_are_one_an_image(tmp_path, small_mnist):
     for content, fault in (
         (idx(LABELS), "found 5 labels, expected 3"),
-        (idx(LABELS[:0]), "found shape [0], expected [N]"),
-        (idx(IMAGES), "expected 0x00000801"),
-        (npz(images=IMAGES), "expected 0x00000801"),
+        (idx(LABELS[:0]), "labels-idx1-ubyte: found shape [0]"),
+        (idx(IMAGES), "labels-idx1-ubyte: found an IDX file of uint8 [5, 28, 28]"),
+        (npz(images=IMAGES), "labels-idx1-ubyte: found an IDX file of no type"),
     ):
         write_files(tmp_path, {**FILES, "train-labels-idx1-ubyte": content})
-        assert fault in refused("train-labels-idx1-ubyte", "mnist", str(tmp_path))
+        assert fault in refused(tmp_path.name, "mnist", str(tmp_path))
 
 
 @pytest.mark.parametrize("name", FILES)

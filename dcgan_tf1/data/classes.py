@@ -5,13 +5,15 @@ name, or else its place in the list.
 """
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dcgan_tf1.arguments import argument_error, as_array, describe, is_integer
+from dcgan_tf1.errors import DataError, is_printable
 
 DIGITS = tuple("0123456789")  # what an unconditional GAN can be asked for: its images are taken to be digits
 MOST = 1000  # how many classes a conditional GAN can have; it has 2 at least
@@ -27,7 +29,7 @@ class Classes(NamedTuple):
 
 def is_name(value: Any) -> bool:
     """Whether a class may have that name: up to 100 printable characters."""
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and is_printable(value)
 
 
 def check_names(names: Any, conditional: bool) -> None:
@@ -37,6 +39,28 @@ def check_names(names: Any, conditional: bool) -> None:
     low, high = (2, MOST) if conditional else (0, 0)
     if not low <= len(set(names)) == len(names) <= high:
         raise ValueError(f"found {len(names)} classes, expected {low} to {high} different ones")
+
+
+def check_each_name(names: Iterable[str]) -> None:
+    """Raise DataError if a class may not have one of `names`."""
+    for name in names:
+        if not is_name(name):
+            raise DataError(f"found a class named {name[-40:]!r}, expected up to {_LONGEST_NAME} printable characters")
+
+
+def named(values: Sequence[str], others: Iterable[str] = ()) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """The labels of images of classes with these names, int32 [N], and the names of the labels 0, 1, ...
+
+    The names are None where they are numbers, which then are the labels. `others` are names of the same data set's
+    other images. Accents may be written in either way. Raises DataError if one of the names may not be one.
+    """
+    values = [unicodedata.normalize("NFC", value) for value in values]
+    names = {*values, *(unicodedata.normalize("NFC", name) for name in others)}
+    check_each_name(names)
+    numeric = all(name.isdecimal() for name in names)
+    ordered = tuple(sorted(names, key=(lambda name: (int(name), name)) if numeric else None))
+    labels = dict(zip(ordered, labels_of(ordered).tolist(), strict=True))
+    return np.array([labels[value] for value in values], np.int32), None if are_numbers(ordered) else ordered
 
 
 def are_numbers(names: Sequence[str]) -> bool:

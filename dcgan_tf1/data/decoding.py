@@ -12,8 +12,10 @@ from dcgan_tf1.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-EXPECTED = "expected a whole PNG, JPEG, BMP or WebP picture"
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+KINDS = "PNG, JPEG, BMP, WebP, GIF or TIFF"
+EXPECTED = f"expected a whole {KINDS} picture"
 _SIDES = {1: 28, 3: 32}  # of the images, in pixels, by the number of channels: MNIST's in grey, CIFAR-10's in colour
 _CONTRAST = 16  # levels of 256 that greys of one paper or one ink are apart at most
 _MOST_PIXELS = 1 << 25  # that a picture may have when it is decoded; a JPEG file is decoded at a smaller scale
@@ -32,6 +34,7 @@ class Form(NamedTuple):
     fit: str = "pad"  # what becomes of a picture that is not square: `pad` or `crop`
     stretch: bool = False  # whether the greys of each image are stretched from black to white
     grid: tuple[int, int] = (1, 1)  # the rows and columns that a picture is cut into
+    transpose: bool = False  # whether rows become columns, as the images of EMNIST need it
 
 
 def form_of(config: Config) -> Form:
@@ -60,8 +63,8 @@ def decode(content: bytes, form: Form) -> tuple[np.ndarray, set[str]]:
     except UnidentifiedImageError as error:
         raise DataError(f"found {len(content)} bytes of another kind, {EXPECTED}") from error
     with opened as image:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # a photograph with a preview behind it
+        frames = getattr(image, "n_frames", 1) if image.format in ("PNG", "WEBP", "TIFF") else 1
+        if frames > 1:  # a GIF's first one is shown, and that of a photograph with a preview behind it
             raise DataError(f"found {frames} frames, expected a still picture")
         (rows, columns), side = form.grid, _SIDES[form.channels]
         large = 4 * side * max(rows, columns)

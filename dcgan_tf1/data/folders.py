@@ -1,144 +1,153 @@
-"""Folders of pictures: which PNG, JPEG, BMP and WebP files there are, and what their folders say of them."""
+"""Folders of pictures: which of them are classes, which are splits, and tables of labels beside them."""
 
-import math
-import os
-import stat
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+import json
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
-import numpy as np
+from dcgan_tf1.data import notes, pictures, tables
+from dcgan_tf1.data.classes import named
+from dcgan_tf1.data.decoding import Form
+from dcgan_tf1.data.places import File, Place
+from dcgan_tf1.data.readers import Images, shorten
+from dcgan_tf1.data.splits import choose, split_of
+from dcgan_tf1.errors import DataError
 
-from dcgan_tf1.data import notes
-from dcgan_tf1.data.classes import are_numbers, is_name, labels_of
-from dcgan_tf1.data.decoding import EXPECTED, Form
-from dcgan_tf1.data.pictures import File, decoded
-from dcgan_tf1.data.readers import data_errors, shorten
-from dcgan_tf1.errors import DataError, one_line
+TABLES = ("labels.csv", "metadata.csv", "dataset.json")
+"""The names of files that have the labels of the pictures beside them, the last one as StyleGAN writes it."""
+_LARGEST_JSON = 1 << 26
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_SPLITS = {"train", "test"}
-
-
-class Pictures(NamedTuple):
-    """The pictures of a folder."""
-
-    images: np.ndarray  # uint8 [N, 28, 28], or [N, 32, 32, 3] in colour
-    labels: np.ndarray | None  # int32 [N]; None for a folder without subfolders
-    names: tuple[str, ...] | None
-    """The names of the labels from 0 on; None where there are no labels, or where labels are numbers themselves."""
-    digest: str  # the sha256, in hex, that the images have as an IDX file
-    files: tuple[str, ...]  # the file of each image
-    tests: int  # how many images the test split has, where this is not it
-    notes: list[str]  # what was odd about the files, in lines
+Labels = list[tuple[str, str]]
+"""The names of files, which are empty where it is their order that tells, and of their classes."""
 
 
-def read_folder(root: Path, split: str, form: Form, announce: Callable[[str], object]) -> Pictures:
-    """The pictures in the folder `root`, in the order of their file names.
+def read(
+    place: Place, files: Sequence[File], split: str, form: Form, announce: Callable[[str], object], given: Labels
+) -> Images:
+    """The pictures of `split` among `files`, in the order of their names without folders, and then of their paths.
 
-    Its subfolders are classes, whatever lies how deep below them; without subfolders there are no labels. Where it has
-    the two subfolders `train` and `test` and nothing else, these are the splits. Otherwise it is the same for both.
-
-    Args:
-        split: `train` or `test`.
-        announce: is given a line about pictures that were passed over, and about a cache that cannot be used.
-
-    Raises:
-        DataError: there are no pictures, or one of them cannot be read and `form.skip_bad` is not given; it names it.
+    Their labels are those that are `given`, or in a table; otherwise the folders are classes, whatever lies how deep
+    below them. Folders that all pictures lie in say nothing. Raises DataError as `pictures.read` does.
     """
-    with data_errors(root, "expected a folder that can be read"):
-        parts = _splits(root)
-    listings = {part: _list_pictures(root / part) for part in parts}
-    names = _class_names(root, [file.name for files, _ in listings.values() for file in files if not file.fault])
-    part = split if split in parts else ""
-    tests = len(listings["test"][0]) if part == "train" else 0
-    pictures = _read(root / part, *listings[part], form, announce)._replace(tests=tests)
-    if not names:
-        return pictures
-    labels = dict(zip(names, labels_of(names), strict=True))
-    chosen = np.array([labels[name.partition("/")[0]] for name in pictures.files], np.int32)
-    return pictures._replace(labels=chosen, names=None if are_numbers(names) else names)
+    names = [file.name for file in files if not file.fault]
+    parts = _splits(names)
+    prefix = choose(parts, split)[0]
+    chosen = [file for file in files if file.name.startswith(prefix)]
+    chosen.sort(key=lambda file: (file.name.rpartition("/")[2], file.name))
+    labels, classes = given or _read_table(place, prefix), _inside(names, prefix)
+    if labels:
+        values = _look_up(labels, chosen)
+    elif labels is None and "" not in classes:
+        values = [file.name[len(prefix) :].partition("/")[0] for file in chosen]
+    else:
+        values = []
+    if labels is None and "" in classes and len(classes) > 1:
+        loose = next(file.name for file in chosen if "/" not in file.name[len(prefix) :])
+        fault = f"found {shorten(loose)!r} beside the folder {shorten(min(filter(None, classes)))!r}"
+        raise DataError(f"{fault}, expected all pictures in folders of classes, or none")
+    found = pictures.read(place, chosen, form, announce)
+    shown = [file.name[len(prefix) :] for file in chosen]
+    owners = found.owners(len(chosen), form)
+    beside = sorted(
+        file.name[len(prefix) :]
+        for file in set(place.files) - set(files)
+        if file.name.startswith(prefix) and file.name.rpartition("/")[2] not in TABLES
+    )
+    images = Images(
+        found.images,
+        files=tuple(shown[index] for index in owners),
+        notes=notes.of_files(shown, beside, {kind: [shown[i] for i in odd] for kind, odd in found.odd.items()}, form),
+        tests=sum(file.name.startswith(choose(parts, "test")[0]) for file in files) if len(parts) > 1 else 0,
+    )
+    if not values:
+        return images
+    others = filter(None, set().union(*(_inside(names, part) for _, part in parts))) if labels is None else ()
+    labelled, classes_of = named([values[index] for index in owners], others)
+    return images._replace(labels=labelled, names=classes_of)
 
 
-def read_picture(path: Path, form: Form, announce: Callable[[str], object]) -> Pictures:
-    """The images in a single picture file, such as a sheet of many digits; see `read_folder`."""
-    with data_errors(path, EXPECTED):
-        status = path.stat()
-    file = File(path.name, status.st_size, (status.st_mtime_ns, status.st_ctime_ns))
-    return _read(path.parent, [file], [], form, announce)
+def _inside(names: Sequence[str], prefix: str) -> Counter[str]:
+    """The folders in the folder `prefix`, and how many pictures each holds; those in none count for an empty name."""
+    paths = (name[len(prefix) :] for name in names if name.startswith(prefix))
+    return Counter(path.partition("/")[0] if "/" in path else "" for path in paths)
 
 
-def _read(root: Path, files: list[File], others: list[str], form: Form, announce: Callable[[str], object]) -> Pictures:
-    """The pictures `files` in the folder `root`, without labels; `others` are the files beside them."""
-    found = decoded(root, files, form, announce)
-    if found.bad:
-        (index, fault), *_ = found.bad
-        told = f"passed over {len(found.bad)} of {len(files)} pictures; the first: {shorten(files[index].name)}"
-        announce(one_line(f"{told}: {fault}"))
-    names, bad = [file.name for file in files], {index for index, _ in found.bad}
-    shown = tuple(name for i, name in enumerate(names) if i not in bad for _ in range(math.prod(form.grid)))
-    odd = {kind: [names[i] for i in indices] for kind, indices in found.odd.items()}
-    about = notes.of_files(names, others, odd, form)
-    return Pictures(found.images, None, None, found.digest, shown, 0, about)
+def _splits(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The splits and the folders that hold them, or no split and the folder that holds all pictures.
 
-
-def _splits(root: Path) -> tuple[str, ...]:
-    """The subfolders that hold the splits, or the folder itself as an empty name."""
-    with os.scandir(root) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-    found = {entry.name for entry in shown if os.path.isdir(entry) or entry.name.lower().endswith(SUFFIXES)}
-    return tuple(sorted(_SPLITS)) if found == _SPLITS else ("",)
-
-
-def _list_pictures(root: Path) -> tuple[list[File], list[str]]:
-    """The pictures below `root`, of which there must be one, in the order of their file names, and the other files.
-
-    Links are followed.
+    Splits are folders of such names and no others, in which the classes have the same names.
     """
-    files: list[File] = []
-    others: list[str] = []
-    folders, seen = [""], {(root.stat().st_dev, root.stat().st_ino)}
-    while folders:
-        folder = folders.pop()
-        with data_errors(root / folder, "expected a folder that can be read"), os.scandir(root / folder) as entries:
-            for entry in entries:
-                name, suffix = folder + entry.name, os.path.splitext(entry.name)[1].lower()
-                if entry.name.startswith("."):  # what programs keep for themselves
-                    continue
-                try:
-                    status = entry.stat()
-                except OSError as error:
-                    files.append(File(name, fault=error.strerror or "it cannot be read"))
-                    continue
-                if stat.S_ISDIR(status.st_mode):
-                    if status.st_ino and (status.st_dev, status.st_ino) in seen:
-                        files.append(File(name, fault="found a link to a folder that is read already, expected none"))
-                    else:
-                        seen.add((status.st_dev, status.st_ino))
-                        folders.append(f"{name}/")
-                elif suffix not in SUFFIXES:
-                    others.append(name)
-                elif stat.S_ISREG(status.st_mode):
-                    files.append(File(name, status.st_size, (status.st_mtime_ns, status.st_ctime_ns)))
-                else:
-                    files.append(File(name, fault="found a pipe, socket or device, expected a regular file"))
-    if not files:
-        beside = f" beside {notes.by_suffix(others)}" if others else ""
-        fault = f"found no picture{beside}, expected PNG, JPEG, BMP or WebP, or four IDX files"
-        raise DataError(f"{shorten(root, 60)}: {fault}")
-    return sorted(files, key=lambda file: (file.name.rpartition("/")[2], file.name)), sorted(others)
+    root = _single(names, [""])[0]
+    tops = _inside(names, root)
+    largest = {split_of(top, whole=True): f"{root}{top}/" for top in sorted(tops, key=lambda top: (tops[top], top))}
+    if "train" not in largest or "" in largest or len(largest) == 1:
+        return [("", root)]
+    folders = _single(names, list(largest.values()))
+    parts = dict(zip(largest, folders, strict=True))
+    known = _inside(names, parts["train"]).keys()
+    alike = all("" in (other := _inside(names, part)) or other.keys() & known for part in folders)
+    return list(parts.items()) if alike else [("", root)]
 
 
-def _class_names(root: Path, files: list[str]) -> tuple[str, ...]:
-    """The sorted names of the classes of `files`; nothing where all of them lie in the folder itself."""
-    classes = {name.partition("/")[0] for name in files if "/" in name}
-    loose = next((name for name in files if "/" not in name), None)
-    if classes and loose is not None:
-        fault = f"found {shorten(loose)!r} beside the folder {shorten(min(classes))!r}"
-        raise DataError(f"{shorten(root, 40)}: {fault}, expected all pictures in folders of classes, or none")
-    for name in classes:
-        if not is_name(name):
-            fault = f"found a class named {shorten(name)!r}, expected up to 100 printable characters"
-            raise DataError(f"{shorten(root, 40)}: {fault}")
-    numeric = all(name.isdecimal() for name in classes)
-    return tuple(sorted(classes, key=(lambda name: (int(name), name)) if numeric else None))
+def _single(names: Sequence[str], folders: list[str]) -> list[str]:
+    """What `folders` lead to, as long as nothing but a single folder is in each of them."""
+    while all(len(each) == 1 and "" not in each for each in (_inside(names, folder) for folder in folders)):
+        folders = [f"{folder}{next(iter(_inside(names, folder)))}/" for folder in folders]
+    return folders
+
+
+# Tables of labels
+
+
+def _read_table(place: Place, prefix: str) -> Labels | None:
+    """The labels in a table that lies in the folder `prefix`, or above it. None: there is none."""
+    files = {file.name: file for file in place.files}
+    while True:
+        for name in TABLES:
+            file = files.get(prefix + name)
+            if file and (labels := _read_labels(place, file)) is not None:
+                return [(prefix + name, label) for name, label in labels]
+        if not prefix:
+            return None
+        prefix = prefix[: prefix.rstrip("/").rfind("/") + 1]
+
+
+def _read_labels(place: Place, file: File) -> Labels | None:
+    with place.open(file) as content:
+        if not file.name.endswith(".json"):
+            return tables.read_labels(content)
+        if content.limit > _LARGEST_JSON:
+            raise DataError(f"found {content.limit} bytes, expected at most {_LARGEST_JSON}")
+        record = json.loads(content.read(content.limit))
+        if not isinstance(record, dict) or "labels" not in record:
+            return None
+        labels = record["labels"] or []  # null where there are none, and then folders are no classes either
+        if not all(isinstance(name, str) and type(label) in (int, str) for name, label in labels):
+            raise DataError("found other labels than a file name and a number each, as StyleGAN's dataset.json has")
+        return [(name, str(label)) for name, label in labels]
+
+
+def _look_up(labels: Labels, files: Sequence[File]) -> list[str]:
+    """The label of each file: by its path or its name; by its place where the table has no names."""
+    if not any(name for name, _ in labels):
+        if len(labels) != len(files):
+            raise DataError(f"found {len(files)} pictures, expected {len(labels)}, one for each label")
+        return [label for _, label in labels]
+    known: dict[str, set[str]] = defaultdict(set)
+    for name, label in labels:
+        for key in _keys(name):
+            known[key].add(label)
+    values = []
+    for file in files:
+        found = next((known[key] for key in _keys(file.name) if key in known), set())
+        if len(found) != 1 and not file.fault:
+            raise DataError(f"found {'several labels' if found else 'no label'} of {shorten(file.name)}, expected one")
+        values.append("".join(found))
+    return values
+
+
+def _keys(name: str) -> tuple[str, str, str]:
+    """What a table may call a file: its path, its name, or that without its end."""
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    return str(path), path.name, path.stem

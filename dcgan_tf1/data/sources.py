@@ -3,8 +3,6 @@
 import contextlib
 import hashlib
 import io
-import itertools
-import math
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -14,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.data import idx
-from dcgan_tf1.data.classes import MOST, Classes, check_names, is_name
-from dcgan_tf1.data.decoding import Form, form_of, stretched
-from dcgan_tf1.data.folders import SUFFIXES, Pictures, read_folder, read_picture
-from dcgan_tf1.data.readers import data_errors, open_data_file, read_cifar, read_images, read_labels, shorten
+from dcgan_tf1.data import idx, layout
+from dcgan_tf1.data.classes import MOST, Classes, are_numbers, check_each_name, check_names, labels_of
+from dcgan_tf1.data.decoding import Form, form_of
+from dcgan_tf1.data.readers import Images, data_errors, shorten
 from dcgan_tf1.errors import DataError, UsageError, reason
 from dcgan_tf1.tensorflow_import import import_tensorflow
 
@@ -29,7 +26,6 @@ _MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-_CIFAR_FILES = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -82,13 +78,14 @@ class Dataset(NamedTuple):
         """
         if self.labels is None or other.labels is None:
             raise DataError(f"--dataset: found no labels in {shorten(self.name)}, expected some")
-        values = self.labels_in_order
-        indices = np.searchsorted(values, other.labels).clip(max=len(values) - 1)
-        strange = np.flatnonzero(values[indices] != other.labels)
-        if len(strange):
-            name = shorten(other._name(other.labels[strange[0]]))
-            raise DataError(f"--dataset: found a test image of class {name}, of which there is none to train on")
-        return indices
+        places = {self._name(label): place for place, label in enumerate(self.labels_in_order)}
+        values, indices = np.unique(other.labels, return_inverse=True)
+        names = [other._name(label) for label in values]
+        strange = next((name for name in names if name not in places), None)
+        if strange is not None:
+            fault = f"found a test image of class {shorten(strange)}, of which there is none to train on"
+            raise DataError(f"--dataset: {fault}")
+        return np.array([places[name] for name in names])[indices]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -135,22 +132,27 @@ def load_for(
         if os.path.isabs(path) and not os.path.exists(path):
             fault = f"found no {shorten(path, 60)!r}, which {shorten(recorded)} recorded"
             raise DataError(f"--{name}: {fault}; give its new place by this flag")
-    return load(config.dataset, config.data_dir, split, announce, form_of(config))
+    return load(config.dataset, config.data_dir, split, announce, form_of(config), config.labels)
 
 
 def load(
-    dataset: str, data_dir: str, split: str = "train", announce: Callable[[str], object] = print, form: Form = _PLAIN
+    dataset: str,
+    data_dir: str,
+    split: str = "train",
+    announce: Callable[[str], object] = print,
+    form: Form = _PLAIN,
+    labels: str = "",
 ) -> Dataset:
     """The data set that `--dataset` and `--data_dir` name.
 
     Args:
         dataset: `mnist`; `digits`, the 1,797 scans that come with scikit-learn, all of them for training; `auto`, which
-            is MNIST, or `digits` where MNIST cannot be had; otherwise the path of an IDX (.gz or not) or .npz file, or
-            of a folder: of IDX files named like MNIST's, of CIFAR-10's binary files, or of pictures (see `folders`).
+            is MNIST, or `digits` where MNIST cannot be had; otherwise a path, see `layout`.
         data_dir: the folder of MNIST's files, for `auto` and `mnist`. If it is empty, Keras's copy or download is used.
         split: `train` or `test`. A file or a folder that holds a single set of images gives it for both.
         announce: is given one line if `auto` falls back to `digits`, and lines about a folder of pictures.
         form: the images that are wanted.
+        labels: the path of a file of the labels, for a path that has none.
 
     Raises:
         DataError: the data is missing or malformed, has no such split or not the channels that are wanted, or is called
@@ -161,7 +163,7 @@ def load(
     if changed and dataset in ("auto", "mnist", "digits"):
         fault = f"found with --dataset {dataset}, expected a PATH: its digits are single, and bright on black, already"
         raise UsageError(f"--{changed}: {fault}")
-    found = _load(dataset, data_dir, split, announce, form)
+    found = _load(dataset, data_dir, split, announce, form, labels)
     channels = 1 if found.images.ndim == 3 else 3
     if channels != form.channels:
         images = f"the images of {shorten(found.name)} are {'grey' if channels == 1 else 'in colour'}"
@@ -169,7 +171,9 @@ def load(
     return found
 
 
-def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], object], form: Form) -> Dataset:
+def _load(
+    dataset: str, data_dir: str, split: str, announce: Callable[[str], object], form: Form, labels: str
+) -> Dataset:
     """The same as `load`, in whichever channels the data is."""
     if dataset in ("auto", "mnist"):
         if data_dir:
@@ -185,66 +189,23 @@ def _load(dataset: str, data_dir: str, split: str, announce: Callable[[str], obj
             )
     if dataset in ("auto", "digits"):
         return _digits()
-    path = Path(dataset)
     if not os.path.exists(dataset):
         raise DataError(f"--dataset: found no {shorten(dataset, 80)!r}, expected auto, mnist, digits or a PATH")
-    if path.is_dir():
-        try:
-            return _load_folder(path, split, form, announce)
-        except OSError as error:
-            raise DataError(f"{shorten(path, 80)}: {error.strerror}, expected a folder that can be read") from error
-    if path.suffix.lower() in SUFFIXES:
-        return _of_pictures(path.name, read_picture(path, form, announce))
-    return _dataset(path.name, *read_images(path, split), form)
+    path = Path(dataset)
+    name = path.resolve().name if path.is_dir() else path.name
+    return _dataset(name, layout.read(path, split, form, announce, labels))
 
 
-def _load_folder(path: Path, split: str, form: Form, announce: Callable[[str], object]) -> Dataset:
-    """A data set from a folder of IDX files, of CIFAR-10's files or of pictures."""
-    name = path.resolve().name
-    if any(_find_idx(path, each) for each in itertools.chain(*_MNIST_FILES.values())):
-        images_path, labels_path = (_find_idx(path, each) for each in _MNIST_FILES[split])
-        if not images_path or not labels_path:
-            missing = _MNIST_FILES[split][0 if images_path is None else 1]
-            found = f"--dataset: found no {missing}(.gz) in the folder {shorten(path, 40)!r}"
-            raise DataError(f"{found}, expected four IDX files named like MNIST's")
-        images, _ = read_images(images_path, split)
-        labels = read_labels(labels_path, len(images))
-        return _dataset(name, images, labels, form)._replace(names=_read_names(path / "classes.txt", labels))
-    batches = sorted(path.glob(_CIFAR_FILES[split]))
-    if batches:
-        images, labels = read_cifar(batches)
-        return _dataset(name, images, labels, form)._replace(names=_read_names(path / "batches.meta.txt", labels))
-    return _of_pictures(name, read_folder(path, split, form, announce))
-
-
-def _of_pictures(name: str, pictures: Pictures) -> Dataset:
-    """A data set of picture files."""
-    images, labels, names, digest, files, tests, notes = pictures
-    return Dataset(name, images, labels, digest, names, files, notes, tests)
-
-
-def _read_names(path: Path, labels: np.ndarray) -> tuple[str, ...] | None:
-    """The names of the labels 0, 1, ... in a file with one on each line; None: there is no such file."""
-    if not path.exists():
-        return None
-    with open_data_file(path, "expected a name on each line") as file:
-        lines = (line.strip() for line in file.read(1 << 16).decode("utf-8-sig").splitlines())
-        names = tuple(filter(None, lines))
-        if len(set(names)) < len(names) or labels.max() >= len(names) or not all(map(is_name, names)):
-            expected = f"{labels.max() + 1} different ones or more, each of up to 100 printable characters"
-            raise DataError(f"found {len(set(names))} names, expected {expected}")
-    return names
-
-
-def _dataset(name: str, images: np.ndarray, labels: np.ndarray | None, form: Form = _PLAIN) -> Dataset:
-    """A data set of images in one file, stretched and inverted where `form` says so."""
-    if math.prod(form.grid) > 1:
-        raise DataError(f"--grid: found images in {shorten(name)} that are apart already, expected pictures")
-    if form.stretch:
-        images = np.stack([stretched(image) for image in images])
-    if form.invert:
-        images = 255 - images
-    return Dataset(name, images, labels, idx.digest(images))
+def _dataset(name: str, images: Images) -> Dataset:
+    """A data set of `images`. Raises DataError if their labels have names that cannot be classes."""
+    pixels, labels, names, files, notes, tests = images
+    if labels is not None and names:
+        check_each_name(names)
+        if len(names) <= labels.max() or labels.min() < 0:
+            raise DataError(f"{shorten(name)}: found the label {labels.max()}, expected one of {len(names)} names")
+        if are_numbers(names):
+            labels, names = labels_of(names)[labels], None
+    return Dataset(name, pixels, labels, idx.digest(pixels), names, files, notes, tests)
 
 
 def _mnist_in(folder: Path, split: str) -> Dataset:
@@ -258,10 +219,8 @@ def _mnist_in(folder: Path, split: str) -> Dataset:
         if missing and not archive.exists():
             raise DataError(f"found no {missing[0]}(.gz), expected MNIST's four IDX files or mnist.npz")
     if missing:
-        return _verified_mnist(archive, split, *read_images(archive, split))
-    images_path, labels_path = (files[name] for name in _MNIST_FILES[split])
-    images, _ = read_images(images_path, split)
-    return _verified_mnist(folder, split, images, read_labels(labels_path, len(images)))
+        return _verified_mnist(archive, split, layout.read(archive, split, _PLAIN, print))
+    return _verified_mnist(folder, split, layout.read(files[_MNIST_FILES[split][0]], split, _PLAIN, print))
 
 
 def _find_idx(folder: Path, name: str) -> Path | None:
@@ -275,7 +234,7 @@ def _mnist_of_keras(split: str) -> Dataset:
     """MNIST from Keras's cache or, failing that, by Keras's own loader, which also caches it."""
     cache = Path(os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras")), "datasets", "mnist.npz")
     if os.path.exists(cache):
-        return _verified_mnist(cache, split, *read_images(cache, split))
+        return _verified_mnist(cache, split, layout.read(cache, split, _PLAIN, print))
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
@@ -289,17 +248,17 @@ def _mnist_of_keras(split: str) -> Dataset:
         raise DataError(f"MNIST's download: expected a network or --data_dir FOLDER; {told}") from error
     finally:
         socket.setdefaulttimeout(timeout)
-    return _verified_mnist("Keras's download", split, *(train if split == "train" else test))
+    return _verified_mnist("Keras's download", split, Images(*(train if split == "train" else test)))
 
 
-def _verified_mnist(source: Path | str, split: str, images: np.ndarray, labels: np.ndarray | None) -> Dataset:
+def _verified_mnist(source: Path | str, split: str, images: Images) -> Dataset:
     """MNIST's `split`. Raises DataError unless its images and labels are the published ones."""
-    for name, array in zip(_MNIST_FILES[split], (images, labels), strict=True):
+    for name, array in zip(_MNIST_FILES[split], images[:2], strict=True):
         found = idx.digest(array)[:16] if array is not None else "none"
         if not MNIST_SHA256[name].startswith(found):
             fault = f"found {name} of sha256 {found}, expected {MNIST_SHA256[name][:16]}"
             raise DataError(f"{shorten(source, 80)}: {fault}; other data goes in by --dataset PATH")
-    return _dataset("mnist", images, labels)
+    return _dataset("mnist", images)
 
 
 def _digits() -> Dataset:
@@ -314,4 +273,4 @@ def _digits() -> Dataset:
         # Values run from 0 to 16. The middle half is stretched to the full range, which gives about MNIST's shares of
         # black, grey and white. Enlarging alone would leave everything grey and blurred.
         strokes = np.clip((scans - 4) * 255 / 8, 0, 255).round().astype(np.uint8)
-        return _dataset("digits", np.pad(strokes, ((0, 0), (4, 4), (4, 4))), labels.astype(np.uint8))._replace(tests=0)
+        return _dataset("digits", Images(np.pad(strokes, ((0, 0), (4, 4), (4, 4))), labels.astype(np.uint8), tests=0))

@@ -18,7 +18,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.data.readers import open_data_file, read_npy, shorten
+from dcgan_tf1.data.arrays import read_npy
+from dcgan_tf1.data.readers import open_data_file, open_member, shorten
 from dcgan_tf1.data.sources import check_dataset_record
 from dcgan_tf1.errors import CheckpointError, DataError, reason
 from dcgan_tf1.files import read_published, write_whole
@@ -250,7 +251,8 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
         if dtype not in types:  # big-endian numbers are not
             raise DataError(f"found {shorten(member.filename)!r} of {str(dtype)[:20]}, expected {' or '.join(types)}")
 
-    array = read_npy(archive, member, (zipfile.ZIP_STORED,), check)
+    with open_member(archive, member, (zipfile.ZIP_STORED,)) as content:
+        array = read_npy(content, check)
     if not array.flags.c_contiguous:
         raise DataError(f"found {shorten(member.filename)!r} in Fortran's order, expected C's")
     if not np.isfinite(array).all():
