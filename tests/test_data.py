@@ -133,7 +133,7 @@ MALFORMED = {
     **{f"idx cut at {n}": (IDX[:n], "") for n in (0, 1, 2, 3, 4, 5, 8, 11, 15, 16, 17, 1000, len(IDX) - 1)},
     "idx with a byte more": (IDX + b"\0", "bytes after the array"),
     **{f"idx of {name}": (idx(IMAGES, magic), name) for name, magic in OTHER_TYPES.items()},
-    **{f"idx of {shape}": (idx(np.zeros(shape, np.uint8)), f"uint8 {shape}") for shape in ODD_SHAPES},
+    **{f"idx of {shape}": (idx(np.zeros(shape, np.uint8)), f"{shape}") for shape in ODD_SHAPES},
     "idx of no type": (idx(IMAGES, 0x703), "no known kind"),
     "idx of labels": (idx(LABELS), "found an IDX file of uint8 [5]"),
     "idx of 255 dimensions": (b"\0\0\x08\xff" + bytes(1020), "255 dimensions"),
@@ -437,7 +437,7 @@ def test_labels_are_one_an_image(tmp_path, small_mnist):
         (idx(LABELS), "found 5 labels, expected 3"),
         (idx(LABELS[:0]), "labels-idx1-ubyte: found shape [0]"),
         (idx(IMAGES), "labels-idx1-ubyte: found an IDX file of uint8 [5, 28, 28]"),
-        (npz(images=IMAGES), "labels-idx1-ubyte: found an IDX file of no type"),
+        (npz(images=IMAGES), "labels-idx1-ubyte: found an IDX file of no known type"),
     ):
         write_files(tmp_path, {**FILES, "train-labels-idx1-ubyte": content})
         assert fault in refused(tmp_path.name, "mnist", str(tmp_path))
