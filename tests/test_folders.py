@@ -149,7 +149,10 @@ def make(folder, *names, content=None):
 ODD_FOLDERS = {
     "empty": ([], "found no picture"),
     "hidden files alone": ([".a.png", "._b.jpg"], "found no picture"),
-    "other files alone": (["a.heic", "b.heic", "c.txt"], "found no picture beside 3 files, .heic (2), .txt (1)"),
+    "other files alone": (
+        ["a.heic", "b.heic", "c.txt"],
+        "found no picture beside 2 other files (.heic); a.heic is a HEIC picture",
+    ),
     "a hundred folders and nothing in them": (["/".join("d" * 100) + "/.keep"], "found no picture"),
     "pictures beside classes": (["a.png", "b/c.png"], "'a.png' beside the folder 'b'"),
     "a class whose name is no UTF-8": ([b"\xff/a.png", b"b/b.png"], "found a class named"),
@@ -422,7 +425,7 @@ def test_a_sheet_is_cut(tmp_path):
     assert np.array_equal(single.images, GREYS) and single.labels is None and single.name == "a.png"
     assert_refused(folder, "a.png: found 112x84 pixels, expected 200x1 at least", "--grid", "1x200")
     np.savez(tmp_path / "a.npz", images=GREYS)
-    assert_error(run("data", tmp_path / "a.npz", "--grid", "2x2"), 3, "--grid: found images in a.npz that are apart")
+    assert_error(run("data", tmp_path / "a.npz", "--grid", "2x2"), 3, "a.npz: found images that are apart already")
 
 
 # The cache

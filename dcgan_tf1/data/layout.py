@@ -20,7 +20,7 @@ from dcgan_tf1.data.splits import choose, split_of
 from dcgan_tf1.errors import DataError
 
 _IDX = re.compile(r"(.*?)(images|labels)[-.]idx\d[-.](ubyte|int)(\.gz)?", re.IGNORECASE)
-_CONVERT = "expected a kind that is read; see docs/pictures.md#converting"
+_CONVERT = "expected a kind that is read, see docs/pictures.md#converting"
 _CIFAR = {"train": "data_batch_", "test": "test_batch."}
 
 

@@ -60,7 +60,7 @@ def data_errors(source: Path | str, expected: str = _EXPECTED_FILE) -> Iterator[
     except Exception as error:
         if isinstance(error, DataError) and error.is_named:
             raise
-        fault = error if isinstance(error, DataError) else f"{expected}; {reason(error)}"
+        fault = str(error) if isinstance(error, DataError) else f"{expected}; {reason(error)}"
         raise DataError(f"{shorten(source, 80)}: {fault}" if source else fault, bool(source)) from error
 
 

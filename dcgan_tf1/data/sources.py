@@ -16,7 +16,7 @@ from dcgan_tf1.data import idx, layout
 from dcgan_tf1.data.classes import MOST, Classes, are_numbers, check_each_name, check_names, labels_of
 from dcgan_tf1.data.decoding import Form, form_of
 from dcgan_tf1.data.readers import Images, data_errors, shorten
-from dcgan_tf1.errors import DataError, UsageError, reason
+from dcgan_tf1.errors import DataError, UsageError
 from dcgan_tf1.tensorflow_import import import_tensorflow
 
 _PLAIN = Form()
@@ -244,7 +244,7 @@ def _mnist_of_keras(split: str) -> Dataset:
 
             train, test = keras.datasets.mnist.load_data()
     except Exception as error:  # Keras raises bare Exceptions
-        told = reason(error).rpartition(" -- ")[2]  # the address precedes the dashes
+        told = str(error).rpartition(" -- ")[2] or type(error).__name__  # the address precedes the dashes
         raise DataError(f"MNIST's download: expected a network or --data_dir FOLDER; {told}") from error
     finally:
         socket.setdefaulttimeout(timeout)
