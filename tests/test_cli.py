@@ -73,7 +73,7 @@ BAD = [
     (["--preset", "reference", "--model", "mlp"], "--model"),
     (["--epochs", "2", "--iterations", "9"], "--epochs: found with --iterations"),
     (["--grid", "4"], "--grid: found (4,), expected 2 integers from 1 to 4096 with an x between"),
-    (["--grid", "4,5"], "--grid: found '4,5', expected 2 integers"),
+    (["--grid", "4x5x6"], "--grid: found '4x5x6', expected 2 integers"),
     (["--learning_rate", "1e-3"], "'--learning_rate': use --lr_g and --lr_d; see --help"),
     (["--num-epochs", "5"], "use --epochs"),
     (["--batch=5"], "use --batch_size"),

@@ -72,16 +72,21 @@ def decode(content: bytes, form: Form) -> tuple[np.ndarray, set[str]]:
         if image.width * image.height > _MOST_PIXELS:
             raise DataError(f"found {image.width}x{image.height} pixels, expected at most {_MOST_PIXELS} in all")
         picture, in_alpha = _opaque(ImageOps.exif_transpose(image), form)
+        parts = [picture] if rows == columns == 1 else _cut(picture, rows, columns)
+        not_square = any(abs(part.width - part.height) > (len(parts) > 1) for part in parts)
+        pixels = np.stack([np.asarray(_square(part, side, form)) for part in parts])
+    odd = {name for name, is_so in ((NOT_SQUARE, not_square), (IN_ALPHA, in_alpha)) if is_so}
+    return 255 - pixels if form.invert else pixels, odd
+
+
+def _cut(picture: "Image.Image", rows: int, columns: int) -> list["Image.Image"]:
+    """The parts of a picture, row by row, which differ by a pixel at most. Raises DataError if some would be empty."""
     width, height = picture.size
     if width < columns or height < rows:
         raise DataError(f"found {width}x{height} pixels, expected {columns}x{rows} at least")
     tops, lefts = ([i * n // count for i in range(count + 1)] for n, count in ((height, rows), (width, columns)))
     boxes = itertools.product(itertools.pairwise(tops), itertools.pairwise(lefts))
-    parts = [picture.crop((left, top, right, bottom)) for (top, bottom), (left, right) in boxes]
-    not_square = any(abs(part.width - part.height) > (len(parts) > 1) for part in parts)  # a sheet may leave a pixel
-    pixels = np.stack([np.asarray(_square(part, side, form)) for part in parts])
-    odd = {name for name, is_so in ((NOT_SQUARE, not_square), (IN_ALPHA, in_alpha)) if is_so}
-    return 255 - pixels if form.invert else pixels, odd
+    return [picture.crop((left, top, right, bottom)) for (top, bottom), (left, right) in boxes]
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
@@ -110,7 +115,8 @@ def _opaque(picture: "Image.Image", form: Form) -> tuple["Image.Image", bool]:
         in_alpha = bool(np.ptp(np.asarray(picture.convert("L"))) < _CONTRAST <= np.ptp(np.asarray(alpha)))
         if in_alpha:
             picture = Image.composite(Image.new("L", picture.size, ink), Image.new("L", picture.size, paper), alpha)
-    return picture.convert("L" if form.channels == 1 else "RGB"), in_alpha
+    mode = "L" if form.channels == 1 else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode), in_alpha
 
 
 def _square(picture: "Image.Image", side: int, form: Form) -> "Image.Image":
