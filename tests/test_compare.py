@@ -15,6 +15,7 @@ from PIL import Image
 from dcgan_tf1.commands import comparison
 from dcgan_tf1.config import PRESETS
 from dcgan_tf1.data import draws, sources
+from dcgan_tf1.pictures.figures import ModelHistory, plot_comparison
 from dcgan_tf1.runs import checkpoint
 from dcgan_tf1.training.stopping import Stopwatch
 
@@ -133,6 +134,7 @@ STATES = {
     "a point of text": {"step": 3, "points": ["x"]},
     "points of no list": {"points": 5},
     "no settings": {"identity": None},
+    "text for settings": {"identity": "ab"},
     "a pipe": {},
 }
 
@@ -146,7 +148,10 @@ def test_an_edited_state_is_refused(stand_in, tmp_path, state):
         os.mkfifo(path)
     else:
         path.write_text(STATES[state] if isinstance(STATES[state], str) else json.dumps({**good, **STATES[state]}))
-    assert_error(command(tmp_path), 4, "compare.json: damaged")
+    kind = {"a pipe": "found a pipe", "lists in lists": "expected the state of a comparison; its entries"}
+    result = command(tmp_path)
+    assert_error(result, 4, f"compare.json: {kind.get(state, 'damaged (')}")
+    assert "sequence" not in result.err
 
 
 @POSIX
@@ -187,6 +192,13 @@ def test_the_stopwatch_starts_after_the_first_step():
     assert stopwatch.elapsed == 0
     stopwatch.tick()
     assert 0 < stopwatch.elapsed < 60 and not stopwatch.due
+
+
+def test_losses_may_all_be_negative(tmp_path):
+    losses = dict.fromkeys(("d_loss", "g_loss"), np.full(3, -1.0))
+    history = ModelHistory("hinge", 1, 1.0, [30.0, 60.0], [9.0, 8.0], [np.zeros((3, 9))] * 2, np.arange(3.0), losses)
+    plot_comparison([history], 0.1, tmp_path / "compare.png")
+    assert (tmp_path / "compare.png").stat().st_size > 10_000
 
 
 def test_conditional_models(stand_in, tmp_path):

@@ -95,6 +95,8 @@ def test_a_resume_does_not_need_the_weights_any_more(finished, tmp_path):
     shutil.rmtree(start)
     assert "resumed at step 2" in train(tmp_path / "run", 3, "--init_from", start)  # the same command
     assert "resumed at step 3" in train(tmp_path / "run", 4)
+    result = run("--out_dir", finished, "--init_from", SHIPPED)
+    assert_error(result, 4, "--init_from: found ", "expected '', as ")
 
 
 @pytest.mark.slow

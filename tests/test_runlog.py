@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 import tensorflow as tf
@@ -202,6 +203,10 @@ def test_curves(tmp_path):
     assert Image.open(plot_curves(tmp_path)).size == (1200, 1125)
     Table(tmp_path, 20, "distance.csv").close()
     assert (tmp_path / "distance.csv").read_text() == "step,frechet_distance\n10,0.1\n20,0.05\n"
+    (tmp_path / "distance.csv").write_text("step,frechet_distance\n10,0\n")
+    with warnings.catch_warnings(record=True) as warned:  # which would be printed
+        plot_curves(tmp_path)
+    assert not warned
     (tmp_path / "distance.csv").write_text("a,b\n")
     with pytest.raises(DataError, match=r"distance\.csv"):
         plot_curves(tmp_path)

@@ -139,14 +139,16 @@ class _Model:
             with open_data_file(self._path, "expected the state of a comparison") as file:
                 found = json.loads(file.read())
             self._record = {key: found[key] for key in self._record}
-            recorded = dict(self._record["identity"])
+            recorded = {**self._record["identity"]}
             check_integer("step", self._record["step"], 0, _NEVER)
             check_number("seconds", self._record["seconds"], 0, 1e9)
             for point in self._record["points"]:
                 check_integer("step", point["step"], 0, self._record["step"])
                 for key in ("seconds", "frechet_distance", "coverage", "missing_classes"):
                     check_number(key, point[key], 0, 1e9)
-        except (DataError, ValueError, KeyError, TypeError) as error:
+        except DataError as error:
+            raise CheckpointError(f"{error}; use another --out_dir") from error
+        except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{self._path}: damaged ({reason(error):.100}); use another --out_dir") from error
         for key in wanted:
             if recorded.get(key) != wanted[key]:

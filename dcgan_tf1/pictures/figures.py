@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,6 +51,7 @@ def in_own_style(plot: Callable[..., Any]) -> Callable[..., Any]:
 
             own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
             after.enter_context(matplotlib.rc_context(own))
+            after.enter_context(warnings.catch_warnings(action="ignore"))  # of odd values, which tables may hold
             return plot(*arguments)
 
     return styled
@@ -166,6 +168,8 @@ def use_plain_numbers(axis: "Axis") -> None:
     """Label a logarithmic axis with plain numbers, not with powers; a short axis has more of them."""
     from matplotlib import ticker
 
+    if axis.get_scale() != "log":
+        return
     low, high = axis.get_view_interval()
     axis.set_major_formatter("{x:g}")
     few = ticker.LogLocator(subs=(1.0, 2.0, 5.0)) if high < 30 * low else ticker.LogLocator()

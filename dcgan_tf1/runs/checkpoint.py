@@ -58,7 +58,7 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = make_folder(folder) / ".lock"
     holder = folder / ".holder"  # its process id has a file of its own, as a locked file cannot be read on Windows
-    if path.is_symlink() or path.exists() and path.stat().st_nlink > 1 and path.stat().st_size:  # it would be emptied
+    if path.is_symlink() or path.is_file() and path.stat().st_nlink > 1 and path.stat().st_size:  # it would be emptied
         raise OutputError(f"{path}: found a link, expected a file that can be locked")
     held = FileLock(path, timeout=0)
     try:

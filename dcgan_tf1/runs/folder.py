@@ -82,8 +82,9 @@ def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str
         if field.name in ("dataset", "data_dir"):
             wanted = _absolute(wanted)
         if wanted != recorded and field.metadata["identity"]:
-            expected = f"expected {recorded}, as {start.prefix.parent} was trained with; use another --out_dir"
-            raise CheckpointError(f"--{field.name}: found {wanted}, {expected}")
+            found, trained = (f"'{value}'" if value == "" else value for value in (wanted, recorded))
+            expected = f"expected {trained}, as {start.prefix.parent} was trained with; use another --out_dir"
+            raise CheckpointError(f"--{field.name}: found {found}, {expected}")
         if wanted != recorded and field.name != "iterations":
             changed.append(field.name)
     return changed
