@@ -139,11 +139,12 @@ def load(
     Raises:
         DataError: the data is missing or malformed, has no such split or not the channels that are wanted, or is called
             MNIST and is not MNIST.
-        UsageError: MNIST, or scikit-learn's digits, are wanted inverted.
+        UsageError: MNIST, or scikit-learn's digits, are wanted inverted or turned, or with other labels.
     """
-    if form.invert and dataset in ("auto", "mnist", "digits"):
-        fault = f"found with --dataset {dataset}, expected a PATH: its digits are bright on black already"
-        raise UsageError(f"--invert: {fault}")
+    for flag, given in (("invert", form.invert), ("transpose", form.transpose), ("labels", labels)):
+        if given and dataset in ("auto", "mnist", "digits"):
+            fault = f"found with --dataset {dataset}, expected a PATH: its digits are bright, upright and labelled"
+            raise UsageError(f"--{flag}: {fault}")
     found = _load(dataset, data_dir, split, announce, form, labels)
     channels = 1 if found.images.ndim == 3 else 3
     if channels != form.channels:
