@@ -470,8 +470,8 @@ HOSTILE = {
     "Parquet of numbers for pictures": (schema(image=[1, 2]), "found columns image"),
     "Parquet of a hostile schema": (deep(60), ""),
     "Parquet of many columns": (lambda: schema(**{f"c{i}": [1] for i in range(3000)})(), "found columns"),
-    "Parquet of no pictures": (schema(image=[{"bytes": None}, {"bytes": None}]), "row 1: "),
-    "Parquet of one value many times": (one_value_many_times, "row 1: "),
+    "Parquet of no pictures": (schema(image=[{"bytes": None}, {"bytes": None}]), "row 0000001: "),
+    "Parquet of one value many times": (one_value_many_times, "row 0000001: "),
     "Parquet of odd names": (lambda: parquet(names=["\x1b"] * 10), "found a class named"),
     "Parquet of too few names": (lambda: parquet(names=["a"]), ""),
 }  # fmt: skip
@@ -488,3 +488,8 @@ def test_a_hostile_file_ends_in_one_line(tmp_path, case):
         result = run("--dataset", path, "--out_dir", tmp_path / "out")
     assert_error(result, 3, fault, "some" if path.is_file() else "data")
     assert set(os.listdir(tmp_path)) <= {path.name, "cache", "out"}, "it unpacked something"
+
+
+@pytest.mark.parametrize("flags", [["--invert"], ["--transpose"], ["--labels", "y.csv"]])
+def test_what_only_a_path_takes(tmp_path, flags):
+    assert_error(run("--dataset", "digits", *flags, "--out_dir", tmp_path), 2, f"{flags[0]}: ", "expected a PATH")

@@ -119,11 +119,11 @@ def _agree(workers: "Workers", task: Task, run: "Run", given: dict[str, Any]) ->
 
     print(f"worker {workers.index} of {workers.count}, at {task.addresses[task.worker]}")
     run = loop.with_precision(run)
-    flags = {f"--{name}": given[name] for name in given if name not in ("dataset", "data_dir", "init_from")}
+    flags = {f"--{name}": given[name] for name in given if name not in ("dataset", "data_dir", "labels", "init_from")}
     same = {**_program(), "TF_CONFIG": list(task.addresses), **flags}
     told = workers.agree(same, {"config": run.config.to_json(), "step": run.start.step if run.start else None})
     if not workers.chief:
-        own = {"dataset": run.config.dataset, "data_dir": run.config.data_dir}
+        own = {name: getattr(run.config, name) for name in ("dataset", "data_dir", "labels")}
         config, step = Config.from_json(told["config"] | own), told["step"]
         start = None if step is None else Checkpoint(step, Path(), config, {}, {})  # of which it reads the step alone
         run = run._replace(config=config, start=start)

@@ -198,6 +198,8 @@ def _read_arrays(place: Place, files: list[File], split: str) -> Images:
                 found += [(f"{file.name[:-4]}-{each.name}", inner, each) for each in inner.files]
             else:
                 found.append((file.name, place, file))
+        if len(files) > 1:
+            stack.enter_context(data_errors(place.path))
         return arrays.read([(re.sub(r"\.npy(\.gz)?$", "", key), where, file) for key, where, file in found], split)
 
 

@@ -31,7 +31,7 @@ class Rows(Place):
                 count = table.metadata.num_rows
                 if count * _LEAST > file.size:
                     raise DataError(f"found {count} rows in {file.size} bytes, expected pictures")
-                rows += [File(f"{file.name}, row {row}", 0, file.changed) for row in range(1, count + 1)]
+                rows += [File(f"{file.name}, row {row:07}", 0, file.changed) for row in range(1, count + 1)]
                 if label:
                     names = _classes(table.schema_arrow, label)
                     values = table.read([label]).column(0).to_pylist()
@@ -52,10 +52,11 @@ class Rows(Place):
         """A file as pyarrow opens it, and the names of its columns of pictures' bytes and of labels, if any."""
         with self._place.open(file) as content:
             try:
-                from pyarrow import parquet, types
+                from pyarrow import parquet, set_memory_pool, system_memory_pool, types
             except ImportError as error:
                 fault = "found a Parquet file, expected pyarrow to read it: pip install 'dcgan-tf1[parquet]'"
                 raise DataError(fault) from error
+            set_memory_pool(system_memory_pool())  # the others keep what they once had
             table = parquet.ParquetFile(content.raw, **_LIMITS)
             kinds = {field.name: field.type for field in table.schema_arrow}
             image = next((name for name in ("image", "img") if name in kinds and types.is_struct(kinds[name])), None)

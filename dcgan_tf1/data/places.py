@@ -27,7 +27,6 @@ from dcgan_tf1.data.readers import (
 from dcgan_tf1.errors import DataError
 
 _OF_PROGRAMS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN"}  # folders that are nobody's, as those that begin with a dot
-_CHANGED = "found it changed while it was read, expected it to stay; start again"
 _LINK = "found a link or device, expected a file"
 _MOST_TIMES = 100  # nothing but a bomb expands to more than so many times its size
 _SMALL = 1 << 23  # the length to which anything may expand
@@ -58,8 +57,15 @@ class Place:
         return open_data_file(self.path / file.name)
 
     def read(self, file: File) -> bytes:
-        """The content of a file, which must be as it was listed."""
-        return _read(self.path / file.name, file)
+        """The content of a file, which must be as it was listed, before and after it is read."""
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self.path / file.name, flags)  # a pipe that has taken its place would be waited for
+        with open(descriptor, "rb") as content:
+            found = content.read(file.size + 1)
+            status = os.fstat(descriptor)
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.changed[0]) or len(found) != file.size:
+            raise DataError("found it changed while it was read, expected it to stay; start again")
+        return found
 
     def contents(self, files: Sequence[File]) -> Iterator[tuple[int, Content]]:
         """What reads each of `files`, which have no faults, after its index, in the order in which they lie here."""
@@ -205,14 +211,3 @@ def _walk(root: Path) -> list[File]:
                     seen.add((status.st_dev, status.st_ino))
                     folders.append(f"{name}/")
     return files
-
-
-def _read(path: Path, known: File) -> bytes:
-    """The content of a file, which must be as it was listed, before and after it is read."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # a pipe that has taken its place would be waited for otherwise
-        content = file.read(known.size + 1)
-        status = os.fstat(file.fileno())
-    if (status.st_size, status.st_mtime_ns) != (known.size, known.changed[0]) or len(content) != known.size:
-        raise DataError(_CHANGED)
-    return content

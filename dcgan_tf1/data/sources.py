@@ -157,12 +157,13 @@ def load(
     Raises:
         DataError: the data is missing or malformed, has no such split or not the channels that are wanted, or is called
             MNIST and is not MNIST.
-        UsageError: MNIST, or scikit-learn's digits, are wanted inverted, stretched or cut.
+        UsageError: MNIST, or scikit-learn's digits, are wanted in another form, or with other labels.
     """
-    changed = next((name for name in ("invert", "stretch", "grid") if getattr(form, name) != getattr(_PLAIN, name)), "")
+    names = ("invert", "stretch", "grid", "transpose")
+    changed = next((name for name in names if getattr(form, name) != getattr(_PLAIN, name)), labels and "labels")
     if changed and dataset in ("auto", "mnist", "digits"):
-        fault = f"found with --dataset {dataset}, expected a PATH: its digits are single, and bright on black, already"
-        raise UsageError(f"--{changed}: {fault}")
+        known = "its digits are single, bright on black, upright and labelled already"
+        raise UsageError(f"--{changed}: found with --dataset {dataset}, expected a PATH: {known}")
     found = _load(dataset, data_dir, split, announce, form, labels)
     channels = 1 if found.images.ndim == 3 else 3
     if channels != form.channels:
