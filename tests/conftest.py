@@ -26,6 +26,9 @@ from dcgan_tf1.cli import main
 # whichever session of the process came first.
 os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 
+# Where several tests run side by side, NumPy's threads wait for each other much longer than they work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # What is computed once is kept in a folder of the tests' own, which their subprocesses share. Matplotlib's list of
 # fonts stays where it is, since it takes seconds to make.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
