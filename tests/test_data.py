@@ -136,21 +136,17 @@ MALFORMED = {
     "idx that claims 2**32 - 1": (idx(IMAGES, shape=(2**32 - 1, 28, 28)), "1073741824 bytes at most"),
     "idx just over 1 GiB": (idx(IMAGES, shape=(2**20 + 1, 32, 32)), "1073741824 bytes at most"),
     "idx that claims 1 GiB": (idx(IMAGES, shape=(2**20, 32, 32)), "found 3936 bytes"),
-    "idx that claims one more": (idx(IMAGES, shape=(6, 28, 28)), "found 3936 bytes"),
     "text": (b"5, 0, 4, 1, 9\n" * 300, "magic 0x352c2030"),
-    "zeros": (bytes(4000), "magic 0x00000000"),
     **{f"gz cut at {n}": (GZ[:n], "") for n in (2, 3, 9, 10, 11, 18, 100, len(GZ) // 2)},
     **{f"gz cut {n} before its end": (GZ[:-n], "") for n in (1, 4, 7, 8, 9)},
     "gz of another CRC": (gz(IDX, crc=1), "incorrect data check"),
     "gz of another length": (gz(IDX, length=1), "found 1 bytes"),
     "gz with a byte more": (GZ + b"\0", ""),
-    "gz with zeros after it": (GZ + bytes(512), ""),
     "gz and a second member": (GZ + GZ, "bytes after the gzip data"),
     "gz and a second at a block's edge": (named(GZ, 1 << 16) + GZ, "bytes after the gzip data"),
     "gz just over 1 GiB": (lambda: named(gz(idx(IMAGES, shape=(2**20 + 1, 32, 32))), 2 * MIB), "1073741824 bytes at"),
     "gz of nothing": (gz(b""), "found 0 bytes"),
     "gz of a cut idx": (gz(IDX[:-1]), "found 3935 bytes"),
-    "gz of a cut idx that lies": (gz(IDX[:-1], length=len(IDX)), ""),
     "gz of an idx and a byte": (gz(IDX + b"\0"), "found 3937 bytes"),
     "gz that claims 1 GiB": (gz(idx(IMAGES, shape=(2**20, 32, 32))), "bytes at most"),
     "gz bomb": (lambda: gz(IDX + bytes(100 * MIB)), "found 104861536 bytes"),
@@ -163,12 +159,10 @@ MALFORMED = {
     "npz of nothing": (archive([]), "found arrays []"),
     "npz of strangers": (npz(a=IMAGES, b=IMAGES), "found arrays ['a', 'b']"),
     "npz of two of one name": (archive([("a.npy", npy(IMAGES)), ("a", npy(IMAGES))]), "two arrays of one name"),
-    "npz of long names": (npz(**{"a" * 300: IMAGES, "b" * 300: IMAGES}), "found arrays ..."),
     "npz of an odd name": (npz(**{"\x1b[2J\n": IMAGES.astype(np.int8)}), "int8"),
     **{f"npz of {name}": (npz(images=IMAGES.astype(name)), f"of {name}, expected") for name in NPZ_TYPES},
     **{f"npz of {shape}": (npz(images=np.zeros(shape, np.uint8)), f"found shape {shape}") for shape in NPZ_SHAPES},
     "npz of fewer labels": (npz(images=IMAGES, labels=LABELS[1:]), "found 4 labels"),
-    "npz of more labels": (npz(x_train=IMAGES, y_train=np.zeros(6, np.uint8)), "found 6 labels"),
     "npz of labels with a point": (npz(images=IMAGES, labels=LABELS.astype(np.float64)), "float64, expected integers"),
     "npz of 2-d labels": (npz(images=IMAGES, labels=np.stack([LABELS, LABELS], 1)), "shape [5, 2]"),
     "npz of text": (npz(images=b"not an array"), "magic string"),
@@ -183,7 +177,6 @@ MALFORMED = {
     "npy of -1 images": (npz(images=raw_npy(header(shape="(-1, 28, 28)"))), "shape [-1, 28, 28]"),
     "npy of 2**63 images": (npz(images=raw_npy(header(shape=f"({2**63}, 28, 28)"))), "bytes at most"),
     "npy of 10**3000 images": (npz(images=raw_npy(header(shape=f"(1{'0' * 3000}, 28, 28)"))), "0000, 28, 28]"),
-    "npy that claims 1 GiB": (npz(images=raw_npy(header(shape="(1048576, 32, 32)"))), "bytes at most"),
     "npy that claims more": (npz(images=raw_npy(header(shape="(6, 28, 28)"))), "bytes in 'images.npy'"),
     "npy bomb": (lambda: npz(images=raw_npy(header(), IMAGES.tobytes() + bytes(100 * MIB))), "bytes in 'images.npy'"),
     "zip by bzip2": (npz(zipfile.ZIP_BZIP2, images=IMAGES), "compression 12"),
@@ -192,7 +185,6 @@ MALFORMED = {
     "zip of another CRC": (patched(NPZ, CENTRAL, 16, "<I", 1), "Bad CRC-32"),
     "zip with an offset beyond it": (patched(NPZ, CENTRAL, 42, "<I", 10**9), ""),
     "zip with a directory beyond it": (patched(NPZ, END, 16, "<I", 10**9), ""),
-    "zip with a directory of 1 GB": (patched(NPZ, END, 12, "<I", 10**9), ""),
     "zip member said to be longer": (patched(STORED, CENTRAL, 24, "<I", 5000), "found 5000 bytes in"),
     "zip64 lie": (zip64_lie(len(npy(IMAGES))), f"found {2**40} bytes in"),
     "zip64 lie twice": (zip64_lie(1 << 40), ""),  # some versions of zipfile refuse it before we do
@@ -527,16 +519,6 @@ def test_a_step_does_not_depend_on_those_before_it():
     expected = {step: batch_indices(50, 7, 3, step).tolist() for step in steps}
     random.Random(0).shuffle(steps)
     assert all(batch_indices(50, 7, 3, step).tolist() == expected[step] for step in steps)
-
-
-def test_a_permutation_is_made_once_an_epoch_and_cannot_be_spoilt(monkeypatch):
-    generator, made = np.random.Philox, []
-    monkeypatch.setattr(np.random, "Philox", lambda **options: made.append(options) or generator(**options))
-    for step in range(30):
-        batch = batch_indices(100, 10, 2**40, step)
-    assert len(made) == 3
-    with pytest.raises(ValueError):
-        batch[0] = 1
 
 
 def test_batch_larger_than_the_data():
