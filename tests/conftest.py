@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -26,6 +28,9 @@ from dcgan_tf1.errors import printable
 # Tests import TensorFlow by themselves. Their sessions, too, have the threads that they ask for, and so the same bits
 # whichever session of the process came first.
 os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+
+# Where several tests run side by side, NumPy's threads wait for each other much longer than they work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # What is computed once is kept in a folder of the tests' own, which their subprocesses share. Matplotlib's list of
 # fonts stays where it is, since it takes seconds to make.
@@ -43,6 +48,7 @@ TINY += ["--log_every", "1", "--sample_every", "10", "--checkpoint_every", "50",
 STEPS = 200
 SHIPPED = ROOT / "checkpoints" / "pretrained" / "unconditional.npz"
 """Weights without classes."""
+FORMATS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
 MNIST_DIR = os.environ.get("MNIST_DIR", "")
 needs_mnist = pytest.mark.skipif(not MNIST_DIR, reason="MNIST_DIR names no folder")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs the signals, limits, links or pipes of POSIX")
@@ -98,10 +104,10 @@ def train(folder, iterations, *flags):
     return output(*TINY, "--out_dir", folder, "--iterations", iterations, *flags)
 
 
-def export_page(folder, *flags):
-    """The path of the page that `run.py export --format html` writes to `folder`."""
-    path = folder / "digits.html"
-    assert output("export", "--format", "html", "--out", path, *flags).endswith(f"\n{path}\n")
+def export(folder, form, *flags):
+    """The path of what `run.py export` writes to `folder` in the format `form`."""
+    path = folder / FORMATS[form]
+    assert output("export", "--format", form, "--out", path, *flags).endswith(f"\n{path}\n")
     return path
 
 
@@ -130,6 +136,12 @@ def weights(folder, step):
     return digest.hexdigest()
 
 
+def python(code, *arguments, **options):
+    """The completed process of Python's `code`."""
+    options = {"cwd": ROOT, "env": environment(), "capture_output": True, "text": True, **options}
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], **options)
+
+
 def idx(array):
     """The bytes of an IDX file of uint8, int16 or int32."""
     code = {"uint8": 0x08, "int16": 0x0B, "int32": 0x0C}[array.dtype.name]
@@ -137,12 +149,16 @@ def idx(array):
     return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
-def numpy_sampler():
-    """docs/numpy_sampler.py, as a module."""
-    spec = importlib.util.spec_from_file_location("numpy_sampler", ROOT / "docs" / "numpy_sampler.py")
+def load_script(path):
+    """The script at `path` of the project, as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def numpy_sampler():
+    return load_script("docs/numpy_sampler.py")
 
 
 def train_config(folder, config):
@@ -162,6 +178,12 @@ def open_session(gan, config):
     from dcgan_tf1.training.session import TrainingSession
 
     return TrainingSession(gan, config).session
+
+
+def remove_checkpoints(folder, *steps):
+    for step in steps:
+        for path in (folder / "checkpoints").glob(f"model-{step}.*"):
+            path.unlink()
 
 
 def contents(folder):
@@ -207,4 +229,4 @@ def shipped():
 @pytest.fixture(scope="session")
 def shipped_page(tmp_path_factory):
     """The page of the weights that ship."""
-    return export_page(tmp_path_factory.mktemp("page"), "--checkpoint", SHIPPED)
+    return export(tmp_path_factory.mktemp("page"), "html", "--checkpoint", SHIPPED)

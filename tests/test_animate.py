@@ -1,5 +1,6 @@
-"""The film of a run: its frames read back pixel by pixel, and every way in which there is none to make."""
+"""Grids by hand, PNG files as Pillow reads them, and the film of a run, or why there is none to make."""
 
+import io
 import os
 import struct
 import zlib
@@ -10,9 +11,35 @@ from conftest import POSIX, STEPS, assert_error, contents, output, run
 from PIL import Image
 
 from dcgan_tf1.pictures import film
-from dcgan_tf1.pictures.images import SNAPSHOT_SCALE, save_png
+from dcgan_tf1.pictures.images import BACKGROUND, SNAPSHOT_SCALE, grid, png, save_png
 
 SIDE = 34  # of a grid of one image
+B = BACKGROUND
+PICTURE = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+
+
+def test_grid_by_hand():
+    tiles = np.array([[[1, 2]], [[3, 4]], [[5, 6]]], np.uint8)  # three of 1x2
+    assert grid(tiles, 2).tolist() == [
+        [B, B, B, B, B, B, B],
+        [B, 1, 2, B, 3, 4, B],
+        [B, B, B, B, B, B, B],
+        [B, 5, 6, B, B, B, B],
+        [B, B, B, B, B, B, B],
+    ]
+    assert grid(tiles, 2).dtype == np.uint8
+    assert grid(tiles, 3, gap=0).tolist() == [[1, 2, 3, 4, 5, 6]]
+    assert grid(tiles, 1, gap=0).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert grid(tiles[:1], 1, gap=2).tolist() == [[B] * 6] * 2 + [[B, B, 1, 2, B, B]] + [[B] * 6] * 2
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_png_round_trip(scale):
+    content = png(PICTURE, scale)
+    assert content == png(PICTURE, scale)
+    image = Image.open(io.BytesIO(content))
+    assert (image.format, image.mode) == ("PNG", "L")
+    assert np.array_equal(np.asarray(image), np.kron(PICTURE, np.ones((scale, scale), np.uint8)))
 
 
 def frames(path):

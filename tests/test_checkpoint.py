@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import POSIX, ROOT, assert_error, at_most, contents, environment, run
+from conftest import POSIX, ROOT, assert_error, at_most, contents, environment, python, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError, one_line
+from dcgan_tf1.errors import BusyError, CheckpointError, OutputError, UsageError, VersionError
 from dcgan_tf1.runs import checkpoint
 
 CONFIG = Config(max_to_keep=3)
@@ -155,16 +155,6 @@ def test_a_damaged_checkpoint_is_passed_over_with_one_warning(folder, suffix, ho
     assert_refused(folder)
 
 
-def test_all_damaged(folder):
-    for step, suffix in ((0, "json"), (5, "index"), (10, "data-00000-of-00001")):
-        (folder / f"model-{step}.{suffix}").write_bytes(b"")
-    warnings = []
-    with pytest.raises(CheckpointError, match="no good checkpoint left") as caught:
-        checkpoint.newest(folder, warnings.append)
-    assert len(warnings) == 3 and "--out_dir" in one_line(caught.value)
-    assert "model-10." in str(caught.value)
-
-
 def test_files_of_two_commits_do_not_mix(folder):
     (folder / "model-10.index").write_bytes((folder / "model-5.index").read_bytes())
     assert newest(folder)[0] == 5
@@ -210,25 +200,16 @@ def sealed(record):
 OF_ANOTHER_VERSION = {
     "format": lambda m: m.update(format=99),
     "config of null": lambda m: m.update(config=None),
-    "config of a list": lambda m: m.update(config=[1]),
-    "empty config": lambda m: m.update(config={}),
     "unknown config field": lambda m: m["config"].update(colour="red"),
     "missing config field": lambda m: m["config"].pop("preset"),
     "config of wrong type": lambda m: m["config"].update(z_dim="100"),
     "config out of range": lambda m: m["config"].update(z_dim=10**9),
-    "huge config": lambda m: m["config"].update(lr_g=10**400),
-    "NaN config": lambda m: m["config"].update(lr_g=float("nan")),
-    "nested config": lambda m: m["config"].update(g_channels=[[[1]]]),
-    "config of an object": lambda m: m["config"].update(g_channels={}),
-    "preset of a list": lambda m: m["config"].update(preset=[]),
     "unknown preset": lambda m: m["config"].update(preset="best"),
     "long text": lambda m: m["config"].update(model="x" * 10**5),
 }
 CHANGES = {
     "another step": lambda m: m.update(step=11),
-    "step of text": lambda m: m.update(step="10"),
     "no files": lambda m: m.pop("files"),
-    "files of text": lambda m: m.update(files="all"),
     "one file": lambda m: m["files"].pop("model-10.index"),
     "file of null": lambda m: m["files"].update({"model-10.index": None}),
     "hash of null": lambda m: m["files"]["model-10.index"].update(sha256=None),
@@ -236,8 +217,6 @@ CHANGES = {
     "huge bytes": lambda m: m["files"]["model-10.index"].update(bytes=10**400),
     "no config": lambda m: m.pop("config"),
     "no dataset": lambda m: m.pop("dataset"),
-    "dataset of text": lambda m: m.update(dataset="digits"),
-    "dataset of null": lambda m: m.update(dataset=None),
     "dataset without digest": lambda m: m["dataset"].pop("digest"),
     "digest of a number": lambda m: m["dataset"].update(digest=7),
     "no machine": lambda m: m.pop("machine"),
@@ -261,9 +240,6 @@ def test_a_manifest_of_strange_content(folder, change):
 TEXTS = {
     "nothing": b"",
     "null": b"null",
-    "number": b"1",
-    "text": b'"text"',
-    "list": b"[]",
     "object": b"{}",
     "deep lists": b"[" * 100_000,
     "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
@@ -517,8 +493,7 @@ def test_the_second_process_is_refused_at_once(tmp_path):
             with pytest.raises(BusyError, match=rf"held by process {holder.pid};"), checkpoint.lock(folder):
                 pass
         assert_error(run("--out_dir", tmp_path), 75, f"held by process {holder.pid};")
-        command = [sys.executable, "-c", SECOND, "--out_dir", tmp_path]
-        second = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+        second = python(SECOND, "--out_dir", tmp_path)
         assert second.stdout == "75 False\n", second
         holder.kill()
     with checkpoint.lock(folder), hold(folder) as second:

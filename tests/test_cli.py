@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from conftest import POSIX, ROOT, SHIPPED, TINY, assert_error, environment, idx, output, run, train
+from conftest import POSIX, ROOT, SHIPPED, TINY, assert_error, environment, idx, output, python, run, train
 
 from dcgan_tf1 import __main__, __version__, cli
 from dcgan_tf1.config import Config
@@ -68,9 +68,9 @@ BAD = [
     *((["compare", "--num_digits", text], "--num_digits") for text in ("99", "1e3", "1_000", "١٠٠")),
     (["compare", "--seed", "1.5"], "--seed"),
     (["compare", "--lr_g", "1e-3"], "--lr_g"),
-    (["--model", "mlp", "--g_batch_norm", "first"], "--g_batch_norm"),
-    (["--model", "dcgan28", "--output_kernel", "9"], "--output_kernel"),
-    (["--preset", "reference", "--model", "mlp"], "--model"),
+    (["--model", "mlp", "--g_batch_norm", "first"], "--g_batch_norm: found 'first', expected none"),
+    (["--model", "dcgan28", "--output_kernel", "9"], "--output_kernel: found 9, expected none"),
+    (["--preset", "reference", "--model", "mlp"], "--model: found 'mlp', expected dcgan32"),
     (["--epochs", "2", "--iterations", "9"], "--epochs: found with --iterations"),
     (["--grid", "4"], "--grid: found (4,), expected 2 integers from 1 to 4096 with an x between"),
     (["--grid", "4x5x6"], "--grid: found '4x5x6', expected 2 integers"),
@@ -107,7 +107,7 @@ for line in ("--help", "train --help", "curves --help", "generate --help", "comp
             code = stopped.code
     print(code, heavy(), "argument" if err.getvalue() else "")
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    result = python(code)
     assert result.stdout == "0 [] \n" * 6 + "2 [] argument\n" * 11, result.stderr
 
 
@@ -120,7 +120,7 @@ print({"keras", "sklearn", "matplotlib"} & sys.modules.keys())
 import tensorflow as tf
 print(tf.keras.layers.Dense(3)(tf.ones([1, 2])).shape)
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    result = python(code)
     assert result.stdout == "set()\n(1, 3)\n", result.stderr
 
 
@@ -234,8 +234,7 @@ def test_a_signal_waits_until_tensorflow_is_imported(monkeypatch, tmp_path):
     code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
     code += "from dcgan_tf1 import tensorflow_import\ntry: tensorflow_import.import_tensorflow()\n"
     code += "except KeyboardInterrupt: print('then')"
-    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    found = subprocess.run([sys.executable, "-c", code], env=environment() | path, capture_output=True, text=True)
+    found = python(code, env={**environment(), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}, cwd=tmp_path)
     assert found.stdout == "whole\nthen\n", found
 
 
@@ -272,8 +271,7 @@ def test_errors_that_nobody_can_be_told_of():
 def test_a_file_in_the_folders_place(tmp_path, flag, below):
     (tmp_path / "file").write_bytes(b"mine")
     folder = tmp_path / "file" / below
-    result = run(*TINY, "--out_dir", tmp_path / "run", f"--{flag}", folder)
-    assert_error(result, 5, "file", "expected a folder", out="")
+    assert_error(run(*TINY, "--out_dir", tmp_path / "run", f"--{flag}", folder), 5, "file", "expected a folder", out="")
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
@@ -282,12 +280,6 @@ def test_folders_go_where_they_are_told(tmp_path):
     train(tmp_path / "out_dir", 2, *(word for name in files for word in (f"--{name}", tmp_path / name)))
     assert {path.name for path in tmp_path.iterdir()} == files.keys()
     assert all((tmp_path / name / file).exists() for name, file in files.items())
-
-
-def test_the_current_folder_is_the_default(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    output(*TINY, "--iterations", 2)
-    assert {"sample_image", "checkpoints", "logs"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):
@@ -306,7 +298,7 @@ def test_a_refused_start_leaves_no_empty_folders(tmp_path):
 # Data
 
 
-def test_data_of_a_file_is_found_again_from_elsewhere(tmp_path, monkeypatch):
+def test_a_run_in_the_current_folder_finds_its_data_again_from_elsewhere(tmp_path, monkeypatch):
     images = np.random.RandomState(0).randint(0, 256, (20, 32, 32), np.uint8)
     (tmp_path / "own.gz").write_bytes(gzip.compress(idx(images)))
     monkeypatch.chdir(tmp_path)
@@ -347,9 +339,6 @@ def test_dark_ink_on_white_paper_is_told(tmp_path):
     assert note not in train(tmp_path / "inverted", 1, *flags, "--invert")
 
 
-# Curves
-
-
 def test_curves(finished_copy):
     path = finished_copy / "logs" / "curves.png"
     before = path.read_bytes()
@@ -358,9 +347,6 @@ def test_curves(finished_copy):
     assert path.read_bytes() == before
     path.unlink()
     assert output("curves", "--log_dir", finished_copy / "logs") == f"{path}\n"
-
-
-# Lines
 
 
 def test_the_reason_is_told_behind_a_long_path():

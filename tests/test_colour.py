@@ -145,7 +145,6 @@ def test_exports_in_colour(colour, tmp_path):
 
 def test_evaluate_in_colour(colour, data, monkeypatch, tmp_path):
     monkeypatch.setattr(train_classifier, "LEAST_SHOWN", 1000)
-    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: (np.diag(matrix), np.eye(len(matrix))))  # which takes long
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = output("evaluate", "--out_dir", colour, "--num_digits", "100", "--log_dir", tmp_path)
     assert "training a classifier of cifar-10 once" in out and "of 60 others" in out

@@ -14,23 +14,9 @@ NUMBERS = [name for name, field in FIELDS.items() if field.type in (int, float) 
 LISTS = [name for name, field in FIELDS.items() if field.metadata["length"]]
 CHOICES = [name for name, field in FIELDS.items() if field.metadata["choices"]]
 TEXTS = [name for name, field in FIELDS.items() if field.type is str and name not in CHOICES]
-REFERENCE = {
-    "batch_size": 256,
-    "g_steps": 2,
-    "lr_g": 2e-4,
-    "lr_d": 2e-4,
-    "d_noise": 0.0,
-    "beta1": 5e-5,
-    "beta2": 0.999,
-    "z_dim": 100,
-    "g_channels": (256, 64, 32, 16),
-    "d_channels": (16, 32, 64),
-    "g_batch_norm": "first",
-    "output_kernel": 32,
-    "iterations": 150_000,
-    "sample_every": 1000,
-    "checkpoint_every": 5000,
-}
+REFERENCE = {"batch_size": 256, "g_steps": 2, "lr_g": 2e-4, "lr_d": 2e-4, "d_noise": 0.0, "beta1": 5e-5, "beta2": 0.999}
+REFERENCE |= {"z_dim": 100, "g_channels": (256, 64, 32, 16), "d_channels": (16, 32, 64), "g_batch_norm": "first"}
+REFERENCE |= {"output_kernel": 32, "iterations": 150_000, "sample_every": 1000, "checkpoint_every": 5000}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -49,11 +35,6 @@ def test_families_have_defaults_of_their_own(model):
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-def test_an_unknown_setting():
-    with pytest.raises(TypeError, match="colour"):
-        Config(colour="red")
-
-
 def test_replace_changes_what_is_named_alone():
     before, after = Config(preset="reference"), Config(preset="reference").replace(batch_size=3)
     assert {**before.to_json(), "batch_size": 3} == after.to_json()
@@ -68,19 +49,6 @@ def test_what_is_given_wins_over_the_preset_and_that_over_the_family():
     for others in ({"preset": "reference"}, {"model": "mlp"}):
         assert Config(**others).batch_size != Config(**others, batch_size=usual).batch_size == usual
     assert Config(preset="reference", batch_size=8).g_steps == config.g_steps == 2
-
-
-@pytest.mark.parametrize(
-    ("values", "line"),
-    [
-        ({"preset": "reference", "model": "mlp"}, "--model: found 'mlp', expected dcgan32"),
-        ({"model": "mlp", "g_batch_norm": "first"}, "--g_batch_norm: found 'first', expected none"),
-        ({"model": "dcgan28", "output_kernel": 9}, "--output_kernel: found 9, expected none"),
-    ],
-)
-def test_a_setting_of_another_family(values, line):
-    with pytest.raises(UsageError, match=line):
-        Config(**values)
 
 
 def test_recipes_are_as_published_and_as_people_type_them():

@@ -149,7 +149,6 @@ MALFORMED = {
     "gz of another CRC": (gz(IDX, crc=1), "incorrect data check"),
     "gz of another length": (gz(IDX, length=1), "incorrect length"),
     "gz with a byte more": (GZ + b"\0", ""),
-    "gz with zeros after it": (GZ + bytes(512), ""),
     "gz and a second member": (GZ + GZ, "bytes after the gzip data"),
     "gz and a second at a block's edge": (named(GZ, 1 << 16) + GZ, "bytes after the gzip data"),
     "gz just over 1 GiB": (lambda: named(gz(idx(IMAGES, shape=(2**20 + 1, 32, 32))), 2 * MIB), "1073741824 bytes at"),
@@ -537,16 +536,6 @@ def test_a_step_does_not_depend_on_those_before_it():
     expected = {step: batch_indices(50, 7, 3, step).tolist() for step in steps}
     random.Random(0).shuffle(steps)
     assert all(batch_indices(50, 7, 3, step).tolist() == expected[step] for step in steps)
-
-
-def test_a_permutation_is_made_once_an_epoch_and_cannot_be_spoilt(monkeypatch):
-    generator, made = np.random.Philox, []
-    monkeypatch.setattr(np.random, "Philox", lambda **options: made.append(options) or generator(**options))
-    for step in range(30):
-        batch = batch_indices(100, 10, 2**40, step)
-    assert len(made) == 3
-    with pytest.raises(ValueError):
-        batch[0] = 1
 
 
 def test_batch_larger_than_the_data():

@@ -12,13 +12,12 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import POSIX, ROOT, SHIPPED, assert_error, contents, environment, numpy_sampler, output, run, train
+from conftest import FORMATS, POSIX, ROOT, SHIPPED, assert_error, contents, export, numpy_sampler, output, run, train
 from PIL import Image
 
 import dcgan_tf1
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
-FORMATS = {"saved_model": "saved_model", "npz": "weights.npz", "onnx": "generator.onnx", "html": "digits.html"}
 needs_onnx = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("tf2onnx", "onnxruntime"))), reason="the extra onnx is not installed"
 )
@@ -32,13 +31,6 @@ def close(images, expected):
     assert images.dtype == np.uint8 and images.shape == expected.shape
     difference = np.abs(images.astype(int) - expected)
     return difference.max() <= 1 and (difference > 0).mean() < 1e-3
-
-
-def export(folder, form, *flags):
-    """The path of what `run.py export` writes."""
-    path = folder / FORMATS[form]
-    assert output("export", "--format", form, "--out", path, *flags).endswith(f"\n{path}\n")
-    return path
 
 
 @pytest.mark.parametrize("form", EACH)
@@ -55,31 +47,23 @@ def test_the_documented_way(form, tmp_path, monkeypatch):
         assert close(names["images"], gan.generate(names["z"], names["labels"]))
 
 
-def test_saved_model_in_another_process(tmp_path, shipped):
-    """A process that has TensorFlow alone generates a batch of any size, and gets both outputs."""
+def test_saved_model_takes_any_batch(tmp_path, shipped):
     folder = export(tmp_path, "saved_model", "--checkpoint", SHIPPED)
     assert contents(folder).keys() == {"1/saved_model.pb"}
-    np.save(tmp_path / "z.npy", numpy_sampler().latent(7, 0, 100))
-    code = """
-import sys
-import numpy as np
-import tensorflow as tf
-model = tf.saved_model.load("saved_model/1")
-assert list(model.signatures) == ["serving_default"]
-generate = model.signatures["serving_default"]
-assert generate.structured_input_signature[1]["z"].shape.as_list() == [None, 100]
-z = np.load("z.npy")
-for count in (0, 1, 100):
-    found = generate(z=tf.constant(z[:count]))
-    assert sorted(found) == ["images", "pixels"] and found["images"].shape == (count, 32, 32), found
-np.savez("found.npz", **found)
-assert not any(name.startswith("dcgan_tf1") for name in sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True, timeout=120)
-    with np.load(tmp_path / "found.npz") as found:
-        assert close(found["images"], shipped.sample(100, seed=7))
-        assert found["pixels"].dtype == np.float32 and 0 <= found["pixels"].min() < found["pixels"].max() <= 1
-        assert np.abs(found["pixels"] * 255 - found["images"]).max() < 0.51
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(folder / "1"))
+    assert list(model.signatures) == ["serving_default"]
+    generate = model.signatures["serving_default"]
+    assert generate.structured_input_signature[1]["z"].shape.as_list() == [None, 100]
+    assert not any("PyFunc" in op.type for op in generate.graph.get_operations())  # it needs TensorFlow alone
+    z = numpy_sampler().latent(7, 0, 100)
+    for count in (0, 1, 100):
+        found = {name: array.numpy() for name, array in generate(z=tf.constant(z[:count])).items()}
+        assert found.keys() == {"images", "pixels"} and found["images"].shape == (count, 32, 32)
+    assert close(found["images"], shipped.sample(100, seed=7))
+    assert found["pixels"].dtype == np.float32 and 0 <= found["pixels"].min() < found["pixels"].max() <= 1
+    assert np.abs(found["pixels"] * 255 - found["images"]).max() < 0.51
 
 
 @pytest.mark.parametrize("name", ["weights", "unconditional"])
@@ -144,15 +128,7 @@ def test_z_may_be_scaled(model, tmp_path):
 
 
 @pytest.mark.parametrize("form", EXACT)
-def test_the_same_weights_give_the_same_bytes(form, tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        export(tmp_path / name, form)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b") != {}
-
-
-@pytest.mark.parametrize("form", EXACT)
-def test_nothing_is_replaced_unless_by_force(form, tmp_path):
+def test_nothing_is_replaced_unless_by_force_and_then_by_the_same_bytes(form, tmp_path):
     path = export(tmp_path, form)
     (path / "1" if path.is_dir() else path.parent).joinpath("mine").write_bytes(b"mine")
     before = contents(tmp_path)
@@ -161,9 +137,7 @@ def test_nothing_is_replaced_unless_by_force(form, tmp_path):
         if not name.endswith("mine"):
             (tmp_path / name).write_bytes(b"old")
     export(tmp_path, form, "--force")
-    after = contents(tmp_path)
-    assert after.keys() == before.keys()
-    assert all(content == b"mine" if name.endswith("mine") else len(content) > 10**6 for name, content in after.items())
+    assert contents(tmp_path) == before
 
 
 @POSIX

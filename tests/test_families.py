@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import ROOT, TINY, assert_error, run, train, train_config, weights
 from PIL import Image
 from scipy import stats
-from test_step import Training, count, inputs, op_types
+from test_step import count
 
 import dcgan_tf1
 from dcgan_tf1 import networks
@@ -21,10 +21,6 @@ from dcgan_tf1.runs.checkpoint import newest
 
 v1 = tf.compat.v1
 PLAYERS = ("generator", "discriminator")
-
-
-def tiny(model, **values):
-    return Config(model=model, batch_size=8, z_dim=8, g_channels=(16, 8, 4), d_channels=(4, 8), **values)
 
 
 # Layer for layer
@@ -235,18 +231,6 @@ def test_random_numbers_are_the_same_under_xla():
 
         plain, compiled = compute(), tf.function(compute, jit_compile=True)()
         assert np.allclose(plain, compiled, atol=1e-5)
-
-
-@pytest.mark.parametrize("model", ["dcgan28", "dcgan32"])  # one has dropout, one has noise
-def test_random_numbers_have_no_state_and_no_part_in_drawing(model):
-    training = Training(tiny(model))
-    random = {op_type for op_type in op_types(training.gan) if "Random" in op_type}
-    assert random and all(op_type.startswith("Stateless") for op_type in random)
-    first, second = (training.sample(inputs(training.config, 0)[1]) for _ in range(2))
-    assert np.array_equal(first, second) and first.shape == (8, *[training.config.image_size] * 2)
-
-
-# A new family
 
 
 def test_the_family_of_the_contributing_guide(tmp_path, monkeypatch):

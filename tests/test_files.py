@@ -3,13 +3,11 @@
 import contextlib
 import os
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import POSIX, ROOT, SHIPPED, assert_error, contents, run
+from conftest import POSIX, SHIPPED, assert_error, contents, python, run
 
 from dcgan_tf1 import files, tensorflow_import
 from dcgan_tf1.errors import OutputError
@@ -144,8 +142,7 @@ def test_a_kill_while_a_set_is_replaced_loses_neither_the_old_nor_the_new(tmp_pa
         folder = tmp_path / str(allowed)
         with written(folder, b"old"):
             pass
-        command = [sys.executable, "-c", KILLED, folder, str(failing), str(allowed)]
-        code = subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL).returncode
+        code = python(KILLED, folder, failing, allowed).returncode
         found = {name: content for name, content in contents(folder).items() if name in NAMES}
         assert len(set(found.values())) <= 1
         files.clean(folder)
@@ -249,3 +246,39 @@ def test_a_folder_is_no_file_to_export_to(tmp_path, monkeypatch, out, form, no_t
         run("export", "--format", form, "--out", out, "--force"), 2, f"--out: found {out!r}, expected the name"
     )
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, failing):
+    """Nothing is seen of the new one before it is whole."""
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    def write(file):
+        file.write(b"new" * 10**5)
+        file.flush()
+        assert path.read_bytes() == b"old"
+        if failing == "write":
+            fail()
+
+    if failing != "write":
+        monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OutputError, match="a: No space left on device; expected room"):
+        files.write_whole(path, write)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_make_folder(tmp_path):
+    with pytest.raises(OutputError, match="No such file"):
+        files.write_whole(tmp_path / "a" / "file", b"")
+    assert files.make_folder(tmp_path / "a" / "b").is_dir()
+    assert files.make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert os.listdir(tmp_path / "a" / "b") == []
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(OutputError, match="expected a folder that can be written"):
+            files.make_folder(path)

@@ -53,20 +53,17 @@ END = PNG[-12:]
 
 BAD_FILES = {
     "empty": b"",
-    "one byte": b"\x89",
     "text": b"a line of text\n" * 9,
     "a web page": b"<!DOCTYPE html><html><body>404</body></html>",
     "a drawing of vectors": b'<svg xmlns="http://www.w3.org/2000/svg" width="28" height="28"/>',
     "a program in PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\nshowpage\n",
     "a document": b"%PDF-1.7\n" + bytes(500),
-    "zeros": bytes(5000),
     "noise": random.Random(0).randbytes(5000),
     "gzipped": gzip.compress(PNG),
     "a zip": b"PK\x03\x04" + bytes(100),
     "a TIFF of two pages": encoded(SMOOTH, "tiff", **FRAMES),
     "an icon": encoded(SMOOTH, "ico"),
     "PNG: its signature alone": PNG[:8],
-    "PNG: half a header": PNG[:20],
     "PNG: a header alone": PNG[:33],
     "PNG: cut in half": PNG[: len(PNG) // 2],
     "PNG: a flipped byte in its header": flipped(PNG, 19),
@@ -113,19 +110,12 @@ def with_socket(folder):
         os.chdir(here)
 
 
-def links_to_each_other(folder):
-    (folder / "bad.png").symlink_to("worse.png")
-    (folder / "worse.png").symlink_to("bad.png")
-
-
 ODD_FILES = {
     "a pipe": lambda folder: os.mkfifo(folder / "bad.png"),
     "a socket": with_socket,
     "a device": lambda folder: (folder / "bad.png").symlink_to("/dev/zero"),
-    "another device": lambda folder: (folder / "bad.png").symlink_to("/dev/stdin"),
     "a link to nowhere": lambda folder: (folder / "bad.png").symlink_to("nowhere"),
     "a link to itself": lambda folder: (folder / "bad.png").symlink_to("bad.png"),
-    "links to each other": links_to_each_other,
     "a link to the folder": lambda folder: (folder / "bad").symlink_to("."),
     "a link to the folder above": lambda folder: (folder / "bad").symlink_to(".."),
     "a terabyte": sparse,
@@ -442,7 +432,6 @@ def cut(path):
 SPOILT = {
     "cut short": lambda images, record: cut(images),
     "a flipped byte": lambda images, record: images.write_bytes(flipped(images.read_bytes(), 500)),
-    "empty": lambda images, record: images.write_bytes(b""),
     "gone": lambda images, record: images.unlink(),
     "a folder": lambda images, record: (images.unlink(), images.mkdir()),
     "a pipe": lambda images, record: (images.unlink(), os.mkfifo(images)),

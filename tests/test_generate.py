@@ -118,17 +118,6 @@ def test_a_digit_of_a_class(shipped):
             assert np.array_equal(kept[:20], sevens), of  # in their order
 
 
-def test_balanced_at_every_length(shipped):
-    labels = []
-    for kept in shipped.select(Request(1203, seed=0, balanced=True)):
-        assert len(kept.z) == len(kept.digits) == len(kept.indices)
-        labels.extend(kept.indices)
-        counts = np.bincount(labels, minlength=10)
-        assert counts.max() - counts.min() <= 100
-    assert len(labels) == 1203 and set(counts) == {120, 121}
-    assert kept.examined > 1203
-
-
 def test_confidence(shipped):
     examined = [
         list(shipped.select(Request(100, seed=0, min_confidence=least)))[-1].examined for least in (0, 0.9, 0.9999)
@@ -257,8 +246,8 @@ def test_many_at_once_beside_eager_code_and_from_threads(shipped, finished):
             assert (other.step, other.config.z_dim, other.dataset["name"]) == (200, 8, "digits")
             assert other.sample(1, seed=0).shape == (1, 32, 32)
 
-    with futures.ThreadPoolExecutor(3) as pool:
-        for done in [pool.submit(work) for _ in range(3)]:
+    with futures.ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work) for _ in range(2)]:
             done.result()
     assert tf.executing_eagerly() and int(tf.function(lambda x: x + 1)(1)) == 2
 

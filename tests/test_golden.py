@@ -34,7 +34,7 @@ RECIPES = {
     "conditional": {"conditional": True, "g_channels": (32, 16, 8), "d_channels": (8, 16, 16, 32), "d_jitter": 1.0},
     "penalties": {"loss": "relativistic", "r1": 0.1, "r2": 0.1, "g_channels": (32, 16), "d_channels": (8, 16, 16)},
 }
-PORTABLE = ("default", "conditional")
+PORTABLE = ("conditional",)
 BATCH_SIZE = 16
 DRAWINGS = {
     "digits": "--format npz --num_digits 600",

@@ -12,7 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHIPPED, assert_error, contents, export_page, output, page_part, page_record, run, train
+from conftest import (
+    ROOT,
+    SHIPPED,
+    assert_error,
+    contents,
+    export,
+    output,
+    page_part,
+    page_record,
+    remove_checkpoints,
+    run,
+    train,
+)
 from PIL import Image
 
 import dcgan_tf1
@@ -107,7 +119,7 @@ def test_exactness(name, tmp_path, shipped_page):
         train(tmp_path, 3, *FAMILIES[name], "--batch_size", 16)
         file = tmp_path / "weights.npz"
         output("export", "--format", "npz", "--half", "--out", file, "--out_dir", tmp_path)
-        path = export_page(tmp_path, "--out_dir", tmp_path, "--checkpoint", file)
+        path = export(tmp_path, "html", "--out_dir", tmp_path, "--checkpoint", file)
     with dcgan_tf1.load(file) as gan, Classifier.load() as classifier:
         digits = gan.sample(40, seed=2**60 + 1)
         labels = np.arange(40) % 10 if gan.classes else None
@@ -321,7 +333,7 @@ def test_directions_are_the_strongest(shipped, shipped_page):
 
 
 def test_training_by_the_runs_checkpoints(finished, tmp_path):
-    path = export_page(tmp_path, "--out_dir", finished)
+    path = export(tmp_path, "html", "--out_dir", finished)
     found = page_record(path)
     assert [stop["step"] for stop in found["stops"]] == [0, 50, 100, 150, 200] and found["weighed"] == 5
     assert not any("picture" in stop for stop in found["stops"])
@@ -337,13 +349,11 @@ def test_training_by_the_runs_checkpoints(finished, tmp_path):
 
 
 def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy, tmp_path):
-    for step in (0, 50, 100):
-        for path in (finished_copy / "checkpoints").glob(f"model-{step}.*"):
-            path.unlink()
+    remove_checkpoints(finished_copy, 0, 50, 100)
     grids = finished_copy / "sample_image"
     (grids / "0000010.png").write_bytes(b"no picture")
     images.save_png(grids / "0000020.png", np.zeros((4, 4), np.uint8), images.SNAPSHOT_SCALE)  # of no whole digit
-    path = export_page(tmp_path, "--out_dir", finished_copy)
+    path = export(tmp_path, "html", "--out_dir", finished_copy)
     found = page_record(path)
     steps = [stop["step"] for stop in found["stops"]]
     assert steps[0] == 0 and steps[-1] == 200 and 8 <= len(steps) <= 10 and not {10, 20} & set(steps)
@@ -361,7 +371,7 @@ def test_training_by_sample_grids_where_early_checkpoints_are_gone(finished_copy
 
 def test_the_sample_grids_of_a_conditional_gan(last_of_conditional, tmp_path):
     """A row of its grid is one z, drawn as each class."""
-    path = export_page(tmp_path, "--out_dir", last_of_conditional)
+    path = export(tmp_path, "html", "--out_dir", last_of_conditional)
     record = page_record(path)
     assert record["snapshots"] == {"rows": 6, "columns": 10} and record["classes"] == list("0123456789")
     (found,) = paint(path, {"kind": "snapshot"})
@@ -375,7 +385,7 @@ def test_the_sample_grids_of_a_conditional_gan(last_of_conditional, tmp_path):
 def test_weights_that_ship_have_the_training_of_their_own_run(name, tmp_path):
     folder = ROOT / "sample_image" / "pretrained" / name
     grids = {int(path.stem) for path in folder.glob("0*.png")}
-    found = page_record(export_page(tmp_path, "--checkpoint", name))
+    found = page_record(export(tmp_path, "html", "--checkpoint", name))
     steps = [stop["step"] for stop in found["stops"]]
     assert grids and set(steps[:-1]) == grids - {steps[-1]}
 
@@ -389,10 +399,6 @@ def test_explore_opens_the_browser(monkeypatch, found):
     assert opened == [path.as_uri()] and path.read_bytes().startswith(b"<!doctype html>")
     assert ("found no browser" in out) != found
     shutil.rmtree(path.parent)
-
-
-def test_explore_without_weights(tmp_path):
-    assert_error(run("explore", "--out_dir", tmp_path), 4, "--checkpoint")
 
 
 def test_a_family_that_the_page_does_not_know(monkeypatch, tmp_path):

@@ -13,7 +13,6 @@ from dcgan_tf1.errors import CheckpointError, DataError
 from dcgan_tf1.quality import judging, metrics, train_classifier
 from dcgan_tf1.quality.classifier import KINDS, Classifier
 from dcgan_tf1.quality.metrics import Statistics
-from dcgan_tf1.sampling import evaluation
 
 
 def column(*values):
@@ -73,10 +72,6 @@ class TestKid:
         assert abs(value) < 4 * error
         assert metrics.kid(a, b + 0.3, subset=200)[0] > 10 * error
 
-    def test_seed(self):
-        a, b = np.random.default_rng(0).normal(size=(2, 100, 3))
-        assert metrics.kid(a, b, 20, seed=1) == metrics.kid(a, b, 20, seed=1) != metrics.kid(a, b, 20, seed=2)
-
 
 class TestPrecisionRecall:
     @pytest.mark.parametrize(
@@ -93,12 +88,6 @@ class TestPrecisionRecall:
     def test_by_hand(self, k, real, fake, expected):
         found = metrics.precision_recall_density_coverage(column(*real), column(*fake), k)
         assert found == pytest.approx(expected)
-
-    def test_same_and_disjoint_sets(self):
-        points = np.random.default_rng(0).normal(size=(50, 3))
-        found = metrics.precision_recall_density_coverage(points, points)
-        assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
-        assert metrics.precision_recall_density_coverage(points, points + 100) == (0, 0, 0, 0)
 
     def test_large_sets_have_no_order(self):
         """Their distances do not fit into the memory that is held at a time."""
@@ -306,7 +295,7 @@ class TestEvaluate:
 
     @pytest.mark.slow
     def test_a_conditional_gan_of_other_data(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(train_classifier, "LEAST_SHOWN", 10_000)  # enough to learn from
+        monkeypatch.setattr(train_classifier, "LEAST_SHOWN", 4000)  # enough to learn from
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         digits = sources.load("digits", "")
         parts = {"train": slice(0, 400), "test": slice(400, 800)}
@@ -322,14 +311,6 @@ class TestEvaluate:
         assert generated["label_agreement"] < 0.5 < floor["label_agreement"]
         generated, real = (record["accuracy_scores"][name] for name in ("generated", "real"))
         assert len(generated) == len(real) == 3 and max(generated) < min(real) and len(set(real)) > 1
-        (cached,) = (tmp_path / "cache").rglob("*.npz")
-        out, again = evaluate(tmp_path / "logs", *flags)
-        assert "training a classifier" not in out and again["metrics"] == record["metrics"]
-        with np.load(cached) as file:
-            np.savez(cached, **{name: np.zeros_like(array) for name, array in file.items()})
-        out, again = evaluate(tmp_path / "logs", *flags)
-        assert "is not used, since it is damaged" in out and again["metrics"] == record["metrics"]
-
         np.savez(tmp_path / "other.npz", **{**arrays, "x_train": arrays["x_test"]})
         assert_error(run("evaluate", *flags, "--dataset", tmp_path / "other.npz"), 3, "--dataset: found other.npz")
 
@@ -354,13 +335,3 @@ class TestEvaluate:
         assert_error(run(*flags), 3, "--dataset: found 3 test images, expected 10 at least")
         np.savez(tmp_path / "few.npz", **{**arrays, "y_train": 1 - arrays["y_train"]})
         assert_error(run(*flags), 3, "--dataset: found other labels in few.npz")
-
-    def test_what_is_infinite_is_null(self):
-        values = {"divergence": np.inf, "distance": float("nan"), "precision": 0.5, "copies": 3}
-        assert evaluation._or_null(values) == {**values, "divergence": None, "distance": None}
-
-    @pytest.mark.parametrize("folder", ["", "absent"])
-    def test_no_run(self, folder, tmp_path):
-        result = run("evaluate", "--checkpoint_dir", tmp_path / folder)
-        assert_error(result, 4, "no checkpoint")
-        assert result.out == ""

@@ -109,7 +109,7 @@ def file_size_limit(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_no_room_at_any_size(finished, tmp_path):
+def test_no_room_at_any_size(tmp_path):
     """The first files that do not fit are pictures, then the events, metrics.csv and checkpoints."""
     told = set()
     for size in (0, 8000, 80000):
@@ -120,20 +120,7 @@ def test_no_room_at_any_size(finished, tmp_path):
         assert not temporaries(tmp_path)
         assert checkpoint.newest(tmp_path / "checkpoints", pytest.fail) is None
     assert {"real.png", "checkpoints"} <= told
-    assert_goes_on(tmp_path, finished)
-
-
-@pytest.mark.slow
-def test_no_room_for_a_running_run(finished, tmp_path):
-    """metrics.csv or the events can grow no further; the pictures and checkpoints of a tiny run are smaller."""
-    train(tmp_path, 100)
-    shutil.rmtree(tmp_path / "sample_image")
-    table = tmp_path / "logs" / "metrics.csv"
-    with file_size_limit(table.stat().st_size + 700):
-        result = run(*TINY, "--out_dir", tmp_path, "--iterations", STEPS)
-    assert_error(result, 5)
-    assert not temporaries(tmp_path) and checkpoint.newest(tmp_path / "checkpoints", pytest.fail).step == 100
-    assert_goes_on(tmp_path, finished)
+    train(tmp_path, 1)
 
 
 @pytest.fixture

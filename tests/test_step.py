@@ -1,18 +1,15 @@
 """The step is the one described: its sizes, the order and mathematics of its updates, and how it samples."""
 
 import functools
-import importlib
 import itertools
-import pkgutil
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, environment, open_session
+from conftest import open_session, python
+from tensorflow.python.framework import kernels
 
-import dcgan_tf1
 from benchmarks import plain_tf1
 from dcgan_tf1.config import Config
 from dcgan_tf1.data import draws
@@ -52,13 +49,10 @@ def values(gan, sess):
 class Training:
     """A training graph, and a session on it with initial weights."""
 
-    def __init__(self, config, steps=0):
-        """Take as many `steps`."""
-        self.config, self.gan = config, build_gan(config)
+    def __init__(self, config, gan=None):
+        self.config, self.gan = config, gan or build_gan(config)
         self.session = open_session(self.gan, config)
         self.session.run(self.gan.init_op)
-        for step in range(steps):
-            self.step(step)
 
     def step(self, step):
         """Take the step of that number, and return its metrics."""
@@ -83,6 +77,21 @@ def moments(x):
     """The mean and the variance over all axes but the last."""
     x = x.reshape(-1, x.shape[-1]).astype(np.float64)
     return x.mean(0), x.var(0)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The graph of TINY, which several sessions may use."""
+    return build_gan(TINY)
+
+
+@pytest.fixture
+def trained(tiny):
+    """A tiny training after ten steps."""
+    training = Training(TINY, tiny)
+    for step in range(10):
+        training.step(step)
+    return training
 
 
 # Shapes
@@ -127,6 +136,13 @@ def test_every_depth_draws_32x32(g_channels, g_batch_norm):
                 assert dcgan32.discriminator(images, None, ForwardPass(training), config).shape[1:] == (1,)
 
 
+@pytest.mark.parametrize("recipe", [{}, {"preset": "reference"}, {"model": "dcgan28"}, {"model": "mlp"}])
+def test_every_op_of_the_step_has_a_gpu_kernel(recipe):
+    for op_type in op_types(build_gan(Config(**recipe))):
+        devices = {kernel.device_type for kernel in kernels.get_registered_kernels_for_op(op_type).kernel}
+        assert devices & {"GPU", "DEFAULT"}, op_type
+
+
 def test_images_are_scaled_then_padded_and_back():
     images = np.arange(256, dtype=np.uint8)[None, :, None].repeat(4, 0).repeat(28, 2)[:, :28]
     images[1] += 228
@@ -151,15 +167,6 @@ def test_an_orphan_variable_is_refused(monkeypatch, player):
     monkeypatch.setattr(dcgan32, player, with_orphan)
     with pytest.raises(ValueError, match="gain|elsewhere"):
         build_gan(TINY)
-
-
-def test_imports_and_graphs_leave_eager_mode_and_the_default_graph_alone():
-    before = v1.get_default_graph().get_operations()
-    for module in pkgutil.walk_packages(dcgan_tf1.__path__, "dcgan_tf1."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    build_gan(TINY)
-    assert tf.executing_eagerly() and v1.get_default_graph().get_operations() == before
 
 
 # One fused step against separate runs
@@ -237,9 +244,9 @@ def test_fused_steps_equal_separate_runs(name):
                 assert losses["g_loss"] == pytest.approx(g_expected, rel=1e-2)
             yield pair.distance(before)
 
-    found = list(distances(range(8), simultaneous=False))
+    found = list(distances(range(5), simultaneous=False))
     assert max(found) < 0.12 and np.median(found) < 0.06
-    assert next(distances([8], simultaneous=True)) > 0.12
+    assert next(distances([5], simultaneous=True)) > 0.12
 
 
 @pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
@@ -257,8 +264,7 @@ def test_two_updates_over_many_steps(monkeypatch, updates):
         assert (pair.distance(before) < 0.01) == (updates == order), pair.distance(before)
 
 
-@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
-@pytest.mark.parametrize("g_steps", [1, 3])
+@pytest.mark.parametrize(("g_steps", "updates"), [(1, "alternating"), (3, "alternating"), (3, "simultaneous")])
 def test_generator_is_updated_as_often_as_asked(g_steps, updates):
     """The variables with Adam's powers of beta1 count the updates."""
     training = Training(TINY.replace(g_steps=g_steps, updates=updates))
@@ -287,12 +293,12 @@ def session_settings(monkeypatch):
     return settings
 
 
-def test_small_steps_on_two_cores_have_one_thread_for_an_op(monkeypatch, session_settings):
+def test_small_steps_on_two_cores_have_one_thread_for_an_op(tiny, monkeypatch, session_settings):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
 
     def threads(config, cores):
         monkeypatch.setattr(session, "usable_cores", lambda: cores)
-        open_session(build_gan(config), config).close()
+        open_session(tiny, config).close()
         return session_settings[-1].inter_op_parallelism_threads, session_settings[-1].intra_op_parallelism_threads
 
     assert threads(TINY, 2) == threads(TINY.replace(batch_size=128), 2) == (2, 1)
@@ -325,25 +331,19 @@ new_threads({})
 others = {"inter_op_parallelism_threads": 5, "intra_op_parallelism_threads": 4}
 print(new_threads(ONE_THREAD_PER_OP), new_threads(others))
 """
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert found.stdout == "3 9\n", found.stdout + found.stderr
+    found = python(code)
+    assert found.stdout == "3 9\n", found
 
 
-def test_every_session_shares_the_gpu_and_has_threads_of_its_own(session_settings):
+def test_every_session_shares_the_gpu_and_has_threads_of_its_own(tiny, session_settings):
     with TrainedGan(shipped_weights("unconditional")) as gan:  # a session for the GAN, and one for the classifier
         gan.sample(1, label=3, seed=0)
-    open_session(build_gan(TINY), TINY).close()
+    open_session(tiny, TINY).close()
     found = [(each.gpu_options.allow_growth, each.use_per_session_threads) for each in session_settings]
     assert found == [(True, True)] * 3
 
 
 # Metrics and moving averages
-
-
-@pytest.fixture
-def trained():
-    """A tiny training after ten steps."""
-    return Training(TINY, steps=10)
 
 
 def test_metrics(trained):
@@ -459,41 +459,6 @@ def test_a_scaled_rate_by_hand(scale, monkeypatch):
     gradient = np.sqrt(after[f"{name}/d_adam_1"] / (1 - TINY.beta2))
     expected = 1e-3 * gradient / (gradient + 1e-3 / scale / np.sqrt(1 - TINY.beta2))
     assert np.allclose(np.abs(after[name] - before[name]), expected, rtol=1e-2, atol=1e-7)
-
-
-# Sampling
-
-
-@pytest.mark.parametrize("recipe", ["default", "two updates"])
-def test_a_step_can_be_the_body_of_a_loop(recipe):
-    """Three steps in one call are three calls, bit for bit."""
-    config = CONFIGS[recipe].replace(d_noise=0.4, g_channels=(16, 8), d_channels=(4, 8))
-    training = Training(config)
-    training.session = v1.Session(graph=training.gan.graph)  # as the loop's: other threads sum in another order
-    training.session.run(training.gan.init_op)
-    for step in range(3):
-        training.step(step)
-    called = training.values()
-    with tf.Graph().as_default():
-        v1.set_random_seed(config.seed)
-        game = step_module.Game(config)
-        images, z = (tf.constant(np.stack(part)) for part in zip(*(inputs(config, i) for i in range(3)), strict=True))
-
-        def body(i):
-            with tf.control_dependencies([game.train_step(images[i], z[i], None).count]):
-                return i + 1
-
-        loop = v1.while_loop(lambda i: i < 3, body, [0], parallel_iterations=1, back_prop=False)
-        variables = v1.global_variables()
-        with v1.Session() as sess:
-            sess.run(v1.global_variables_initializer())
-            sess.run(loop)
-            looped = sess.run({variable.op.name: variable for variable in variables})
-    assert called.keys() == looped.keys()
-    assert all(np.array_equal(called[name], looped[name]) for name in called)
-
-
-# Learning rates
 
 
 def test_rates_fall_to_zero_at_the_last_step():

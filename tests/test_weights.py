@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, at_most
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.errors import CheckpointError, OutputError
+from dcgan_tf1.errors import CheckpointError
 from dcgan_tf1.runs import checkpoint, weights
 
 CONFIG = Config(g_channels=(2,), d_channels=(2,), z_dim=3, data_dir="/home/someone/mnist")
@@ -73,21 +73,6 @@ def test_z_is_scaled_in_a_matrix_alone(tmp_path, kernel):
         weights.scale_z(some_weights(tmp_path)._replace(arrays=arrays), 0.5)
 
 
-def test_a_file_that_cannot_be_written(tmp_path):
-    (tmp_path / "weights.npz").mkdir()
-    with pytest.raises(OutputError, match=r"weights\.npz"):
-        weights.save_weights(tmp_path / "weights.npz", some_weights(tmp_path))
-    assert [each.name for each in tmp_path.iterdir()] == ["weights.npz"]
-
-
-def test_settings_younger_than_the_file_have_their_defaults(path):
-    def older(record):
-        del record["config"]["sample_grid"], record["config"]["xla"]
-
-    path.write_bytes(rewritten(record=older))
-    assert weights.load_weights(path).config.sample_grid == Config().sample_grid
-
-
 def rewritten(record=None, arrays=None, seal=True, **options):
     """A file's bytes, with its metadata or arrays changed and, unless `seal` is False, sealed again."""
     found = {"format": 1, "step": 7, "config": CONFIG.to_json(), "dataset": dict(DATASET)}
@@ -137,10 +122,8 @@ GOOD = rewritten()
 HUGE = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
 MALFORMED = {
     "empty": b"",
-    "text": b"hello",
     "zip magic alone": b"PK\x03\x04",
     "cut short": GOOD[:-30],
-    "cut to half": GOOD[: len(GOOD) // 2],
     "flipped bit": GOOD[:700] + bytes([GOOD[700] ^ 1]) + GOOD[701:],
     "no arrays": hollow("a.npy", HUGE)[-22:],
     "huge shape": hollow("generator/a.npy", HUGE),
@@ -154,8 +137,6 @@ MALFORMED = {
     "pickle": rewritten(arrays=put("generator/a", np.array([{}], object)), seal=False),
     "float64": rewritten(arrays=put("generator/a", np.zeros(3))),
     "big-endian": rewritten(arrays=put("generator/a", np.zeros(3, ">f4"))),
-    "integers": rewritten(arrays=put("generator/a", np.zeros(3, np.uint8))),
-    "text array": rewritten(arrays=put("generator/a", np.array(["a"]))),
     "fortran order": rewritten(arrays=put("generator/a", np.asfortranarray(np.ones((2, 3), np.float32)))),
     "NaN": rewritten(arrays=put("generator/a", np.array([np.nan], np.float32))),
     "infinity": rewritten(arrays=put("generator/a", np.array([np.inf], np.float16))),
@@ -167,13 +148,10 @@ MALFORMED = {
     "format": rewritten(record=put("format", 2)),
     "step -1": rewritten(record=put("step", -1)),
     "step true": rewritten(record=put("step", True)),
-    "step text": rewritten(record=put("step", "7")),
     "no record": rewritten(record=lambda record: [1]),
     "null": rewritten(record=lambda record: "null"),
     "dataset text": rewritten(record=put("dataset", "mnist")),
-    "dataset number": rewritten(record=put("dataset", "name", 3)),
     "no digest": rewritten(record=put("dataset", {"name": "mnist"})),
-    "config list": rewritten(record=put("config", [])),
     "config null": rewritten(record=put("config", None)),
     "unknown setting": rewritten(record=put("config", "future", 1)),
     "bad setting": rewritten(record=put("config", "z_dim", 0)),
