@@ -277,6 +277,34 @@ def test_generator_is_updated_as_often_as_asked(g_steps, updates):
     assert last["global_step"] == 2
 
 
+def test_a_step_can_be_the_body_of_a_loop():
+    """Three steps in one call are three calls, bit for bit."""
+    config = CONFIGS["two updates"].replace(d_noise=0.4, g_channels=(16, 8), d_channels=(4, 8))
+    training = Training(config)
+    training.session = v1.Session(graph=training.gan.graph)  # as the loop's: other threads sum in another order
+    training.session.run(training.gan.init_op)
+    for step in range(3):
+        training.step(step)
+    called = training.values()
+    with tf.Graph().as_default():
+        v1.set_random_seed(config.seed)
+        game = step_module.Game(config)
+        images, z = (tf.constant(np.stack(part)) for part in zip(*(inputs(config, i) for i in range(3)), strict=True))
+
+        def body(i):
+            with tf.control_dependencies([game.train_step(images[i], z[i], None).count]):
+                return i + 1
+
+        loop = v1.while_loop(lambda i: i < 3, body, [0], parallel_iterations=1, back_prop=False)
+        variables = v1.global_variables()
+        with v1.Session() as sess:
+            sess.run(v1.global_variables_initializer())
+            sess.run(loop)
+            looped = sess.run({variable.op.name: variable for variable in variables})
+    assert called.keys() == looped.keys()
+    assert all(np.array_equal(called[name], looped[name]) for name in called)
+
+
 # Sessions
 
 
