@@ -17,7 +17,7 @@ _SHEET = "contact_sheet.png"
 
 @click.command
 @click.argument("dataset", type=text("PATH").type, metavar="PATH", default="auto")
-@config_options("data_dir", "channels", "invert", "stretch", "fit", "grid", "skip_bad")
+@config_options("labels", "data_dir", "channels", "invert", "transpose", "stretch", "fit", "grid", "skip_bad")
 @option("--out", text("FILE"), "PNG file of ten images of each class, as the networks will see them", shown=_SHEET)
 @force
 def data(out: str | None, force: bool, **settings: Any) -> int:

@@ -77,18 +77,18 @@ def labels_of(names: Sequence[str]) -> np.ndarray:
 def find_class(argument: str, value: Any, names: Sequence[str]) -> int | None:
     """The place among `names` of the class that `value` names. None, which means any class, stays.
 
-    A class is named by text. Where the names of all classes are integers, the integer will do as well. An unconditional
-    GAN, which has no names, is asked for DIGITS. Raises ValueError, which calls the value `argument`, if it names none.
+    A class is named by text. Where the names of all classes are integers, the integer will do as well. Accents may be
+    written in either way. An unconditional GAN, which has no names, is asked for DIGITS. Raises ValueError, which calls
+    the value `argument`, if it names none.
     """
     if value is None:
         return None
-    known = names or DIGITS
+    known = [unicodedata.normalize("NFC", name) for name in names or DIGITS]
     numbers = all(re.fullmatch("0|-?[1-9][0-9]*", name) for name in known)
-    name = str(value) if isinstance(value, str) or (numbers and is_integer(value)) else None
+    name = unicodedata.normalize("NFC", str(value)) if isinstance(value, str) or (numbers and is_integer(value)) else ""
     if name not in known:
-        raise argument_error(
-            argument, value if is_integer(value) else repr(value), f"one of the classes {_listed(known)}"
-        )
+        found = value if is_integer(value) else repr(value)
+        raise argument_error(argument, found, f"one of the classes {_listed(known)}")
     return known.index(name)
 
 

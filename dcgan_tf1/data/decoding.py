@@ -71,7 +71,8 @@ def decode(content: bytes, form: Form) -> tuple[np.ndarray, set[str]]:
         image.draft(None, (large, large))  # a large JPEG file is decoded at an eighth, a quarter or half
         if image.width * image.height > _MOST_PIXELS:
             raise DataError(f"found {image.width}x{image.height} pixels, expected at most {_MOST_PIXELS} in all")
-        picture, in_alpha = _opaque(ImageOps.exif_transpose(image), form)
+        ImageOps.exif_transpose(image, in_place=True)
+        picture, in_alpha = _opaque(image, form)
         parts = [picture] if rows == columns == 1 else _cut(picture, rows, columns)
         not_square = any(abs(part.width - part.height) > (len(parts) > 1) for part in parts)
         pixels = np.stack([np.asarray(_square(part, side, form)) for part in parts])

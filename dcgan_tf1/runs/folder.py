@@ -79,7 +79,7 @@ def _changed(start: checkpoint.Checkpoint, given: Mapping[str, Any]) -> list[str
     for field in dataclasses.fields(Config):
         recorded = getattr(start.config, field.name)
         wanted = given.get(field.name, recorded)
-        if field.name in ("dataset", "data_dir"):
+        if field.name in ("dataset", "data_dir", "labels"):
             wanted = _absolute(wanted)
         if wanted != recorded and field.metadata["identity"]:
             found, trained = (f"'{value}'" if value == "" else value for value in (wanted, recorded))
@@ -113,7 +113,8 @@ def with_dataset(run: Run, dataset: Dataset) -> Run:
         expected = f"{config.image_size}x{config.image_size}, which --model {config.model} makes"
         raise DataError(f"--dataset: found images of {side}x{side}, expected {expected}")
     name = dataset.name if config.dataset == "auto" else _absolute(config.dataset)
-    return run._replace(config=config.replace(dataset=name, data_dir=_absolute(config.data_dir)))
+    paths = {"dataset": name, "data_dir": _absolute(config.data_dir), "labels": _absolute(config.labels)}
+    return run._replace(config=config.replace(**paths))
 
 
 def fit_batch(config: Config, count: int, workers: int = 1) -> Config:
