@@ -454,7 +454,7 @@ HOSTILE = {
     "dataset.json of others": (LOOSE | {"dataset.json": b'{"labels": [[1, 2]]}'}, "dataset.json: found other labels"),
     "two CSV files": ({"a.csv": ROW, "b.csv": ROW}, "expected one for each split"),
     "two sets": (idx_files() | idx_files("b-{}-images-idx3-ubyte"), "found the sets "),
-    "MATLAB": (b"MATLAB 5.0 MAT-file".ljust(128) + bytes(100), "a MATLAB file, expected a kind that is read; see docs"),
+    "MATLAB": (b"MATLAB 5.0 MAT-file".ljust(128) + bytes(100), "a MATLAB file, expected a kind that is read, see docs"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
     "TFRecord": (struct.pack("<QI", 400, 1) + bytes(500), "a TFRecord file"),
     "a pickle": (pickle.dumps((X, Y)), "a Python pickle"),
