@@ -218,7 +218,7 @@ def test_settings_that_let_imports_fail_are_not_read():
 
 
 def test_a_temporary_folder_that_is_missing_is_named(monkeypatch):
-    def refuse(**options):
+    def refuse(*arguments, **options):
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
 
     monkeypatch.setattr(tempfile, "mkdtemp", refuse)
