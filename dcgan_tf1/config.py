@@ -189,7 +189,7 @@ class Config:
         choices=("none", "linear"),
     )
     beta1: float = _setting(0.0, "Adam's decay rate for the mean of the gradients", low=0, high=0.9999)
-    beta2: float = _setting(0.999, "Adam's decay rate for the mean of their squares", low=0, high=0.999999)
+    beta2: float = _setting(0.999, "Adam's decay rate for the mean of the gradients' squares", low=0, high=0.999999)
     lr_scale: float = _setting(
         10.0, "both learning rates are multiplied by this, and Adam's epsilon is divided by it", low=1e-3, high=1e3
     )
@@ -197,7 +197,9 @@ class Config:
     r1: float = _setting(
         0.0, "weight of the penalty on the discriminator's gradients at real images; 0: no penalty", low=0, high=1e6
     )
-    r2: float = _setting(0.0, "weight of the penalty on its gradients at generated images", low=0, high=1e6)
+    r2: float = _setting(
+        0.0, "weight of the penalty on the discriminator's gradients at generated images; 0: none", low=0, high=1e6
+    )
     ema_decay: float = _setting(
         0.9999,
         "decay rate of the moving average of the generator's weights, which generates all samples; 0: no average",

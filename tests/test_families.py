@@ -151,8 +151,10 @@ def test_a_family_trains_resumes_and_draws(model, tmp_path):
         assert digits.shape == (7, size, size) and digits.std() > 1
         assert gan.interpolate(3, rows=2, seeds=(0, 1)).shape == (2, 3, size, size)
         assert gan.discriminate(digits).shape == (7,)
-    changed = run("--out_dir", tmp_path / "whole", "--iterations", 9, "--z_distribution", "uniform")
-    assert_error(changed, 4, "--z_distribution: found uniform, expected normal")
+    own = Config(model=model).z_distribution
+    other = {"uniform": "normal", "normal": "uniform"}[own]
+    changed = run("--out_dir", tmp_path / "whole", "--iterations", 9, "--z_distribution", other)
+    assert_error(changed, 4, f"--z_distribution: found {other}, expected {own}")
 
 
 def test_images_too_large_for_the_family(tmp_path):

@@ -69,7 +69,7 @@ def test_float16_takes_half_and_cannot_hold_everything(path):
 @pytest.mark.parametrize("kernel", [None, np.zeros(3, np.float32), np.zeros((1, 3, 4), np.float32)], ids=np.shape)
 def test_z_is_scaled_in_a_matrix_alone(tmp_path, kernel):
     arrays = {} if kernel is None else {"generator/dense/kernel": kernel}
-    with pytest.raises(CheckpointError, match="found no matrix generator/dense/kernel, which --z_scale multiplies"):
+    with pytest.raises(CheckpointError, match="found no matrix .* which --z_scale multiplies"):
         weights.scale_z(some_weights(tmp_path)._replace(arrays=arrays), 0.5)
 
 

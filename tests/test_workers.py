@@ -85,7 +85,7 @@ match sys.argv.pop(1):
     case "doomed":
         loop.build_gan = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
     case "reads for long":
-        sources.load_for = lambda config: time.sleep(5) or load(config)
+        sources.load_for = lambda config, **options: time.sleep(5) or load(config, **options)
     case "records for long":
         Recorder.grid = lambda recorder, step: time.sleep(5)
     case "spoilt":

@@ -102,7 +102,7 @@ def find_weights(
         return shipped_weights(str(path))
     raise CheckpointError(
         f"{flag}: found no checkpoint at {str(wanted or here)[-80:]!r}, "
-        f"expected a step, a folder of checkpoints, a {FILE}, or {' or '.join(SHIPPED_SHA256)}"
+        f"expected a step, a folder of checkpoints, a {FILE}, or one of {', '.join(SHIPPED_SHA256)}"
     )
 
 
@@ -148,14 +148,15 @@ def read_weights(source: WeightsSource) -> Weights:
 def scale_z(weights: Weights, scale: float) -> Weights:
     """The weights that make of z what `weights` make of `scale` times z: other rows in the generator's first layer.
 
-    Batch norm keeps the statistics that it has. So a scale below 1 gives images that are more typical, like the
-    truncation of Brock et al. (2018), and one above 1 gives more varied ones.
+    `export --z_scale` is this, for other programs. Batch norm keeps the statistics that it has. So a scale below 1
+    gives images that are more typical, like the truncation of Brock et al. (2018), and one above 1 more varied ones.
     """
     if scale == 1:
         return weights
-    name = next((n for n in ("generator/dense/kernel", "generator/dense1/kernel") if n in weights.arrays), None)
+    names = ("generator/dense/kernel", "generator/dense1/kernel")
+    name = next((name for name in names if name in weights.arrays), None)
     if name is None or weights.arrays[name].ndim != 2:
-        raise CheckpointError(f"{weights.path}: found no matrix generator/dense/kernel, which --z_scale multiplies")
+        raise CheckpointError(f"{weights.path}: found no matrix {' or '.join(names)}, which --z_scale multiplies")
     kernel = weights.arrays[name].copy()
     kernel[: weights.config.z_dim] *= np.float32(scale)  # the rows behind them are those of the classes
     return weights._replace(arrays={**weights.arrays, name: kernel})

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from dcgan_tf1.config import Config
-from dcgan_tf1.training.step import Game, reduce_over_replicas
+from dcgan_tf1.training.step import Game, Step, reduce_over_replicas
 
 v1 = tf.compat.v1
 
@@ -86,7 +86,7 @@ def build_gan(
             game = Game(config, classes)
             replicas = strategy.num_replicas_in_sync // processes  # of this process
 
-            def take_share(*inputs: tf.Tensor | None) -> tf.Tensor:
+            def take_share(*inputs: tf.Tensor | None) -> Step:
                 own = int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)) % replicas
                 return game.train_step(*(x if x is None else tf.split(x, replicas)[own] for x in inputs))
 

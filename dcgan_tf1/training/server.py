@@ -12,7 +12,7 @@ import tensorflow as tf
 from dcgan_tf1.errors import UsageError
 from dcgan_tf1.tf_config import split_address
 
-_PATIENCE = 1.5  # in seconds: a server that does not greet for so long hangs, or is cut off
+PATIENCE = 1.5  # in seconds: a server that does not greet for so long hangs, or is cut off
 
 
 def start_server(
@@ -68,9 +68,9 @@ def listen_at(host: str, port: int) -> None:
 
 
 def why_absent(address: str) -> str | None:
-    """Why nobody greets at HOST:PORT, where a gRPC server greets whoever connects, however busy its process is."""
+    """Why nobody greets at HOST:PORT; None: somebody does, as a gRPC server does however busy its process is."""
     try:
-        with socket.create_connection(split_address(address), _PATIENCE) as connection:
+        with socket.create_connection(split_address(address), PATIENCE) as connection:
             return None if connection.recv(1) else "has ended"
     except TimeoutError:
         return "does not answer: it hangs or is cut off"

@@ -93,7 +93,8 @@ class Game:
         """Update the discriminator, and after it the generator `g_steps` times.
 
         If `Config.updates` is simultaneous, the first update of the generator is made together with the
-        discriminator's, from the same weights.
+        discriminator's, from the same weights. Of several replicas each takes its share: gradients are added up, and
+        statistics and metrics averaged, so that all keep the same variables.
 
         Args:
             images: real ones, uint8 [batch, side, side], or [batch, side, side, 3] in colour.
@@ -124,6 +125,7 @@ class Game:
         if together:
             g_loss = self._loss.generator(d_real, d_fake)
             g_gradients = generator.gradients(g_loss)
+            # Neither player moves before the gradients of the other are known.
             with tf.control_dependencies([gradient for gradient, _ in (*d_gradients, *g_gradients)]):
                 updated = tf.group(discriminator.update(d_gradients), generator.update(g_gradients))
         else:
@@ -167,7 +169,7 @@ class Game:
         return self._averaged_weights[name]
 
     def _move(self, lists: list[list[Average]], after: tf.Operation) -> tf.Operation:
-        """Move the averages of each list towards their values, one list after another.
+        """Move the averages of each list towards their values, one list after another: passes of G share averages.
 
         The decay is warmed up as min(decay, (1 + step) / (10 + step)), so that a young run does not sample with its
         initial weights.
@@ -264,4 +266,4 @@ def _check_owners(*players: Player) -> None:
     owned = sorted(variable.name for player in players for variable in player.variables)
     every = sorted(variable.name for variable in v1.trainable_variables())
     if owned != every:
-        raise ValueError(f"trainable variables outside the two players' scopes: {sorted(set(every) - set(owned))}")
+        raise ValueError(f"trainable variables {every}, expected the two players' {owned}")

@@ -30,7 +30,7 @@ v1 = tf.compat.v1
 _JOIN = 300.0  # how long workers wait for each other at the start
 _AGREEMENT = 30  # how long the first exchange may take; it takes longer only where the lists of workers differ
 _INTERVAL = 1.0  # how often workers that wait are told that the others are still busy
-_LINGER = 2.0  # how long a process stays after an error, so that the others do not take it for the one that was lost
+_LINGER = 2.0  # how long a process stays after an error, lest others that look for `server.PATIENCE` take it for lost
 _FAREWELL = 0.3  # how long it stays at the end of the run, until the others have its last message
 _START_AGAIN = "start all workers again to go on from the last commit"
 _LEAST = 64  # int32 that a worker sums at least: TensorFlow cuts a vector at multiples of 64 or 128 bytes
@@ -271,11 +271,11 @@ class Workers:
     def _find_lost(self, error: tf.errors.OpError) -> str:
         """Which worker is lost, and why; or that none is, and what `error` says.
 
-        Who looks late finds two that have ended: the one that was lost, and one that has told so already.
+        Who looks late may find several that have ended: the one that was lost, and those that have told so already.
         """
         absent = [f"{self._name(worker)} {why}" for worker, why in self._absent().items()]
         if absent:
-            return ", ".join(absent[:2])
+            return ", ".join(absent)
         return f"the workers cannot reach each other ({reason(error):.60})"
 
     def _absent(self) -> dict[int, str]:
