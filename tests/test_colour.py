@@ -143,6 +143,7 @@ def test_exports_in_colour(colour, tmp_path):
     assert_error(page, 4, "found images in colour")
 
 
+@pytest.mark.slow
 def test_evaluate_in_colour(colour, data, monkeypatch, tmp_path):
     monkeypatch.setattr(train_classifier, "LEAST_SHOWN", 1000)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -117,6 +117,7 @@ def test_initial_weights_have_the_recorded_seeds(recipe):
     assert hash_seeds(recipe) == json.loads(GOLDEN.read_text())["seeds"][recipe]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_training_gives_the_recorded_bits(recipe, recorded_bits, tmp_path):
     assert hash_training(recipe, tmp_path) == recorded_bits[recipe]

@@ -183,6 +183,7 @@ def test_temporaries_of_killed_processes_go_from_every_folder(finished_copy):
 # Environment
 
 
+@pytest.mark.slow
 def test_a_bare_environment(finished, tmp_path):
     """A HOME that is not there, no locale, a strict ASCII output, no stdin, a private umask, and an awkward path."""
     folder = tmp_path / "ein schöner Ordner ☃ 数"

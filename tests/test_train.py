@@ -112,6 +112,7 @@ def test_resume_from_the_one_before_a_damaged_checkpoint(finished, finished_copy
     assert_same_run(finished_copy, finished)
 
 
+@pytest.mark.slow
 def test_distances_are_measured_and_resumed(finished, tmp_path):
     """A run in two parts measures what a whole run measures, and measuring changes no weight."""
     every = ["--eval_every", 20]
