@@ -150,26 +150,22 @@ def all_or_none(folder: Path, names: Sequence[str], force: bool = False) -> Iter
 
     Raises OutputError: a file cannot be written, or is there already and `force` is not given. Nothing is left behind.
     """
-    created = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        _finish(make_folder(folder))
-        refuse_existing(folder, names, force)
-        temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
-        with contextlib.ExitStack() as stack:
-            stack.callback(_discard, temporary)
-            with contextlib.suppress(OSError):  # not all file systems can
-                stack.enter_context(_held(temporary))
-            yield temporary
-            for path in (path for name in names for path in ((temporary / name), *(temporary / name).rglob("*"))):
-                sync(path)
-            refuse_existing(folder, names, force)  # some may have come meanwhile
-            _move_in(temporary, names)
-    except OSError as error:
-        raise OutputError(f"{folder}: {reason(error)}; expected room and permission to write it") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is not empty where files were written
-            for each in created:
-                each.rmdir()
+    with made_folders(folder):
+        try:
+            _finish(folder)
+            refuse_existing(folder, names, force)
+            temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+            with contextlib.ExitStack() as stack:
+                stack.callback(_discard, temporary)
+                with contextlib.suppress(OSError):  # not all file systems can
+                    stack.enter_context(_held(temporary))
+                yield temporary
+                for path in (path for name in names for path in ((temporary / name), *(temporary / name).rglob("*"))):
+                    sync(path)
+                refuse_existing(folder, names, force)  # some may have come meanwhile
+                _move_in(temporary, names)
+        except OSError as error:
+            raise OutputError(f"{folder}: {reason(error)}; expected room and permission to write it") from error
 
 
 def _move_in(temporary: Path, names: Sequence[str]) -> None:

@@ -87,7 +87,7 @@ class _Launcher:
         if self._unheard:
             raise self._unheard
         code = failed or next((process.returncode for process in self._processes if process.returncode), 0)
-        if code < 0 or code == ClusterError.exit_code:  # one that a signal ends may be lost to another
+        if code < 0 or code == ClusterError.exit_code:  # of a signal to all, one may see another go
             return SIGNAL_BASE + self.signals.number if self.signals.number else ClusterError.exit_code
         return code
 

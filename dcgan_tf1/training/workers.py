@@ -22,7 +22,7 @@ from dcgan_tf1.config import Config
 from dcgan_tf1.errors import ClusterError, UsageError, one_line, reason
 from dcgan_tf1.tf_config import Task
 from dcgan_tf1.training.graph import Gan
-from dcgan_tf1.training.server import start_server, why_absent
+from dcgan_tf1.training.server import PATIENCE, start_server, why_absent
 
 v1 = tf.compat.v1
 
@@ -30,7 +30,8 @@ v1 = tf.compat.v1
 _JOIN = 300.0  # how long workers wait for each other at the start
 _AGREEMENT = 30  # how long the first exchange may take; it takes longer only where the lists of workers differ
 _INTERVAL = 1.0  # how often workers that wait are told that the others are still busy
-_LINGER = 2.0  # how long a process stays after an error, lest others that look for `server.PATIENCE` take it for lost
+# How long a process stays after an error: longer than the others look for it, which would take it for the lost one.
+_LINGER = PATIENCE + 0.5
 _FAREWELL = 0.3  # how long it stays at the end of the run, until the others have its last message
 _START_AGAIN = "start all workers again to go on from the last commit"
 _LEAST = 64  # int32 that a worker sums at least: TensorFlow cuts a vector at multiples of 64 or 128 bytes
