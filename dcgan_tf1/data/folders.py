@@ -91,7 +91,7 @@ def _splits(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _single(names: Sequence[str], folders: list[str]) -> list[str]:
-    """What `folders` lead to, as long as nothing but a single folder is in each of them."""
+    """Go down from `folders` as long as each holds nothing but a single folder. Returns where that leads."""
     while all(len(each) == 1 and "" not in each for each in (_inside(names, folder) for folder in folders)):
         folders = [f"{folder}{next(iter(_inside(names, folder)))}/" for folder in folders]
     return folders

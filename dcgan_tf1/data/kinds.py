@@ -1,4 +1,4 @@
-"""What a file is that is not read, by its first bytes or the end of its name."""
+"""Names for the kinds of file that are not read, which are told by first bytes or by the end of a name."""
 
 import re
 
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def unread_kind(head: bytes, name: str) -> str:
-    """What a file is, of which `head` are the first bytes, at least 16 of them; nothing if it is of no known kind."""
+    """Name the kind of a file whose first bytes, at least 16, are `head`; return nothing if it is of no known kind."""
     by_head = (kind for kind, (pattern, _) in _KINDS.items() if re.match(pattern, head, re.DOTALL))
     by_name = (kind for kind, (_, ends) in _KINDS.items() if re.search(rf"\.({ends})(\.gz)?$", name, re.IGNORECASE))
     return next(by_head, "") or next(by_name, "")

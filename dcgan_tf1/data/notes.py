@@ -62,7 +62,7 @@ def of_files(pictures: Sequence[str], others: Sequence[str], odd: Mapping[str, S
 
 
 def by_suffix(files: Sequence[str]) -> str:
-    """How many `files` there are, and of which suffixes."""
+    """Say how many `files` there are, and of which suffixes."""
     suffixes = Counter(PurePosixPath(name).suffix.lower()[:10] or "no suffix" for name in files)
     most = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
     return f"{_count(len(files), 'file')}, {most}"
@@ -101,17 +101,17 @@ def of_images(images: np.ndarray, files: Sequence[str], form: Form) -> list[str]
 
 
 def _first(what: str, count: int, of: str, name: str, advice: str) -> str:
-    """How many images are what, the first of them, and what to do."""
+    """Say how many images are odd in one way, which is the first of them, and what can be done."""
     return f"{what}: {count} of {of}, the first {shorten(name)}{advice and '; '}{advice}"
 
 
 def _count(count: int, noun: str) -> str:
-    """A number of things."""
+    """Say a number and a noun, which is plural unless there is one."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    """Names and their numbers; of many, the first ones and the last one."""
+    """List names with their numbers of images; of many, the first ones and the last one."""
     parts = [f"{name} ({count})" for name, count in counts.items()]
     lengths = np.cumsum([len(part) + 2 for part in parts])
     if lengths[-1] > _WIDTH:

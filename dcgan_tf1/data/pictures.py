@@ -34,7 +34,7 @@ _Bad = list[tuple[int, str]]  # the indices of the pictures that cannot be read,
 
 
 class Decoded(NamedTuple):
-    """What the pictures of a place became."""
+    """The images that the pictures of a place were decoded to, and what was wrong or odd."""
 
     images: np.ndarray  # uint8 [N, 28, 28], or [N, 32, 32, 3] in colour
     bad: _Bad
@@ -46,7 +46,7 @@ class Decoded(NamedTuple):
 
 
 def read(place: Place, files: Sequence[File], form: Form, announce: Callable[[str], object]) -> Decoded:
-    """What `files` become.
+    """Decode `files`, or read from the cache what they were decoded to.
 
     `announce` is given a line about pictures that were passed over, and about a cache that cannot be used. Raises
     DataError, which names it, if one of them cannot be read and `form.skip_bad` is not given.

@@ -73,7 +73,7 @@ class Place:
 
 
 class _Archive(Place):
-    """A .zip or .tar file, by what opens each of its files."""
+    """A .zip or .tar file, given as its files and a function for each that opens it."""
 
     def __init__(self, path: Path, members: Iterator[tuple[File, Callable[[], DataFile]]]) -> None:
         self._openers: dict[str, Callable[[], DataFile]] = {}
@@ -172,7 +172,7 @@ def _status(file: DataFile) -> tuple[int, tuple[int, int]]:
 
 
 def _bomb(size: int, packed: int) -> str:
-    """The fault of what claims to be of that size, and not more than `packed` as it lies in an archive."""
+    """Return the fault of a file of `size` bytes that takes `packed` in an archive; nothing where it may be honest."""
     too_large = size > max(_SMALL, _MOST_TIMES * packed)
     return f"found {size} bytes in {packed}, expected at most {_MOST_TIMES} times as many" if too_large else ""
 

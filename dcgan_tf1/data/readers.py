@@ -32,7 +32,7 @@ SHAPES = ((28, 28), (32, 32), (28, 28, 3), (32, 32, 3))
 
 
 class Images(NamedTuple):
-    """What every kind of file comes to."""
+    """Images and what is known of them. The reader of each kind of file returns this."""
 
     pixels: np.ndarray  # uint8 [N, 28, 28] or [N, 32, 32], with 3 channels behind in colour
     labels: np.ndarray | None = None  # integers [N]; None where there are none
